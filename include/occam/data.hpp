@@ -1,0 +1,73 @@
+// The data of one ensemble member: either slab data, a recipe that is materialised only while the member is resident, or
+// arrays of the user's own. Rows are split into train, validation and test.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "occam/slab.hpp"
+
+namespace occam {
+
+enum class Split { train, validation, test };
+
+struct SlabData {
+  std::shared_ptr<const SlabSpec> spec;  // validated by the maker, slab_data()
+  std::uint32_t seed = 0;                // data seed
+};
+
+// Rows of a user's own, in the order test, validation, train (as slab rows are).
+struct ArrayData {
+  struct Table {
+    int dim = 0, classes = 2;
+    std::vector<float> x;              // [rows][dim]
+    std::vector<std::int32_t> y;       // [rows], 0 … classes − 1
+    std::int64_t train = 0, validation = 0, test = 0;
+  };
+  std::shared_ptr<const Table> table;
+  std::uint32_t seed = 0;  // keys the randomised measures
+};
+
+using Data = std::variant<SlabData, ArrayData>;
+
+// Validates the specification and returns one recipe per data seed; the specification is shared.
+std::vector<Data> slab_data(const SlabSpec& spec, const std::vector<std::uint32_t>& data_seeds);
+
+// Arrays of the caller's own, one entry per data seed; the table is shared. Throws a usage error that names the offending
+// value: sizes that do not fit together, a value that is not finite, a label outside the classes.
+std::vector<Data> array_data(ArrayData::Table table, const std::vector<std::uint32_t>& data_seeds);
+
+// Reads x_train, y_train, x_test, y_test (and optionally x_validation, y_validation) from an .npz, or x and y, which are
+// then split at random (keyed by `split_seed`) with `test_rows` for the test set; `validation_rows` are set aside from the
+// training rows unless the file has them. x: [rows, dim] float32 or float64; y: [rows] integers from 0 to 255. 0 rows mean
+// "as the file says". Throws a data error that names file, array and the offending value (shape, NaN, label out of range),
+// and a usage error for numbers of rows that the file does not allow.
+ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_rows, std::int64_t validation_rows,
+                                 std::uint32_t split_seed);
+
+int dim(const Data& data);
+int classes(const Data& data);
+std::uint32_t seed(const Data& data);
+std::int64_t rows(const Data& data, Split split);
+// Index of the split's first row among all rows: test rows come first, then validation, then train.
+std::int64_t first_row(const Data& data, Split split);
+
+// Rows [first, first + count) of all rows, before the rotation. x: [count][dim], y: [count].
+void generate(const Data& data, std::int64_t first, std::int64_t count, float* x, std::int32_t* y);
+
+// Row-major [dim][dim]; empty when the data are not rotated.
+std::vector<float> rotation(const Data& data);
+
+// A whole split on the host, as a model sees it (rotated). x: [rows][dim], y: [rows].
+struct HostTable {
+  std::int64_t rows = 0;
+  int dim = 0;
+  std::vector<float> x;
+  std::vector<std::int32_t> y;
+};
+HostTable materialize(const Data& data, Split split);
+
+}  // namespace occam

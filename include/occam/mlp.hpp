@@ -1,0 +1,128 @@
+// Multilayer perceptrons of one architecture, many at a time. A member is its seeds and its hyper-parameters; its bits do
+// not depend on who trains beside it (docs/arithmetic.md).
+//
+// A hidden layer is linear, activation, dropout, batch norm, in that order, as in Shah et al. 2020's code; no hidden layer
+// is a linear model. Dropout on the input comes before the first layer.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "occam/device.hpp"
+
+namespace occam {
+
+enum class Activation : std::int32_t { relu = 0, leaky_relu = 1, prelu = 2, tanh = 3, identity = 4 };
+enum class Loss : std::int32_t {
+  cross_entropy = 0,         // one logit per class
+  binary_cross_entropy = 1,  // one logit; class 1 if > 0
+  hinge = 2,                 // one logit; max(0, 1 − (2y − 1) logit); class 1 if > 0
+};
+
+struct MlpSpec {
+  int inputs = 50;
+  std::vector<int> hidden = {100, 100};
+  int classes = 2;
+  Activation activation = Activation::relu;
+  Loss loss = Loss::cross_entropy;
+  bool batch_norm = false;  // momentum 0.1, epsilon 1e-5, affine, as PyTorch's BatchNorm1d
+  bool operator==(const MlpSpec&) const = default;
+
+  int outputs() const { return loss == Loss::cross_entropy ? classes : 1; }
+  int layers() const { return static_cast<int>(hidden.size()) + 1; }  // linear maps
+  int fan_in(int layer) const { return layer == 0 ? inputs : hidden[static_cast<std::size_t>(layer) - 1]; }
+  int fan_out(int layer) const {
+    return layer + 1 == layers() ? outputs() : hidden[static_cast<std::size_t>(layer)];
+  }
+};
+
+// Throws a usage error: no inputs, a width outside [1, 16384], more than 16 layers, classes outside [2, 256], a one-logit
+// loss with more than two classes.
+void validate(const MlpSpec& spec);
+
+// "100x100", "linear" for no hidden layer.
+std::string architecture_name(const std::vector<int>& hidden);
+
+inline constexpr float kLeakySlope = 0.01f;
+inline constexpr float kPreluStart = 0.25f;
+inline constexpr float kBatchNormMomentum = 0.1f;
+inline constexpr float kBatchNormEpsilon = 1e-5f;
+
+// Where each tensor lies in a member's flat parameter vector. Offsets and counts are in floats.
+// Order: for each layer weight [fan_out][fan_in], bias [fan_out], and for a hidden layer the PReLU slope [1] and batch
+// norm's gamma [width], beta [width]. `trainable` floats are parameters; then come batch norm's running mean and variance.
+struct ParameterLayout {
+  struct Layer {
+    std::int64_t weight = 0, bias = 0;
+    std::int64_t slope = -1;                         // −1: none
+    std::int64_t gamma = -1, beta = -1;              // −1: none
+    std::int64_t running_mean = -1, running_variance = -1;  // at or beyond `trainable`
+    int fan_in = 0, fan_out = 0;
+  };
+  std::vector<Layer> layers;
+  std::int64_t trainable = 0, total = 0;
+
+  explicit ParameterLayout(const MlpSpec& spec);
+};
+
+enum class InitializationKind : std::int32_t {
+  pytorch = 0,         // weights and biases uniform ±1/sqrt(fan_in) (torch.nn.Linear)
+  kaiming_uniform = 1, // ±sqrt(6 / fan_in), bias 0
+  kaiming_normal = 2,  // N(0, 2 / fan_in), bias 0
+  xavier_uniform = 3,  // ±sqrt(6 / (fan_in + fan_out)), bias 0
+  xavier_normal = 4,   // N(0, 2 / (fan_in + fan_out)), bias 0
+};
+struct Initialization {
+  InitializationKind kind = InitializationKind::pytorch;
+  double scale = 1.0;  // multiplies weights and biases
+  bool operator==(const Initialization&) const = default;
+};
+
+struct Seeds {
+  std::uint32_t data = 0, init = 0, order = 0;
+  bool operator==(const Seeds&) const = default;
+};
+
+// An ensemble: one architecture, many members, and their parameters on the host. Training and measuring move the members
+// they work on to the device and back, so an ensemble may be larger than the device.
+class MlpEnsemble {
+ public:
+  // Draws every member's parameters. seeds and inits have one entry per member. Throws usage errors (validate(spec)).
+  MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits, Device device);
+  MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, Device device)
+      : MlpEnsemble(std::move(spec), seeds, std::vector<Initialization>(seeds.size()), std::move(device)) {}
+
+  const MlpSpec& spec() const { return spec_; }
+  const ParameterLayout& layout() const { return layout_; }
+  const Device& device() const { return device_; }
+  int members() const { return static_cast<int>(seeds_.size()); }
+  const Seeds& seeds(int member) const { return seeds_[static_cast<std::size_t>(member)]; }
+
+  // [layout().total]: the last model of this member, and the best one as `fit` defines it (equal before any fit).
+  std::span<float> last(int member) { return slice(last_, member); }
+  std::span<const float> last(int member) const { return slice(last_, member); }
+  std::span<float> best(int member) { return slice(best_, member); }
+  std::span<const float> best(int member) const { return slice(best_, member); }
+
+ private:
+  std::size_t total() const { return static_cast<std::size_t>(layout_.total); }
+  std::span<float> slice(std::vector<float>& floats, int member) const {
+    return {floats.data() + static_cast<std::size_t>(member) * total(), total()};
+  }
+  std::span<const float> slice(const std::vector<float>& floats, int member) const {
+    return {floats.data() + static_cast<std::size_t>(member) * total(), total()};
+  }
+  MlpSpec spec_;
+  ParameterLayout layout_;
+  std::vector<Seeds> seeds_;
+  Device device_;
+  std::vector<float> last_, best_;  // [members][layout().total]
+};
+
+// One member's initial parameters, [layout.total].
+void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init, std::uint32_t seed,
+                std::span<float> parameters);
+
+}  // namespace occam

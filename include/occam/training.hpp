@@ -1,0 +1,95 @@
+// Training of an ensemble to each member's stop: what notebook 1's `fit_model` does for one model, for all members at once.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "occam/data.hpp"
+#include "occam/metrics.hpp"
+#include "occam/mlp.hpp"
+
+namespace occam {
+
+enum class OptimizerKind : std::int32_t { sgd = 0, adam = 1, rmsprop = 2 };
+
+// As torch.optim defines them (SGD without dampening and Nesterov; weight decay is the L2 form, on all parameters).
+struct Optimizer {
+  OptimizerKind kind = OptimizerKind::sgd;
+  double learning_rate = 0.1;
+  double momentum = 0.0;             // SGD and RMSProp
+  double weight_decay = 0.0;
+  double beta1 = 0.9, beta2 = 0.999;  // Adam
+  double alpha = 0.99;               // RMSProp's smoothing
+  double epsilon = 1e-8;             // Adam and RMSProp
+  bool operator==(const Optimizer&) const = default;
+};
+
+enum class StopCriterion : std::int32_t { none = 0, accuracy = 1, loss = 2 };
+
+// Updates are numbered u = 0, 1, …; a check follows update u when u mod check_every = 0, that is after 1, g + 1, 2g + 1, …
+// updates. At the first check with train accuracy >= 1 − epsilon (or train loss < epsilon) patience starts:
+// patience − 1 more updates, periodic checks going on, then one final check. max_updates is exact and ends with a check.
+struct StopRule {
+  StopCriterion criterion = StopCriterion::accuracy;
+  double epsilon = 1e-4;
+  std::int64_t check_every = 5000;
+  std::int64_t patience = 1;  // >= 1
+  std::int64_t max_updates = 100'000;
+  bool operator==(const StopRule&) const = default;
+};
+
+// Everything but the batch size may differ from member to member.
+struct Training {
+  Optimizer optimizer;
+  StopRule stop;
+  double input_dropout = 0.0, hidden_dropout = 0.0;  // probability of zeroing, in [0, 1)
+  int batch = 256;
+  bool operator==(const Training&) const = default;
+};
+
+// Throws a usage error that names the field and its value. rows = training rows.
+void validate(const Training& training, std::int64_t rows, bool batch_norm);
+
+struct Check {
+  std::int64_t updates = 0;  // done so far
+  bool periodic = false;     // follows an update u with u mod check_every = 0
+  bool final = false;        // ends training
+  double train_accuracy = 0, train_loss = 0;
+  double validation_accuracy = -1, validation_loss = -1;  // −1: no validation split
+  double test_accuracy = 0, test_loss = 0;
+  std::vector<Score> randomized;  // one per FitOptions::at_checks, on the test set
+};
+
+enum class FitStatus { converged, limit, diverged };
+
+struct MemberHistory {
+  std::vector<Check> checks;
+  std::int64_t updates = 0;  // done
+  FitStatus status = FitStatus::limit;
+  int best_check = -1;  // index into checks of the best model: highest validation (else test) accuracy among the periodic
+                        // checks after update u > 0, ties to the later; −1: none, the best model is the last
+};
+using History = std::vector<MemberHistory>;
+
+struct FitOptions {
+  std::vector<Randomization> at_checks;  // measured on the test set at every check
+  bool test_at_checks = true;            // false: only the train set is measured (test scores are then −1)
+  // Called from worker threads as training advances, with the updates done since the last call.
+  std::function<void(std::int64_t updates)> progress;
+  // Called once for each member that has stopped, when its last and best parameters are in `models`; one call at a time.
+  std::function<void(int member, const MemberHistory&)> finished;
+  const std::atomic<bool>* interrupt = nullptr;  // becomes true: fit throws Interrupted within a few hundred updates
+};
+
+struct Interrupted {};
+
+// Trains member i on data[i] with trainings[i] (equal batch sizes) and leaves its last and best parameters in `models`.
+// Only members that are resident hold data. A member whose loss at a check is not finite or above 1e6 ends with
+// status diverged. Throws usage errors for impossible settings, device errors from the backend.
+History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
+            const FitOptions& options = {});
+
+}  // namespace occam

@@ -1,0 +1,103 @@
+// The one matrix product of the CPU body: C = start + A · B, each element a single fmaf chain in ascending k (the law).
+// A is read one broadcast element at a time through two strides, so the same kernel serves the forward product, the input
+// gradient and the weight gradient (A transposed); B is read by whole vectors along its rows. Nothing is packed.
+// Included inside namespace occam::cpu::<instruction set>.
+
+// Element (i, k) at data[i · row + k · column].
+struct Operand {
+  const float* data;
+  std::int64_t row, column;
+};
+
+struct Product {
+  std::int64_t rows, columns, depth;  // C is [rows][columns], columns a multiple of 16
+  Operand a;                          // [rows][depth]
+  const float* b;                     // [depth][b_stride], 64-byte aligned rows
+  std::int64_t b_stride;
+  const float* start;                 // [columns], what every row's accumulators start at; null: 0
+};
+
+#if defined(__AVX512F__)
+inline constexpr int kMaxVectors = 4;                         // 32 registers: accumulators, B's vectors, A's element
+inline constexpr int kMaxRows[kMaxVectors + 1] = {0, 24, 14, 9, 6};
+#else
+inline constexpr int kMaxVectors = 3;                         // 16 registers
+inline constexpr int kMaxRows[kMaxVectors + 1] = {0, 12, 6, 4};
+#endif
+inline constexpr int kTileFloats = 28 * 16;                   // the largest tile of accumulators
+
+// tile[r][c · kWidth …] = the accumulators of `rows_` rows and `vectors` vectors.
+template <int rows_, int vectors>
+inline void micro_kernel(const Product& p, const float* a, const float* b, const float* start, float* tile) {
+  Vector sum[rows_][vectors];
+#pragma GCC unroll 24
+  for (int r = 0; r < rows_; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < vectors; ++c) sum[r][c] = start ? fetch(start + c * kWidth) : zero();
+  // Three rows share a pointer: x86 addresses base, base + row and base + 2 row without further registers.
+  constexpr int pointers = (rows_ + 2) / 3;
+  const std::int64_t a_row = p.a.row, a_column = p.a.column, b_stride = p.b_stride;
+  const float* base[pointers];
+#pragma GCC unroll 8
+  for (int i = 0; i < pointers; ++i) base[i] = a + 3 * i * a_row;
+  for (std::int64_t k = 0; k < p.depth; ++k) {
+    Vector row[vectors];
+#pragma GCC unroll 4
+    for (int c = 0; c < vectors; ++c) row[c] = fetch(b + c * kWidth);
+#pragma GCC unroll 24
+    for (int r = 0; r < rows_; ++r) {
+      const Vector element = broadcast(base[r / 3] + (r % 3) * a_row);
+#pragma GCC unroll 4
+      for (int c = 0; c < vectors; ++c) sum[r][c] = multiply_add(element, row[c], sum[r][c]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < pointers; ++i) base[i] += a_column;
+    b += b_stride;
+  }
+#pragma GCC unroll 24
+  for (int r = 0; r < rows_; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < vectors; ++c) put(tile + (r * vectors + c) * kWidth, sum[r][c]);
+}
+
+using MicroKernel = void (*)(const Product&, const float* a, const float* b, const float* start, float* tile);
+
+template <int vectors, std::size_t... rows>
+constexpr auto micro_kernels(std::index_sequence<rows...>) {
+  return std::array<MicroKernel, sizeof...(rows)>{&micro_kernel<static_cast<int>(rows) + 1, vectors>...};
+}
+
+template <int vectors>
+inline MicroKernel micro_kernel_for(std::int64_t rows) {
+  static constexpr auto table = micro_kernels<vectors>(std::make_index_sequence<kMaxRows[vectors]>{});
+  return table[static_cast<std::size_t>(rows) - 1];
+}
+
+inline MicroKernel micro_kernel_for(std::int64_t rows, std::int64_t vectors) {
+  switch (vectors) {
+    case 1: return micro_kernel_for<1>(rows);
+    case 2: return micro_kernel_for<2>(rows);
+    case 3: return micro_kernel_for<3>(rows);
+    default: return micro_kernel_for<kMaxVectors>(rows);
+  }
+}
+
+// Runs the product tile by tile and hands each finished tile, still in the first-level cache, to
+// epilogue(first_row, rows, first_column, columns, tile) with tile: [rows][columns].
+template <class Epilogue>
+inline void multiply(const Product& p, const Epilogue& epilogue) {
+  alignas(64) float tile[kTileFloats];
+  const std::int64_t all_vectors = p.columns / kWidth;
+  const std::int64_t groups = (all_vectors + kMaxVectors - 1) / kMaxVectors;
+  for (std::int64_t group = 0, column = 0; group < groups; ++group) {
+    const std::int64_t vectors = (all_vectors - column / kWidth + groups - group - 1) / (groups - group);
+    const std::int64_t blocks = (p.rows + kMaxRows[vectors] - 1) / kMaxRows[vectors];
+    for (std::int64_t block = 0, row = 0; block < blocks; ++block) {
+      const std::int64_t rows = (p.rows - row + blocks - block - 1) / (blocks - block);
+      micro_kernel_for(rows, vectors)(p, p.a.data + row * p.a.row, p.b + column, p.start ? p.start + column : nullptr, tile);
+      epilogue(row, rows, column, vectors * kWidth, tile);
+      row += rows;
+    }
+    column += vectors * kWidth;
+  }
+}

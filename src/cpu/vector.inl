@@ -1,0 +1,88 @@
+// The vector of the instruction set this file is compiled for, and the transpose of a square of them.
+// Included inside namespace occam::cpu::<instruction set>.
+
+#if defined(__AVX512F__)
+
+inline constexpr int kWidth = 16;  // floats in a vector
+using Vector = __m512;
+inline Vector fetch(const float* p) { return _mm512_load_ps(p); }
+
+inline void put(float* p, Vector v) { _mm512_store_ps(p, v); }
+inline Vector broadcast(const float* p) { return _mm512_set1_ps(*p); }
+inline Vector zero() { return _mm512_setzero_ps(); }
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+
+// GCC 12's AVX-512 headers warn about their own undefined operands.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+
+// destination[c][r] = source[r][c] for 16 x 16 floats, strides in floats.
+inline void transpose_square(const float* source, std::int64_t source_stride, float* destination,
+                             std::int64_t destination_stride) {
+  __m512 a[16], b[16];
+  for (int i = 0; i < 16; ++i) a[i] = fetch(source + i * source_stride);
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    a[i] = _mm512_shuffle_ps(b[i], b[i + 2], 0x44);
+    a[i + 1] = _mm512_shuffle_ps(b[i], b[i + 2], 0xEE);
+    a[i + 2] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    a[i + 3] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
+  }
+  // a[4q + c] holds, in 128-bit lane l, column 4l + c of rows 4q … 4q + 3.
+  for (int c = 0; c < 4; ++c) {
+    const __m512 low01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0x88), high01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0xDD);
+    const __m512 low23 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0x88);
+    const __m512 high23 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0xDD);
+    put(destination + c * destination_stride, _mm512_shuffle_f32x4(low01, low23, 0x88));
+    put(destination + (8 + c) * destination_stride, _mm512_shuffle_f32x4(low01, low23, 0xDD));
+    put(destination + (4 + c) * destination_stride, _mm512_shuffle_f32x4(high01, high23, 0x88));
+    put(destination + (12 + c) * destination_stride, _mm512_shuffle_f32x4(high01, high23, 0xDD));
+  }
+}
+#pragma GCC diagnostic pop
+
+#else
+
+inline constexpr int kWidth = 8;
+using Vector = __m256;
+inline Vector fetch(const float* p) { return _mm256_load_ps(p); }
+
+inline void put(float* p, Vector v) { _mm256_store_ps(p, v); }
+inline Vector broadcast(const float* p) { return _mm256_broadcast_ss(p); }
+inline Vector zero() { return _mm256_setzero_ps(); }
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+
+inline void transpose_square(const float* source, std::int64_t source_stride, float* destination,
+                             std::int64_t destination_stride) {
+  __m256 a[8], b[8];
+  for (int i = 0; i < 8; ++i) a[i] = fetch(source + i * source_stride);
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xEE);
+    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
+  }
+  for (int c = 0; c < 4; ++c) {
+    put(destination + c * destination_stride, _mm256_permute2f128_ps(a[c], a[4 + c], 0x20));
+    put(destination + (4 + c) * destination_stride, _mm256_permute2f128_ps(a[c], a[4 + c], 0x31));
+  }
+}
+
+#endif
+
+// destination[c][r] = source[r][c]. Both have whole vectors in every row and 16-row-aligned allocations: rows and columns
+// are rounded up to the vector width, so the padding is transposed along.
+inline void transpose(const float* source, std::int64_t source_stride, std::int64_t rows, std::int64_t columns,
+                      float* destination, std::int64_t destination_stride) {
+  for (std::int64_t r = 0; r < rows; r += kWidth)
+    for (std::int64_t c = 0; c < columns; c += kWidth)
+      transpose_square(source + r * source_stride + c, source_stride, destination + c * destination_stride + r,
+                       destination_stride);
+}

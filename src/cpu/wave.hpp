@@ -1,0 +1,79 @@
+// The CPU body of the contract (backend.hpp): one member a wave, one thread a wave.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "backend.hpp"
+#include "cpu/engine.hpp"
+
+namespace occam::cpu {
+
+// Zeroed, 64-byte aligned floats.
+class AlignedFloats {
+ public:
+  AlignedFloats() = default;
+  explicit AlignedFloats(std::int64_t count);  // throws std::bad_alloc
+  float* data() { return data_.get(); }
+  const float* data() const { return data_.get(); }
+  explicit operator bool() const { return data_ != nullptr; }
+
+ private:
+  struct Free {
+    void operator()(float* p) const;
+  };
+  std::unique_ptr<float, Free> data_;
+};
+
+class CpuWave final : public Wave {
+ public:
+  explicit CpuWave(const WaveRequest& request);
+
+  void load(int member, std::span<const float> parameters) override;
+  void store(int member, std::span<float> parameters) const override;
+  void train(std::span<const std::int64_t> updates) override;
+  void score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
+             std::span<WaveScore> scores) override;
+  void logits(int member, Split split, const Randomization& variant, std::span<float> out) override;
+  void logits(int member, std::span<const float> x, std::span<float> out) override;
+
+ private:
+  // A split as generated, before the rotation, and as the model sees it. The training rows are kept only in the latter form.
+  struct Rows {
+    std::int64_t count = 0;
+    std::vector<float> plain;          // [count][dim]; empty for the training rows
+    AlignedFloats x;                   // [count][padded(dim)]
+    std::vector<std::int32_t> labels;  // [count]
+  };
+  struct Member {
+    Data data;
+    std::unique_ptr<Engine> engine;
+    AlignedFloats rotation;  // [dim][padded(dim)]; null: not rotated
+    std::array<std::optional<Rows>, 3> rows;
+  };
+
+  const Rows& rows(Member& member, Split split);
+  void logits(Member& member, Split split, const Randomization& variant, float* out);
+  Member& at(int member) { return members_[static_cast<std::size_t>(member)]; }
+
+  const MlpSpec spec_;
+  const ParameterLayout layout_;
+  std::vector<Member> members_;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(int threads) : threads_(threads) {}
+  int concurrency() const override { return threads_; }
+  int wave_members(const WaveRequest&) const override { return 1; }
+  std::unique_ptr<Wave> open(const WaveRequest& request) override;
+
+ private:
+  int threads_;
+};
+
+}  // namespace occam::cpu

@@ -1,0 +1,28 @@
+// Which rows an update trains on: epoch e is a keyed permutation of the training rows, batch b its places
+// [b·B, min((b + 1)·B, N)); the last batch of an epoch may be short.
+#pragma once
+
+#include <cstdint>
+
+#include "occam/permutation.hpp"
+
+namespace occam::law {
+
+struct BatchPlace {
+  std::uint32_t epoch;
+  std::int64_t first;  // place of the batch's first sample in the epoch
+  int count;           // samples in the batch
+};
+
+OCCAM_HD BatchPlace batch_place(std::int64_t update, std::int64_t rows, int batch) {
+  const std::int64_t batches = (rows + batch - 1) / batch;
+  const std::int64_t first = update % batches * batch;
+  const std::int64_t left = rows - first;
+  return {static_cast<std::uint32_t>(update / batches), first, static_cast<int>(left < batch ? left : batch)};
+}
+
+OCCAM_HD KeyedPermutation epoch_permutation(std::uint32_t order_seed, std::uint32_t epoch, std::int64_t rows) {
+  return KeyedPermutation(draw(order_seed, Stream::epoch_order, epoch), static_cast<std::uint32_t>(rows));
+}
+
+}  // namespace occam::law

@@ -1,0 +1,73 @@
+// Runs an ensemble wave by wave: as many members at a time as the device holds, as many waves side by side as it runs.
+#pragma once
+
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "backend.hpp"
+#include "occam/error.hpp"
+
+namespace occam {
+
+struct WaveRange {
+  int first = 0, count = 0;  // members first … first + count − 1 of the ensemble
+};
+
+// Calls body(wave, range) for every wave; bodies of different waves run on different threads. `trainings` is empty when
+// nothing is trained. The first exception of a body ends the loop and is thrown from here.
+template <class Body>
+void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
+                   const Body& body) {
+  require(static_cast<int>(data.size()) == models.members(), "ensemble: {} data sets for {} members", data.size(),
+          models.members());
+  for (const Data& one : data) {
+    require(dim(one) == models.spec().inputs, "data: dimension {}, the network has {} inputs", dim(one),
+            models.spec().inputs);
+    require(classes(one) <= models.spec().classes, "data: {} classes, the network has {}", classes(one),
+            models.spec().classes);
+  }
+  std::vector<Seeds> seeds;
+  for (int m = 0; m < models.members(); ++m) seeds.push_back(models.seeds(m));
+  const auto request = [&](int first, int count) {
+    const auto from = static_cast<std::size_t>(first), size = static_cast<std::size_t>(count);
+    return WaveRequest{&models.spec(), data.subspan(from, size), std::span<const Seeds>(seeds).subspan(from, size),
+                       trainings.empty() ? trainings : trainings.subspan(from, size)};
+  };
+
+  Backend& device = backend(models.device());
+  std::vector<WaveRange> waves;
+  for (int first = 0; first < models.members();) {
+    const int count = device.wave_members(request(first, models.members() - first));
+    waves.push_back({first, count});
+    first += count;
+  }
+
+  std::atomic<std::size_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr error;
+  const auto work = [&] {
+    for (std::size_t w = next++; w < waves.size(); w = next++) {
+      try {
+        const std::unique_ptr<Wave> wave = device.open(request(waves[w].first, waves[w].count));
+        body(*wave, waves[w]);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (!error) error = std::current_exception();
+        next = waves.size();
+      }
+    }
+  };
+  const std::size_t threads = std::min(static_cast<std::size_t>(device.concurrency()), waves.size());
+  {
+    std::vector<std::jthread> others;
+    for (std::size_t t = 1; t < threads; ++t) others.emplace_back(work);
+    work();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace occam
