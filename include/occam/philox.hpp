@@ -38,7 +38,7 @@ OCCAM_HD std::uint32_t high_product(std::uint32_t a, std::uint32_t b) {
 // Ten rounds over `counter` under the key (key0, key1); the known answers of the paper's library are in the tests.
 OCCAM_HD Philox philox4x32(Philox counter, std::uint32_t key0, std::uint32_t key1) {
   std::uint32_t c0 = counter.word[0], c1 = counter.word[1], c2 = counter.word[2], c3 = counter.word[3];
-#if defined(__CUDACC__)
+#if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif
   for (int round = 0; round < 10; ++round) {

@@ -16,16 +16,16 @@ struct PhiloxRun {
   alignas(32) std::uint32_t word[4][kCount];
 
   // word[w][i] = draw(seed, stream, first + i, c1, c2, c3).word[w]; first + i wraps at 2^32.
-  void fill(std::uint32_t seed, Stream stream, std::uint32_t first, std::uint32_t c1 = 0, std::uint32_t c2 = 0,
-            std::uint32_t c3 = 0) {
+  OCCAM_HD void fill(std::uint32_t seed, Stream stream, std::uint32_t first, std::uint32_t c1 = 0, std::uint32_t c2 = 0,
+                     std::uint32_t c3 = 0) {
     for (int i = 0; i < kCount; i += 8) fill_eight(i, seed, stream, first + static_cast<std::uint32_t>(i), c1, c2, c3);
   }
 
  private:
   // Each counter word lives in the low half of a 64-bit lane, where the 32 × 32 → 64 bit product reads it; the high halves
   // hold remnants that nobody reads. Half 0 holds the even elements, half 1 the odd ones.
-  void fill_eight(int at, std::uint32_t seed, Stream stream, std::uint32_t first, std::uint32_t c1, std::uint32_t c2,
-                  std::uint32_t c3) {
+  OCCAM_HD void fill_eight(int at, std::uint32_t seed, Stream stream, std::uint32_t first, std::uint32_t c1,
+                           std::uint32_t c2, std::uint32_t c3) {
     const __m256i multiplier0 = _mm256_set1_epi64x(0xD2511F53u), multiplier1 = _mm256_set1_epi64x(0xCD9E8D57u);
     __m256i counter[4][2];
     for (int half = 0; half < 2; ++half) {
@@ -55,7 +55,7 @@ struct PhiloxRun {
                          _mm256_blend_epi32(counter[w][0], _mm256_slli_epi64(counter[w][1], 32), 0xAA));
   }
 
-  static __m256i high(__m256i product) { return _mm256_srli_epi64(product, 32); }
+  OCCAM_HD static __m256i high(__m256i product) { return _mm256_srli_epi64(product, 32); }
 };
 
 }  // namespace occam::law

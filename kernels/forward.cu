@@ -1,0 +1,105 @@
+// The forward product of a layer, for every member and every tile of its batch at once. Gathering the batch, bias,
+// activation, dropout and, in inference, batch norm happen in registers: an activation is written once.
+
+#include "forward.hpp"
+
+#include "epilogue.cuh"
+#include "law/activation.hpp"
+#include "law/batch_norm.hpp"
+#include "product.cuh"
+
+namespace occam::cuda {
+
+// ---- building blocks -------------------------------------------------------------------------------------------------
+
+// y = (x − running mean) / deviation · gamma + beta of the tile's columns.
+template <class T>
+__device__ __forceinline__ void normalize_tile(const LayerView& layer, const float* parameters, int first_n,
+                                               float (&value)[T::kPerM][T::kPerN]) {
+  OCCAM_UNROLL
+  for (int j = 0; j < T::kPerN; ++j) {
+    const int n = first_n + T::column(j);
+    if (n >= layer.out) continue;
+    const float mean = parameters[layer.running_mean + n], gamma = parameters[layer.gamma + n];
+    const float inverse = law::inverse_deviation(parameters[layer.running_variance + n]);
+    const float beta = parameters[layer.beta + n];
+    OCCAM_UNROLL
+    for (int i = 0; i < T::kPerM; ++i) value[i][j] = law::batch_norm(value[i][j], mean, inverse, gamma, beta);
+  }
+}
+
+// ---- kernels ---------------------------------------------------------------------------------------------------------
+
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_kernel(ForwardArguments a) {
+  const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
+  const int across = tiles(a.layer.out, T::kN);
+  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM, first_n = static_cast<int>(blockIdx.x) % across * T::kN;
+  if (first_m >= rows) return;
+  const int id = a.slots.member_of(slot);
+  const Member& member = a.wave.members[id];
+  const float* parameters = a.wave.parameters + id * a.wave.parameter_stride;
+  const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
+
+  float value[T::kPerM][T::kPerN];
+  OCCAM_UNROLL
+  for (int j = 0; j < T::kPerN; ++j) {
+    const int n = first_n + T::column(j);
+    const float bias = n < a.layer.out ? parameters[a.layer.bias + n] : 0.0f;
+    OCCAM_UNROLL
+    for (int i = 0; i < T::kPerM; ++i) value[i][j] = bias;
+  }
+  const Operand input = a.input ? Operand{a.input + place * a.layer.in_stride, nullptr, a.layer.in_stride}
+                                : Operand{member.train_x, a.batch + place, a.layer.in_stride};
+  const Operand weight{parameters + a.layer.weight, nullptr, a.layer.in_stride};
+  accumulate<T, Order::depth, Order::depth>(input, first_m, rows, weight, first_n, a.layer.out, a.layer.in, value,
+                                            [](const auto&, int) {});
+
+  const TilePlace<T> at{first_m, rows, first_n, a.layer.out, a.layer.out_stride};
+  if (a.layer.hidden) {
+    const bool prelu = a.layer.activation == Activation::prelu;
+    if (a.kept && prelu) store_tile<T>(a.kept + place * a.layer.out_stride, at, value);
+    const float slope = prelu ? parameters[a.layer.slope] : 0.0f;
+    law::with_activation(a.layer.activation, [&](auto kind) {
+      OCCAM_UNROLL
+      for (int i = 0; i < T::kPerM; ++i) {
+        OCCAM_UNROLL
+        for (int j = 0; j < T::kPerN; ++j) value[i][j] = law::activate<decltype(kind)::value>(value[i][j], slope);
+      }
+    });
+    if (a.kept && !prelu) store_tile<T>(a.kept + place * a.layer.out_stride, at, value);
+    if (a.training) {
+      if (member.hidden_dropout.threshold > 0)
+        drop_tile<T>(member, static_cast<std::uint32_t>(a.layer.number) + 1, a.wave.progress[id].update, at, value);
+    } else if (a.layer.gamma >= 0) {
+      normalize_tile<T>(a.layer, parameters, first_n, value);
+    }
+  }
+  store_tile<T>(a.output + place * a.layer.out_stride, at, value);
+}
+
+// ---- launchers -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+template <class T>
+void launch_tiles(Stream& stream, const ForwardArguments& a) {
+  const dim3 grid(static_cast<unsigned>(tiles(a.slots.capacity, T::kM) * tiles(a.layer.out, T::kN)),
+                  static_cast<unsigned>(a.slots.count));
+  launch(stream, "forward", forward_kernel<T>, grid, dim3(T::kThreads), sizeof(Stages<T, Order::depth, Order::depth>), a);
+}
+
+}  // namespace
+
+void launch_forward(Stream& stream, const ForwardArguments& a) {
+  const NvtxRange range{"forward"};
+  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots, "forward: {} members at once; give 1 to {}", a.slots.count,
+          kMaxSlots);
+  require(a.output && (a.input || a.batch), "forward: no output, or neither input nor batch");
+  if (a.layer.out <= FewColumns::kN) return launch_tiles<FewColumns>(stream, a);
+  if (a.slots.capacity <= FewRows::kM) return launch_tiles<FewRows>(stream, a);
+  if (a.slots.capacity <= Square::kM) return launch_tiles<Square>(stream, a);
+  launch_tiles<Wide>(stream, a);
+}
+
+}  // namespace occam::cuda

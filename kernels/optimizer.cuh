@@ -1,0 +1,86 @@
+// One optimiser step on a member's parameters, in place (law/optimizer.hpp).
+#pragma once
+
+#include <type_traits>
+
+#include "law/optimizer.hpp"
+#include "members.hpp"
+#include "product.cuh"
+
+namespace occam::cuda {
+
+// Calls f with the optimiser and whether it has momentum as compile-time constants. All members of a wave may differ; the
+// threads of a block, which work on one member, take one branch.
+template <class F>
+__device__ __forceinline__ void with_optimizer(const law::OptimizerConstants& o, const F& f) {
+  const auto call = [&]<OptimizerKind kind>(std::integral_constant<OptimizerKind, kind>) {
+    constexpr std::integral_constant<OptimizerKind, kind> constant;
+    if (kind != OptimizerKind::adam && o.momentum != 0.0f) {
+      f(constant, std::true_type{});
+    } else {
+      f(constant, std::false_type{});
+    }
+  };
+  switch (o.kind) {
+    case OptimizerKind::sgd: return call(std::integral_constant<OptimizerKind, OptimizerKind::sgd>{});
+    case OptimizerKind::adam: return call(std::integral_constant<OptimizerKind, OptimizerKind::adam>{});
+    default: return call(std::integral_constant<OptimizerKind, OptimizerKind::rmsprop>{});
+  }
+}
+
+template <OptimizerKind kind, bool momentum>
+inline constexpr bool kReadsState0 = kind != OptimizerKind::sgd || momentum;
+template <OptimizerKind kind, bool momentum>
+inline constexpr bool kReadsState1 = kind == OptimizerKind::adam || (kind == OptimizerKind::rmsprop && momentum);
+
+// A member's parameters and state, [parameter_stride] each.
+struct Trainee {
+  const law::OptimizerConstants& optimizer;
+  law::AdamScale adam;
+  float *parameters, *state0, *state1;
+
+  __device__ __forceinline__ Trainee(const WaveView& wave, int member)
+      : optimizer(wave.members[member].optimizer), adam(wave.progress[member].adam),
+        parameters(wave.parameters + member * wave.parameter_stride),
+        state0(wave.state0 ? wave.state0 + member * wave.parameter_stride : nullptr),
+        state1(wave.state1 ? wave.state1 + member * wave.parameter_stride : nullptr) {}
+
+  // The parameter at `offset`.
+  template <OptimizerKind kind, bool momentum>
+  __device__ __forceinline__ void step(std::int64_t offset, float gradient) const {
+    float first = 0.0f, second = 0.0f;
+    if constexpr (kReadsState0<kind, momentum>) first = state0[offset];
+    if constexpr (kReadsState1<kind, momentum>) second = state1[offset];
+    law::optimizer_step<kind, momentum>(optimizer, adam, gradient, parameters[offset], first, second);
+    if constexpr (kReadsState0<kind, momentum>) state0[offset] = first;
+    if constexpr (kReadsState1<kind, momentum>) state1[offset] = second;
+  }
+
+  __device__ __forceinline__ void step(std::int64_t offset, float gradient) const {
+    with_optimizer(optimizer, [&](auto kind, auto momentum) {
+      step<decltype(kind)::value, decltype(momentum)::value>(offset, gradient);
+    });
+  }
+
+  // `count` (1 to 4) parameters from the 16-byte aligned `offset` on.
+  template <OptimizerKind kind, bool momentum>
+  __device__ __forceinline__ void step_quad(std::int64_t offset, int count, const float (&gradient)[kQuad]) const {
+    float value[kQuad], first[kQuad] = {}, second[kQuad] = {};
+    read_steps(parameters + offset, value);
+    if constexpr (kReadsState0<kind, momentum>) read_steps(state0 + offset, first);
+    if constexpr (kReadsState1<kind, momentum>) read_steps(state1 + offset, second);
+    OCCAM_UNROLL
+    for (int e = 0; e < kQuad; ++e)
+      if (e < count) law::optimizer_step<kind, momentum>(optimizer, adam, gradient[e], value[e], first[e], second[e]);
+    write(parameters + offset, value);
+    if constexpr (kReadsState0<kind, momentum>) write(state0 + offset, first);
+    if constexpr (kReadsState1<kind, momentum>) write(state1 + offset, second);
+  }
+
+ private:
+  static __device__ __forceinline__ void write(float* to, const float (&value)[kQuad]) {
+    *reinterpret_cast<float4*>(to) = make_float4(value[0], value[1], value[2], value[3]);
+  }
+};
+
+}  // namespace occam::cuda

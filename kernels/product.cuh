@@ -1,0 +1,238 @@
+// The matrix product under the law: C[i][j] = start + sum over k of A[i][k] · B[j][k], each element one accumulator and one
+// fmaf chain in ascending k. It equals
+//
+//     for (int k = 0; k < depth; ++k) c[i][j] = fmaf(a[i][k], b[j][k], c[i][j]);
+//
+// A block owns a tile of C, its threads own kPerM × kPerN elements each in registers. Tiles of A and B pass through two
+// buffers in shared memory: asynchronous copies fill one while the other is multiplied. Operands come in either order of
+// storage and, where an index is given, by rows picked through it; sizes are known at run time only.
+//
+// The depth is not a multiple of the tile's. Elements beyond it are −0 in A and +0 in B: their product is −0, and
+// fmaf(−0, +0, c) is c for every c, −0 and NaN included, so no accumulator notices.
+#pragma once
+
+#include "launch.hpp"
+#include "law/functions.hpp"
+#include "members.hpp"
+
+#if defined(__CUDA_ARCH__)
+#define OCCAM_UNROLL _Pragma("unroll")
+#define OCCAM_NO_UNROLL _Pragma("unroll 1")
+#else
+#define OCCAM_UNROLL
+#define OCCAM_NO_UNROLL
+#endif
+
+namespace occam::cuda {
+
+// How an operand's element (i, k) lies in memory; i counts rows of A or columns of B, k the depth.
+enum class Order {
+  depth,   // row i holds its depth side by side: x[sample][feature] of a forward product
+  extent,  // row k holds all i side by side: delta[sample][unit] of a weight gradient
+};
+
+struct Operand {
+  const float* data;
+  const std::uint32_t* index;  // row r is stored at index[r]; null: at r
+  std::int64_t stride;         // floats from row to row, a multiple of 4; rows are 16-byte aligned
+
+  __device__ __forceinline__ const float* row(int r) const { return data + (index ? index[r] : r) * stride; }
+};
+
+// kThreadsM × kThreadsN threads with kPerM × kPerN elements of C each.
+template <int threads_m, int threads_n, int per_m, int per_n>
+struct Tile {
+  static constexpr int kThreadsM = threads_m, kThreadsN = threads_n, kPerM = per_m, kPerN = per_n;
+  static constexpr int kM = threads_m * per_m, kN = threads_n * per_n, kThreads = threads_m * threads_n;
+  static constexpr int kDepth = 16;  // of a stage
+  static constexpr int kBlocks = 384 / kThreads;  // on a multiprocessor at least: leaves 168 registers a thread
+  static_assert(per_n % kQuad == 0);
+
+  // Column of C that a thread's element j is: quads, so that they are stored whole.
+  static __device__ __forceinline__ int column(int j) {
+    return kQuad * (static_cast<int>(threadIdx.x) % kThreadsN) + j % kQuad + j / kQuad * kQuad * kThreadsN;
+  }
+  // Row of C that a thread's element i is.
+  template <Order a_order>
+  static __device__ __forceinline__ int row(int i) {
+    const int thread = static_cast<int>(threadIdx.x) / kThreadsN;
+    if constexpr (a_order == Order::depth) return thread + i * kThreadsM;
+    return kQuad * thread + i % kQuad + i / kQuad * kQuad * kThreadsM;
+  }
+};
+
+// ---- building blocks -------------------------------------------------------------------------------------------------
+
+// One stage of an operand in shared memory. Rows along the depth are 20 floats apart, so that eight threads that read 16
+// bytes of eight rows touch all 32 banks once.
+template <int extent, int depth, Order order>
+struct Stage {
+  static constexpr int kStride = order == Order::depth ? depth + kQuad : extent;
+  float value[(order == Order::depth ? extent : depth) * kStride];
+};
+
+template <class T, Order a_order, Order b_order>
+struct Stages {
+  alignas(16) Stage<T::kM, T::kDepth, a_order> a[2];
+  alignas(16) Stage<T::kN, T::kDepth, b_order> b[2];
+};
+
+// Starts the copies of one operand's stages. `permute` is 0 for A; for B it is the number of threads along N, and row p of
+// a depth-ordered stage then holds the column that lets thread t find its quads at rows t, t + permute, ….
+template <int extent, int depth, int threads, Order order, int permute>
+class Loader {
+ public:
+  __device__ __forceinline__ Loader(const Operand& operand, int first, int size, int size_k, float outside)
+      : operand_(operand), first_(first), size_(size), size_k_(size_k), outside_(outside) {
+    if constexpr (order == Order::depth) {
+      OCCAM_UNROLL
+      for (int c = 0; c < kChunks; ++c) {
+        const int i = first + position(chunk(c) / kAcross);
+        row_[c] = i < size && chunk(c) < kAll ? operand.row(i) : nullptr;
+      }
+    }
+  }
+
+  __device__ __forceinline__ void start(Stage<extent, depth, order>& stage, int first_k) const {
+    OCCAM_UNROLL
+    for (int c = 0; c < kChunks; ++c) {
+      if (chunk(c) >= kAll) continue;
+      const int r = chunk(c) / kAcross, at = chunk(c) % kAcross * kQuad;
+      float* to = stage.value + r * Stage<extent, depth, order>::kStride + at;
+      const float* from = nullptr;
+      if constexpr (order == Order::depth) {
+        if (row_[c] && first_k + at < size_k_) from = row_[c] + first_k + at;
+      } else {
+        if (first_k + r < size_k_ && first_ + at < size_) from = operand_.row(first_k + r) + first_ + at;
+      }
+      if (from) {
+        copy_async<16>(to, from);
+      } else {
+        *reinterpret_cast<float4*>(to) = make_float4(outside_, outside_, outside_, outside_);
+      }
+    }
+  }
+
+ private:
+  static constexpr int kAcross = (order == Order::depth ? depth : extent) / kQuad;  // quads of a stage's row
+  static constexpr int kAll = extent * depth / kQuad;
+  static constexpr int kChunks = (kAll + threads - 1) / threads;  // of one thread
+
+  static __device__ __forceinline__ int chunk(int c) { return static_cast<int>(threadIdx.x) + c * threads; }
+  static __device__ __forceinline__ int position(int row) {
+    if constexpr (permute == 0) return row;
+    const int j = row / (permute == 0 ? 1 : permute);
+    return kQuad * (row - j * permute) + j % kQuad + j / kQuad * kQuad * permute;
+  }
+
+  Operand operand_;
+  int first_, size_, size_k_;
+  float outside_;
+  const float* row_[order == Order::depth ? kChunks : 1];
+};
+
+// element[i] of step k of the depth, for `count` of a thread's rows of an extent-ordered stage that start at `first`.
+template <int count, int apart>
+__device__ __forceinline__ void read_step(const float* first, float (&element)[count]) {
+  OCCAM_UNROLL
+  for (int i = 0; i < count; i += kQuad) {
+    const float4 quad = *reinterpret_cast<const float4*>(first + i * apart);
+    element[i] = quad.x, element[i + 1] = quad.y, element[i + 2] = quad.z, element[i + 3] = quad.w;
+  }
+}
+
+// Four steps of the depth of one row of a depth-ordered stage.
+__device__ __forceinline__ void read_steps(const float* first, float (&element)[kQuad]) {
+  const float4 quad = *reinterpret_cast<const float4*>(first);
+  element[0] = quad.x, element[1] = quad.y, element[2] = quad.z, element[3] = quad.w;
+}
+
+// Four steps of the depth, from k on. What is read ahead is what a quad brings along; more would cost registers.
+template <class T, Order a_order, Order b_order>
+__device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_order>& stage_a,
+                                              const Stage<T::kN, T::kDepth, b_order>& stage_b, int k,
+                                              float (&sum)[T::kPerM][T::kPerN]) {
+  constexpr int stride_a = Stage<T::kM, T::kDepth, a_order>::kStride, stride_b = Stage<T::kN, T::kDepth, b_order>::kStride;
+  const int m = static_cast<int>(threadIdx.x) / T::kThreadsN, n = static_cast<int>(threadIdx.x) % T::kThreadsN;
+  if constexpr (a_order == Order::extent) {
+    static_assert(b_order == Order::extent && T::kPerM % kQuad == 0);
+    OCCAM_UNROLL
+    for (int step = 0; step < kQuad; ++step) {
+      float a[T::kPerM], b[T::kPerN];
+      read_step<T::kPerM, T::kThreadsM>(stage_a.value + (k + step) * stride_a + kQuad * m, a);
+      read_step<T::kPerN, T::kThreadsN>(stage_b.value + (k + step) * stride_b + kQuad * n, b);
+      OCCAM_UNROLL
+      for (int i = 0; i < T::kPerM; ++i) {
+        OCCAM_UNROLL
+        for (int j = 0; j < T::kPerN; ++j) sum[i][j] = law::fma(a[i], b[j], sum[i][j]);
+      }
+    }
+  } else {
+    float a[T::kPerM][kQuad];
+    OCCAM_UNROLL
+    for (int i = 0; i < T::kPerM; ++i) read_steps(stage_a.value + (m + i * T::kThreadsM) * stride_a + k, a[i]);
+    if constexpr (b_order == Order::depth) {
+      OCCAM_UNROLL
+      for (int j = 0; j < T::kPerN; ++j) {
+        float b[kQuad];
+        read_steps(stage_b.value + (n + j * T::kThreadsN) * stride_b + k, b);
+        OCCAM_UNROLL
+        for (int step = 0; step < kQuad; ++step) {
+          OCCAM_UNROLL
+          for (int i = 0; i < T::kPerM; ++i) sum[i][j] = law::fma(a[i][step], b[step], sum[i][j]);
+        }
+      }
+    } else {
+      OCCAM_UNROLL
+      for (int step = 0; step < kQuad; ++step) {
+        float b[T::kPerN];
+        read_step<T::kPerN, T::kThreadsN>(stage_b.value + (k + step) * stride_b + kQuad * n, b);
+        OCCAM_UNROLL
+        for (int i = 0; i < T::kPerM; ++i) {
+          OCCAM_UNROLL
+          for (int j = 0; j < T::kPerN; ++j) sum[i][j] = law::fma(a[i][step], b[j], sum[i][j]);
+        }
+      }
+    }
+  }
+}
+
+// Adds A · B over the whole depth to the tile of C at (first_m, first_n); C is [m][n]. Every thread of the block calls it.
+// each_stage(stage of A, depth of it) runs between barriers, when a stage has arrived.
+template <class T, Order a_order, Order b_order, class EachStage>
+__device__ __forceinline__ void accumulate(const Operand& a, int first_m, int m, const Operand& b, int first_n, int n,
+                                           int depth, float (&sum)[T::kPerM][T::kPerN], const EachStage& each_stage) {
+  auto& stages = shared<Stages<T, a_order, b_order>>();
+  const Loader<T::kM, T::kDepth, T::kThreads, a_order, 0> load_a{a, first_m, m, depth, -0.0f};
+  const Loader<T::kN, T::kDepth, T::kThreads, b_order, T::kThreadsN> load_b{b, first_n, n, depth, 0.0f};
+  load_a.start(stages.a[0], 0);
+  load_b.start(stages.b[0], 0);
+  copy_async_commit();
+  for (int k = 0, now = 0; k < depth; k += T::kDepth, now ^= 1) {
+    copy_async_wait<0>();
+    __syncthreads();  // this stage has arrived, and nobody reads the other one any more
+    if (k + T::kDepth < depth) {
+      load_a.start(stages.a[now ^ 1], k + T::kDepth);
+      load_b.start(stages.b[now ^ 1], k + T::kDepth);
+      copy_async_commit();
+    }
+    const int steps = depth - k < T::kDepth ? depth - k : T::kDepth;
+    OCCAM_NO_UNROLL  // 256 multiplications a pass are enough to overlap; more would spill registers
+    for (int step = 0; step < steps; step += kQuad)
+      multiply_quad<T, a_order, b_order>(stages.a[now], stages.b[now], step, sum);
+    each_stage(stages.a[now], steps);
+  }
+}
+
+// Stores a quad of a row of `columns` columns; beyond them goes the padding.
+__device__ __forceinline__ void store_quad(float* row, int column, int columns, float4 value) {
+  if (column + 1 >= columns) value.y = kPadding;
+  if (column + 2 >= columns) value.z = kPadding;
+  if (column + 3 >= columns) value.w = kPadding;
+  *reinterpret_cast<float4*>(row + column) = value;
+}
+
+// Number of tiles that cover `size`.
+OCCAM_HD constexpr int tiles(int size, int tile) { return (size + tile - 1) / tile; }
+
+}  // namespace occam::cuda

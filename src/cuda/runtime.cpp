@@ -1,0 +1,299 @@
+// src/cuda/runtime.hpp on the CUDA runtime.
+#include "cuda/runtime.hpp"
+
+#include <cuda_runtime_api.h>
+#include <nvtx3/nvToolsExt.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <source_location>
+#include <string_view>
+
+namespace occam::cuda {
+namespace {
+
+constexpr std::size_t kStagingBytes = std::size_t{4} << 20;  // of each of a stream's two chunks
+
+void check(cudaError_t status, const char* call, std::source_location where = std::source_location::current()) {
+  if (status == cudaSuccess) return;
+  (void)cudaGetLastError();  // an error that can be survived does not show up in the next call
+  const std::string_view path = where.file_name();
+  fail(ErrorKind::device, "{} at {}:{}: {}: {}", call, path.substr(path.rfind('/') + 1), where.line(),
+       cudaGetErrorName(status), cudaGetErrorString(status));
+}
+
+// Page-locked chunks through which pageable memory travels, so that the bus runs while the host copies the next chunk.
+struct Staging {
+  std::array<void*, 2> chunk{};
+  std::array<cudaEvent_t, 2> done{};
+
+  void open() {
+    if (chunk[0] != nullptr) return;
+    for (std::size_t i = 0; i < 2; ++i) {
+      check(cudaEventCreateWithFlags(&done[i], cudaEventDisableTiming), "cudaEventCreateWithFlags");
+      check(cudaHostAlloc(&chunk[i], kStagingBytes, cudaHostAllocDefault), "cudaHostAlloc");
+    }
+  }
+  ~Staging() {
+    for (std::size_t i = 0; i < 2; ++i) {
+      if (chunk[i] != nullptr) cudaFreeHost(chunk[i]);
+      if (done[i] != nullptr) cudaEventDestroy(done[i]);
+    }
+  }
+};
+
+struct StreamState {
+  cudaStream_t stream = nullptr;
+  Staging staging;
+};
+
+StreamState& state_of(const Stream& stream) { return *static_cast<StreamState*>(stream.state()); }
+cudaStream_t native(const Stream& stream) { return state_of(stream).stream; }
+
+bool is_capturing(const Stream& stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(native(stream), &status), "cudaStreamIsCapturing");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+void refuse_recording(const Stream& stream, const char* what) {
+  if (is_capturing(stream)) fail(ErrorKind::device, "{} while a graph is captured: it cannot be replayed", what);
+}
+
+bool is_pinned(const void* host) {
+  cudaPointerAttributes attributes{};
+  check(cudaPointerGetAttributes(&attributes, host), "cudaPointerGetAttributes");
+  return attributes.type == cudaMemoryTypeHost;
+}
+
+int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
+  return value;
+}
+
+}  // namespace
+
+// ---- devices ---------------------------------------------------------------------------------------------------------
+
+int device_count(std::string* why) {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (why != nullptr) *why = status == cudaSuccess ? (count == 0 ? "no CUDA device" : "") : cudaGetErrorString(status);
+  if (status != cudaSuccess) (void)cudaGetLastError();
+  return status == cudaSuccess ? count : 0;
+}
+
+DeviceProperties device_properties(int index) {
+  cudaDeviceProp native_properties{};
+  check(cudaGetDeviceProperties(&native_properties, index), "cudaGetDeviceProperties");
+  DeviceProperties properties;
+  properties.name = native_properties.name;
+  properties.major = native_properties.major;
+  properties.minor = native_properties.minor;
+  properties.multiprocessors = native_properties.multiProcessorCount;
+  properties.shared_per_block = native_properties.sharedMemPerBlockOptin;
+  properties.l2 = static_cast<std::size_t>(attribute(cudaDevAttrL2CacheSize, index));
+  properties.memory = native_properties.totalGlobalMem;
+  check(cudaDriverGetVersion(&properties.driver), "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&properties.runtime), "cudaRuntimeGetVersion");
+  return properties;
+}
+
+void set_device(int index) { check(cudaSetDevice(index), "cudaSetDevice"); }
+
+Memory device_memory() {
+  Memory memory;
+  check(cudaMemGetInfo(&memory.free, &memory.total), "cudaMemGetInfo");
+  return memory;
+}
+
+// ---- streams, events, graphs -----------------------------------------------------------------------------------------
+
+Stream::Stream() : handle_(new StreamState) {
+  check(cudaStreamCreateWithFlags(&state_of(*this).stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+}
+void Stream::synchronize() const { check(cudaStreamSynchronize(native(*this)), "cudaStreamSynchronize"); }
+void Stream::wait(const Event& event) {
+  check(cudaStreamWaitEvent(native(*this), static_cast<cudaEvent_t>(event.handle()), 0), "cudaStreamWaitEvent");
+}
+void* Stream::handle() const { return native(*this); }
+
+Event::Event() {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreate(&event), "cudaEventCreate");
+  handle_.reset(event);
+}
+void Event::record(Stream& stream) {
+  check(cudaEventRecord(static_cast<cudaEvent_t>(handle()), native(stream)), "cudaEventRecord");
+}
+void Event::synchronize() const { check(cudaEventSynchronize(static_cast<cudaEvent_t>(handle())), "cudaEventSynchronize"); }
+float Event::milliseconds_since(const Event& start) const {
+  synchronize();
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(start.handle()), static_cast<cudaEvent_t>(handle())),
+        "cudaEventElapsedTime");
+  return milliseconds;
+}
+
+void Graph::launch(Stream& stream) const {
+  if (!handle_) fail(ErrorKind::device, "launch of a graph that was never captured");
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(handle_.get()), native(stream)), "cudaGraphLaunch");
+}
+
+Graph capture(Stream& stream, const std::function<void()>& record) {
+  refuse_recording(stream, "a second capture begins");
+  check(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  cudaGraph_t recorded = nullptr;
+  try {
+    record();
+  } catch (...) {
+    if (cudaStreamEndCapture(native(stream), &recorded) == cudaSuccess && recorded != nullptr) cudaGraphDestroy(recorded);
+    (void)cudaGetLastError();
+    throw;
+  }
+  check(cudaStreamEndCapture(native(stream), &recorded), "cudaStreamEndCapture");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, recorded, 0);
+  cudaGraphDestroy(recorded);
+  check(status, "cudaGraphInstantiate");
+  Graph graph;
+  graph.handle_.reset(executable);
+  return graph;
+}
+
+NvtxRange::NvtxRange(const char* name) { nvtxRangePushA(name); }
+NvtxRange::~NvtxRange() { nvtxRangePop(); }
+
+// ---- memory ----------------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// Owners are released on the way out, often of an error: what the runtime then says was said before.
+void release_stream(void* handle) {
+  auto* state = static_cast<StreamState*>(handle);
+  if (state->stream != nullptr) {
+    cudaStreamSynchronize(state->stream);
+    cudaStreamDestroy(state->stream);
+  }
+  delete state;
+}
+void release_event(void* handle) { cudaEventDestroy(static_cast<cudaEvent_t>(handle)); }
+void release_graph(void* handle) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(handle)); }
+void release_buffer(void* memory) { cudaFree(memory); }
+void release_pinned(void* memory) { cudaFreeHost(memory); }
+
+void* allocate_buffer(const char* name, std::size_t count, std::size_t element_bytes) {
+  void* memory = nullptr;
+  const bool overflow = count > ~std::size_t{0} / element_bytes;
+  const cudaError_t status = overflow ? cudaErrorMemoryAllocation : cudaMalloc(&memory, count * element_bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    const Memory now = device_memory();
+    fail(ErrorKind::device, "{}: out of device memory: {} elements of {} B asked for, {} of {} B are free", name, count,
+         element_bytes, now.free, now.total);
+  }
+  check(status, "cudaMalloc");
+  return memory;
+}
+
+void* allocate_pinned(std::size_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t status = cudaHostAlloc(&memory, bytes, cudaHostAllocDefault);
+  if (status == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    fail(ErrorKind::device, "out of host memory: {} B of pinned memory", bytes);
+  }
+  check(status, "cudaHostAlloc");
+  return memory;
+}
+
+void copy_to_device(Stream& stream, void* device, const void* host, std::size_t bytes) {
+  refuse_recording(stream, "a copy from the host");
+  if (bytes == 0) return;
+  if (is_pinned(host)) {
+    check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, native(stream)), "cudaMemcpyAsync to the device");
+    stream.synchronize();
+    return;
+  }
+  Staging& staging = state_of(stream).staging;
+  staging.open();
+  for (std::size_t first = 0, turn = 0; first < bytes; first += kStagingBytes, turn ^= 1) {
+    const std::size_t part = std::min(kStagingBytes, bytes - first);
+    check(cudaEventSynchronize(staging.done[turn]), "cudaEventSynchronize");  // the chunk's last copy has left it
+    std::memcpy(staging.chunk[turn], static_cast<const unsigned char*>(host) + first, part);
+    check(cudaMemcpyAsync(static_cast<unsigned char*>(device) + first, staging.chunk[turn], part, cudaMemcpyHostToDevice,
+                          native(stream)),
+          "cudaMemcpyAsync to the device");
+    check(cudaEventRecord(staging.done[turn], native(stream)), "cudaEventRecord");
+  }
+}
+
+void copy_to_host(Stream& stream, void* host, const void* device, std::size_t bytes) {
+  refuse_recording(stream, "a copy to the host");
+  if (bytes == 0) return;
+  if (is_pinned(host)) {
+    check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, native(stream)), "cudaMemcpyAsync to the host");
+    stream.synchronize();
+    return;
+  }
+  Staging& staging = state_of(stream).staging;
+  staging.open();
+  const auto start = [&](std::size_t first, std::size_t turn) {
+    if (first >= bytes) return;
+    check(cudaMemcpyAsync(staging.chunk[turn], static_cast<const unsigned char*>(device) + first,
+                          std::min(kStagingBytes, bytes - first), cudaMemcpyDeviceToHost, native(stream)),
+          "cudaMemcpyAsync to the host");
+    check(cudaEventRecord(staging.done[turn], native(stream)), "cudaEventRecord");
+  };
+  start(0, 0);
+  for (std::size_t first = 0, turn = 0; first < bytes; first += kStagingBytes, turn ^= 1) {
+    start(first + kStagingBytes, turn ^ 1);
+    check(cudaEventSynchronize(staging.done[turn]), "cudaEventSynchronize");
+    std::memcpy(static_cast<unsigned char*>(host) + first, staging.chunk[turn], std::min(kStagingBytes, bytes - first));
+  }
+}
+
+void copy_on_device(Stream& stream, void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, native(stream)), "cudaMemcpyAsync on the device");
+}
+
+void fill(Stream& stream, void* device, unsigned char byte, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemsetAsync(device, byte, bytes, native(stream)), "cudaMemsetAsync");
+}
+
+// ---- launches (kernels/launch.hpp) -----------------------------------------------------------------------------------
+
+void raise_shared_limit(const void* kernel, const char* name, std::size_t bytes) {
+  static std::mutex mutex;
+  static std::map<std::pair<int, const void*>, std::size_t> raised;  // by device and kernel
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  const std::lock_guard lock(mutex);
+  std::size_t& limit = raised[{device, kernel}];
+  if (bytes <= limit) return;
+  const auto most = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  if (bytes > most) {
+    fail(ErrorKind::device, "launch of {}: {} B of shared memory asked for, a block of this device has {} B", name, bytes,
+         most);
+  }
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+        "cudaFuncSetAttribute of the shared memory");
+  limit = bytes;
+}
+
+void check_launch(int status, const char* name, dim3 grid, dim3 block, std::size_t shared_bytes) {
+  const auto error = static_cast<cudaError_t>(status);
+  if (error == cudaSuccess) return;
+  (void)cudaGetLastError();
+  fail(ErrorKind::device, "launch of {} <<<({}, {}, {}), ({}, {}, {}), {} B>>>: {}: {}", name, grid.x, grid.y, grid.z,
+       block.x, block.y, block.z, shared_bytes, cudaGetErrorName(error), cudaGetErrorString(error));
+}
+
+}  // namespace detail
+}  // namespace occam::cuda

@@ -1,0 +1,248 @@
+#include "occam/experiment.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <iostream>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "experiment/checkpoint.hpp"
+#include "experiment/flags.hpp"
+#include "experiment/plan.hpp"
+#include "experiment/results.hpp"
+#include "experiment/train.hpp"
+#include "occam/error.hpp"
+#include "published_json.hpp"
+
+namespace occam {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace experiment;
+
+constexpr int kInterrupted = 75;
+constexpr double kCheckpointSeconds = 30;
+
+std::atomic<bool> interrupt_requested{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+// The first signal asks for an orderly end, a second one of the same kind ends at once.
+extern "C" void request_interrupt(int) { interrupt_requested = true; }
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = request_interrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
+}
+
+class Clock {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+int default_seeds(const Sizes& sizes, const Options& options, const Device& device) {
+  if (device.kind == DeviceKind::cuda) return options.quick ? sizes.cuda_quick : options.full ? sizes.cuda_full : sizes.cuda;
+  return options.quick ? sizes.cpu_quick : options.full ? sizes.cpu_full : sizes.cpu;
+}
+
+// ---- the folder of the results ---------------------------------------------------------------------------------------
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  require(!error, "--out: {} cannot be made: {}", folder.string(), error.message());
+  require(access(folder.c_str(), W_OK | X_OK) == 0, "--out: {} cannot be written: {}", folder.string(), std::strerror(errno));
+}
+
+// Results are made in a folder inside `folder` and renamed from there, result.json last: where there is a result.json, all is
+// there. Without publish() nothing stays.
+class Staging {
+ public:
+  explicit Staging(fs::path folder) : folder_(std::move(folder)), partial_(folder_ / fmt::format(".partial-{}", getpid())) {
+    make_folder(partial_);
+  }
+  ~Staging() {
+    std::error_code ignored;
+    fs::remove_all(partial_, ignored);
+  }
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  const fs::path& path() const { return partial_; }
+
+  void write(const char* name, const std::string& text) const {
+    std::ofstream file(partial_ / name, std::ios::binary);
+    file << text;
+    file.close();
+    if (!file) fail(ErrorKind::data, "{}: cannot be written (is the disk full?)", (folder_ / name).string());
+  }
+
+  void publish() const {
+    fs::remove(folder_ / "result.json");
+    for (const char* name : {"arrays.npz", "cases.csv", "timing.json", "report.html", "result.json"}) {
+      fs::remove(folder_ / name);
+      if (fs::exists(partial_ / name)) fs::rename(partial_ / name, folder_ / name);
+    }
+  }
+
+ private:
+  fs::path folder_, partial_;
+};
+
+}  // namespace
+
+std::string published_entry(const std::string& experiment, const std::string& entry) {
+  static const nlohmann::json all = nlohmann::json::parse(kPublishedJson);
+  require(all.contains(experiment) && all[experiment].contains(entry), "published values: there is no entry {} / {}", experiment, entry);
+  return all[experiment][entry].dump();
+}
+
+struct Experiment::State {
+  std::string name, claim;
+  Sizes sizes;
+  std::vector<OwnOption> own;
+  std::vector<Case> cases;
+  bool accepts_user_data = false;
+
+  Options options;
+  std::string command;
+
+  int run(int argc, const char* const* argv, const std::function<void()>& add_cases);
+  int train_and_record(const Device& device, const Plan& plan, bool user_data);
+  int record(const Device& device, const Plan& plan, const Records& records, const Seconds& seconds, const fs::path& folder);
+};
+
+int Experiment::State::run(int argc, const char* const* argv, const std::function<void()>& add_cases) {
+  CommandLine line = read_command_line(name, claim, own, accepts_user_data, argc, argv);
+  if (line.exit_code) return *line.exit_code;
+  options = std::move(line.options);
+  command = std::move(line.command);
+  const Device device = select_device(options.device, options.threads);
+  if (options.describe_device) {
+    std::cout << describe(device) << '\n';
+    return 0;
+  }
+  const bool user_data = accepts_user_data && !options.data.empty();
+  add_cases();
+  const int seeds = default_seeds(sizes, options, device);
+  const Plan plan = make_plan(name, cases, options, user_data, seeds);
+  if (options.print_config) {
+    std::cout << config_text(name, options, own, cases, seeds_text(options, seeds), user_data);
+    return 0;
+  }
+  return train_and_record(device, plan, user_data);
+}
+
+int Experiment::State::train_and_record(const Device& device, const Plan& plan, bool) {
+  const Clock clock;
+  const fs::path folder = fs::path(options.out) / name, checkpoint_file = folder / "checkpoint";
+  make_folder(folder);
+  Records records;
+  Seconds seconds;
+  if (auto checkpoint = read_checkpoint(checkpoint_file)) {
+    if (checkpoint->key == plan.hash) {
+      records = std::move(checkpoint->records);
+      seconds = checkpoint->seconds;
+      fmt::print(stderr, "{}: resuming: {} of {} members are in {}\n", name, records.size(), plan.cases.size() * plan.members.size(),
+                 checkpoint_file.string());
+    } else {
+      fmt::print(stderr, "{}: {} belongs to another command and is not used\n", name, checkpoint_file.string());
+    }
+  }
+  if (!options.quiet)
+    std::cout << name << ": " << describe(device) << "\n"
+              << fmt::format("{} case{} x {} {}\n", plan.cases.size(), plan.cases.size() == 1 ? "" : "s", plan.members.size(),
+                             plan.members.product ? "members" : plan.members.size() == 1 ? "seed" : "seeds")
+              << std::flush;
+
+  catch_signals();
+  const double before = seconds.total;
+  double written = 0;
+  const auto save = [&](bool now) {
+    if (!now && clock.seconds() - written < kCheckpointSeconds) return;
+    seconds.total = before + clock.seconds();
+    write_checkpoint(checkpoint_file, plan.hash, seconds, records);
+    written = clock.seconds();
+  };
+  bool complete = false;
+  {
+    Progress progress(name, !options.quiet);
+    TrainHooks hooks{&progress, &interrupt_requested, [&] { save(false); }};
+    complete = train(plan, options, device, hooks, records, seconds);
+  }
+  if (!complete) {
+    save(true);
+    fmt::print(stderr, "{}: interrupted with {} of {} members done; the same command resumes from {}\n", name, records.size(),
+               plan.cases.size() * plan.members.size(), checkpoint_file.string());
+    return kInterrupted;
+  }
+  seconds.total = before + clock.seconds();
+  const int code = record(device, plan, records, seconds, folder);
+  fs::remove(checkpoint_file);
+  return code;
+}
+
+int Experiment::State::record(const Device& device, const Plan& plan, const Records& records, const Seconds& seconds,
+                              const fs::path& folder) {
+  const Run result{name, plan, options, device, records, command};
+  const std::vector<Judged> judged = judge_all(result);
+  Staging staging(folder);
+  staging.write("result.json", result_json(result, judged).dump(1) + "\n");
+  staging.write("cases.csv", cases_csv(result));
+  staging.write("timing.json", timing_json(result, seconds));
+  write_arrays(result, staging.path() / "arrays.npz");
+  const bool report = make_report(name, staging.path());
+  staging.publish();
+  if (!options.quiet) {
+    std::cout << console_table(result, judged)
+              << fmt::format("\n{:.1f} s (training {:.1f} s, measuring {:.1f} s); results in {}{}\n", seconds.total, seconds.train,
+                             seconds.measure, folder.string(), report ? ", report.html among them" : "")
+              << std::flush;
+  }
+  const bool all_diverged = std::all_of(records.begin(), records.end(), [](const auto& r) { return r.second.diverged(); });
+  if (all_diverged)
+    fail(ErrorKind::diverged, "training diverged for every member (a smaller --lr may help); the histories are in {}", folder.string());
+  return 0;
+}
+
+Experiment::Experiment(std::string name, std::string claim) : state_(std::make_unique<State>()) {
+  state_->name = std::move(name);
+  state_->claim = std::move(claim);
+}
+
+Experiment::~Experiment() = default;
+
+void Experiment::option(const std::string& flag, std::string& value, const std::string& help, const std::vector<std::string>& words) {
+  state_->own.push_back({flag, &value, help, words});
+}
+
+void Experiment::accept_user_data() { state_->accepts_user_data = true; }
+
+void Experiment::sizes(const Sizes& sizes) { state_->sizes = sizes; }
+
+void Experiment::add(const Case& added) { state_->cases.push_back(added); }
+
+int Experiment::run(int argc, const char* const* argv, const std::function<void()>& cases) {
+  try {
+    return state_->run(argc, argv, cases);
+  } catch (const Error& error) {
+    fmt::print(stderr, "{}: {}\n", state_->name, error.what());
+    return error.exit_code();
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "{}: out of memory (fewer --threads hold fewer data sets at a time)\n", state_->name);
+    return static_cast<int>(ErrorKind::device);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}: {}\n", state_->name, error.what());
+    return 1;
+  }
+}
+
+}  // namespace occam

@@ -1,0 +1,274 @@
+#include "experiment/fields.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "experiment/text.hpp"
+#include "occam/error.hpp"
+
+namespace occam::experiment {
+namespace {
+
+using Room = Field::Room;
+
+// ---- one maker per type of field -------------------------------------------------------------------------------------
+// `at` maps a Case& to the field; it is used for const cases too.
+template <class At>
+auto read_only(At at) {
+  return [at](const Case& c) -> const auto& { return at(const_cast<Case&>(c)); };
+}
+
+template <class At>
+Field real(Room room, std::string flag, At at, std::string help) {
+  Field f{flag, room, std::move(help)};
+  f.set = [at, flag](Case& c, const std::string& text) { at(c) = parse_real(flag, text); };
+  f.get = [get = read_only(at)](const Case& c) { return format_real(get(c)); };
+  f.json = [get = read_only(at)](const Case& c) { return get(c); };
+  return f;
+}
+
+// A probability with a built-in default, which is stored as a negative number.
+template <class At>
+Field defaulted(Room room, std::string flag, At at, double by_default, double most, std::string help) {
+  Field f{flag, room, std::move(help)};
+  f.set = [at, flag, most](Case& c, const std::string& text) {
+    const double value = parse_real(flag, text);
+    require(value >= 0 && value <= most, "--{}: '{}' is outside [0, {}]", flag, text, most);
+    at(c) = value;
+  };
+  const auto value = [get = read_only(at), by_default](const Case& c) { return get(c) < 0 ? by_default : get(c); };
+  f.get = [value](const Case& c) { return format_real(value(c)); };
+  f.json = [value](const Case& c) { return value(c); };
+  return f;
+}
+
+template <class At>
+Field integer(Room room, std::string flag, At at, std::int64_t least, std::int64_t most, std::string help) {
+  Field f{flag, room, std::move(help)};
+  f.set = [=](Case& c, const std::string& text) {
+    auto& field = at(c);
+    field = static_cast<std::decay_t<decltype(field)>>(parse_integer(flag, text, least, most));
+  };
+  f.get = [get = read_only(at)](const Case& c) { return std::to_string(get(c)); };
+  f.json = [get = read_only(at)](const Case& c) { return get(c); };
+  return f;
+}
+
+template <class At>
+Field boolean(Room room, std::string flag, At at, std::string help) {
+  Field f{flag, room, std::move(help)};
+  f.boolean = true;
+  f.set = [at, flag](Case& c, const std::string& text) { at(c) = parse_boolean(flag, text); };
+  f.get = [get = read_only(at)](const Case& c) { return get(c) ? "true" : "false"; };
+  f.json = [get = read_only(at)](const Case& c) { return get(c); };
+  return f;
+}
+
+// values[i] is what words[i] means.
+template <class Enum, class At>
+Field word(Room room, std::string flag, At at, std::vector<std::string> words, std::vector<Enum> values, std::string help) {
+  Field f{flag, room, fmt::format("{} ({})", help, fmt::join(words, "|"))};
+  f.set = [=](Case& c, const std::string& text) {
+    at(c) = values[static_cast<std::size_t>(parse_word(flag, text, words))];
+  };
+  f.get = [=, get = read_only(at)](const Case& c) {
+    return words[static_cast<std::size_t>(std::find(values.begin(), values.end(), get(c)) - values.begin())];
+  };
+  f.json = f.get;
+  return f;
+}
+
+template <class At>
+Field count(std::string flag, At at, BlockKind kind, std::string help) {
+  Field f{flag, Room::data, std::move(help)};
+  f.set = [at, flag](Case& c, const std::string& text) {
+    at(c) = text == "rest" ? kRest : static_cast<int>(parse_integer(flag, text, 0, 16384));
+  };
+  f.get = [get = read_only(at)](const Case& c) { return get(c) == kRest ? "rest" : std::to_string(get(c)); };
+  f.json = [kind](const Case& c) {
+    const SlabSpec spec = slab_spec(c.slab);
+    return std::count_if(spec.coordinates.begin(), spec.coordinates.end(),
+                         [kind](const SlabCoordinate& coordinate) { return coordinate.kind == kind; });
+  };
+  return f;
+}
+
+// ---- the table -------------------------------------------------------------------------------------------------------
+#define AT(expression) [](Case& c) -> auto& { return c.expression; }
+
+std::vector<Field> data_fields() {
+  constexpr Room room = Room::data;
+  Field margin{"margin", room, "margin of every block, as a fraction of the width"};
+  margin.set = [](Case& c, const std::string& text) {
+    const double value = parse_real("margin", text);
+    for (SlabBlock* block : {&c.slab.linear, &c.slab.slab3, &c.slab.slab5, &c.slab.slab7}) block->margin = value;
+  };
+  margin.shorthand_for = {"margin-linear", "margin-3", "margin-5", "margin-7"};
+
+  std::vector<Field> slab = {
+      integer(room, "dim", AT(slab.dim), 1, 16384, "coordinates"),
+      count("linear", AT(slab.linear.count), BlockKind::linear, "linear coordinates, or rest"),
+      count("slabs3", AT(slab.slab3.count), BlockKind::slab3, "3-slab coordinates, or rest"),
+      count("slabs5", AT(slab.slab5.count), BlockKind::slab5, "5-slab coordinates, or rest"),
+      count("slabs7", AT(slab.slab7.count), BlockKind::slab7, "7-slab coordinates, or rest"),
+      margin,
+      real(room, "margin-linear", AT(slab.linear.margin), "margin of linear coordinates, below 1"),
+      real(room, "margin-3", AT(slab.slab3.margin), "margin of 3-slabs, below 1/2"),
+      real(room, "margin-5", AT(slab.slab5.margin), "margin of 5-slabs, below 1/4"),
+      real(room, "margin-7", AT(slab.slab7.margin), "margin of 7-slabs, below 1/6"),
+      real(room, "data-width", AT(slab.width), "B: coordinates live in [-B, B]"),
+      real(room, "linear-noise", AT(slab.linear.noise), "share of noisy rows of each linear coordinate"),
+      word<NoiseKind>(room, "linear-noise-kind", AT(slab.linear.noise_kind), {"flip", "margin"},
+                      {NoiseKind::flip, NoiseKind::margin}, "what noise does to a linear coordinate"),
+      real(room, "slab5-noise", AT(slab.slab5.noise), "share of noisy rows of each 5-slab"),
+      word<NoiseKind>(room, "slab5-noise-kind", AT(slab.slab5.noise_kind), {"label", "margin"},
+                      {NoiseKind::label, NoiseKind::margin}, "what noise does to a 5-slab"),
+      real(room, "slab7-noise", AT(slab.slab7.noise), "share of rows of each 7-slab moved to the other class"),
+      real(room, "linear-shift", AT(slab.linear.shift), "shift of linear coordinates, in widths"),
+      real(room, "slab3-shift", AT(slab.slab3.shift), "shift of 3-slabs, in widths"),
+      real(room, "slab5-shift", AT(slab.slab5.shift), "shift of 5-slabs, in widths"),
+      real(room, "slab7-shift", AT(slab.slab7.shift), "shift of 7-slabs, in widths"),
+      defaulted(room, "slab5-inner0", AT(slab.slab5.inner_probability0), 0.75, 1, "5-slab: centre, given class 0"),
+      defaulted(room, "slab7-inner0", AT(slab.slab7.inner_probability0), 0.5, 1, "7-slab: centre, given class 0"),
+      defaulted(room, "slab7-inner1", AT(slab.slab7.inner_probability1), 0.875, 1, "7-slab: inner slab, given class 1"),
+      integer(room, "linear-position", AT(slab.linear_position), 0, 16383,
+              "column of the first linear coordinate (without rotation)"),
+      boolean(room, "rotate", AT(slab.rotate), "rotate the data by a random orthogonal matrix; --no-rotate"),
+      integer(room, "train", AT(slab.train), 1, 2147483647, "training rows"),
+  };
+  // Its default follows another field, the width.
+  Field limit = real(room, "unused-limit", AT(slab.unused_limit), "unused coordinates are uniform on [0, this]");
+  const auto value = [](const Case& c) { return c.slab.unused_limit < 0 ? c.slab.width : c.slab.unused_limit; };
+  limit.set = [](Case& c, const std::string& text) {
+    if (text == "width") return void(c.slab.unused_limit = -1);
+    c.slab.unused_limit = parse_real("unused-limit", text);
+    require(c.slab.unused_limit >= 0, "--unused-limit: '{}' is negative", text);
+  };
+  limit.get = [](const Case& c) { return c.slab.unused_limit < 0 ? "width" : format_real(c.slab.unused_limit); };
+  limit.json = value;
+  slab.push_back(std::move(limit));
+  for (Field& field : slab) field.slab = true;
+  slab.push_back(integer(room, "test", AT(slab.test), 1, 2147483647, "test rows"));
+  slab.push_back(integer(room, "validation", AT(slab.validation), 0, 2147483647, "validation rows; they choose the best model"));
+  return slab;
+}
+
+std::vector<Field> network_fields() {
+  constexpr Room room = Room::network;
+  Field hidden{"hidden", room, "hidden widths such as 100x100, or linear"};
+  hidden.set = [](Case& c, const std::string& text) { c.network.hidden = parse_architecture("hidden", text); };
+  hidden.get = [](const Case& c) { return architecture_name(c.network.hidden); };
+  hidden.json = hidden.get;
+  return {
+      hidden,
+      word<Activation>(room, "activation", AT(network.activation), {"relu", "leaky_relu", "prelu", "tanh", "identity"},
+                       {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh, Activation::identity},
+                       "activation"),
+      word<Loss>(room, "loss", AT(network.loss), {"cross_entropy", "binary_cross_entropy", "hinge"},
+                 {Loss::cross_entropy, Loss::binary_cross_entropy, Loss::hinge}, "loss"),
+      boolean(room, "batch-norm", AT(network.batch_norm), "batch norm in every hidden layer"),
+      word<InitializationKind>(
+          room, "init", AT(initialization.kind),
+          {"pytorch", "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal"},
+          {InitializationKind::pytorch, InitializationKind::kaiming_uniform, InitializationKind::kaiming_normal,
+           InitializationKind::xavier_uniform, InitializationKind::xavier_normal},
+          "initialisation"),
+      real(room, "init-scale", AT(initialization.scale), "factor on the initial weights"),
+  };
+}
+
+// none, accuracy:A (train accuracy >= A) or loss:L (train loss < L).
+Field stop_field() {
+  Field f{"stop", Room::training, "when training has converged (none|accuracy:0.9999|loss:0.01)"};
+  f.set = [](Case& c, const std::string& text) {
+    StopRule& rule = c.training.stop;
+    const std::string kind = text.substr(0, text.find(':'));
+    require(kind == "none" ? text == kind : (kind == "accuracy" || kind == "loss") && text.size() > kind.size() + 1,
+            "--stop: '{}' is not none, accuracy:A or loss:L", text);
+    if (kind == "none") {
+      rule.criterion = StopCriterion::none;
+      return;
+    }
+    const double value = parse_real("stop", text.substr(kind.size() + 1));
+    if (kind == "accuracy") {
+      require(value > 0 && value <= 1, "--stop: accuracy {} is outside (0, 1]", value);
+      rule.criterion = StopCriterion::accuracy;
+      rule.epsilon = 1 - value;
+    } else {
+      require(value > 0, "--stop: loss {} is not positive", value);
+      rule.criterion = StopCriterion::loss;
+      rule.epsilon = value;
+    }
+  };
+  f.get = [](const Case& c) -> std::string {
+    const StopRule& rule = c.training.stop;
+    switch (rule.criterion) {
+      case StopCriterion::none: return "none";
+      case StopCriterion::accuracy: return "accuracy:" + format_real(1 - rule.epsilon);
+      case StopCriterion::loss: return "loss:" + format_real(rule.epsilon);
+    }
+    return "";
+  };
+  f.json = f.get;
+  return f;
+}
+
+std::vector<Field> training_fields() {
+  constexpr Room room = Room::training;
+  constexpr std::int64_t most_updates = 1'000'000'000'000;
+  return {
+      word<OptimizerKind>(room, "optimizer", AT(training.optimizer.kind), {"sgd", "adam", "rmsprop"},
+                          {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::rmsprop}, "optimiser"),
+      real(room, "lr", AT(training.optimizer.learning_rate), "learning rate"),
+      real(room, "momentum", AT(training.optimizer.momentum), "momentum of SGD and RMSProp"),
+      real(room, "weight-decay", AT(training.optimizer.weight_decay), "weight decay, on all parameters"),
+      real(room, "beta1", AT(training.optimizer.beta1), "Adam's beta1"),
+      real(room, "beta2", AT(training.optimizer.beta2), "Adam's beta2"),
+      real(room, "alpha", AT(training.optimizer.alpha), "RMSProp's smoothing"),
+      real(room, "optimizer-epsilon", AT(training.optimizer.epsilon), "epsilon of Adam and RMSProp"),
+      integer(room, "batch", AT(training.batch), 1, 1'000'000'000, "rows a batch"),
+      real(room, "input-dropout", AT(training.input_dropout), "probability of zeroing an input"),
+      real(room, "dropout", AT(training.hidden_dropout), "probability of zeroing a hidden unit"),
+      stop_field(),
+      integer(room, "check-every", AT(training.stop.check_every), 1, most_updates, "updates between checks"),
+      integer(room, "patience", AT(training.stop.patience), 1, most_updates, "updates after the check that stops"),
+      integer(room, "max-updates", AT(training.stop.max_updates), 1, most_updates, "most updates"),
+  };
+}
+
+#undef AT
+
+}  // namespace
+
+const std::vector<Field>& fields() {
+  static const std::vector<Field> table = [] {
+    std::vector<Field> all = data_fields();
+    for (const auto& more : {network_fields(), training_fields()}) all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }();
+  return table;
+}
+
+nlohmann::ordered_json config_of(const Case& c, bool user_data) {
+  nlohmann::ordered_json config;
+  for (const Field& field : fields()) {
+    if (!field.get || (user_data && field.slab)) continue;
+    std::string key = field.flag;
+    std::replace(key.begin(), key.end(), '-', '_');
+    config[key] = field.json(c);
+  }
+  config["inputs"] = c.network.inputs;
+  config["classes"] = c.network.classes;
+  config["simple"] = c.simple;
+  for (const auto& [name, coordinates] : c.measures.groups) config["group_" + name] = coordinates;
+  std::vector<std::string> measures;
+  if (c.measures.per_coordinate) measures.push_back("per-coordinate");
+  for (int size : c.measures.subset_sizes) measures.push_back(fmt::format("subset:{}", size));
+  if (c.measures.swap) measures.push_back("swap");
+  if (c.measures.predictions) measures.push_back("predictions");
+  config["measure"] = measures;
+  config["evaluate"] = c.evaluate == Which::last ? "last" : "best";
+  return config;
+}
+
+}  // namespace occam::experiment

@@ -1,0 +1,244 @@
+#include "experiment/flags.hpp"
+
+#include <algorithm>
+#include <iostream>
+#include <set>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+
+#include "experiment/fields.hpp"
+#include "experiment/text.hpp"
+#include "occam/error.hpp"
+#include "occam_build_info.hpp"
+
+namespace occam::experiment {
+namespace {
+
+// A common flag that is part of a configuration: where its value lies, and how --config spells it.
+struct Common {
+  std::string flag;
+  std::string Options::* text = nullptr;
+  int Options::* number = nullptr;
+  bool Options::* truth = nullptr;
+  std::string help;
+};
+
+const std::vector<Common>& configured() {
+  const auto text = [](const char* flag, std::string Options::* at, const char* help) {
+    return Common{flag, at, nullptr, nullptr, help};
+  };
+  const auto number = [](const char* flag, int Options::* at, const char* help) {
+    return Common{flag, nullptr, at, nullptr, help};
+  };
+  const auto truth = [](const char* flag, bool Options::* at, const char* help) {
+    return Common{flag, nullptr, nullptr, at, help};
+  };
+  static const std::vector<Common> table = {
+      text("device", &Options::device, "auto, cpu, cuda or cuda:N"),
+      number("threads", &Options::threads, "CPU threads; 0: all this process may use"),
+      text("precision", &Options::precision, "fp32"),
+      text("seeds", &Options::seeds, "N seeds, A-B or a list"),
+      text("data-seeds", &Options::data_seeds, "data seeds: A, A-B or a list; members are the product of all seeds"),
+      text("init-seeds", &Options::init_seeds, "initialisation seeds"),
+      text("order-seeds", &Options::order_seeds, "seeds of the order of rows and of dropout"),
+      text("out", &Options::out, "results go to DIR/<experiment>"),
+      text("simple", &Options::simple, "coordinates of S, such as 0 or 0-3,7"),
+      text("groups", &Options::groups, "named groups of coordinates, S=0-3,T=4,7; S is the simple one"),
+      text("measure", &Options::measure, "further measures: per-coordinate,subset:K,swap,predictions"),
+      truth("measure-at-checks", &Options::measure_at_checks, "S and S^c AUC at every check of the training"),
+      truth("boundary-symmetric", &Options::boundary_symmetric, "fill the decision boundary from [-B, B], not [0, B]"),
+      number("keep", &Options::keep, "members whose scores and data are kept in arrays.npz"),
+      text("save", &Options::save, "weights, data: kept in arrays.npz"),
+      truth("quick", &Options::quick, "fewest seeds"),
+      truth("full", &Options::full, "as many seeds as the verdicts ask for"),
+      truth("quiet", &Options::quiet, "nothing on the console but errors"),
+  };
+  return table;
+}
+
+std::string joined(const std::vector<std::string>& items) { return fmt::format("{}", fmt::join(items, ",")); }
+
+// Flags whose values lists a configuration file may hold as lists.
+bool is_list(const Common& c) { return c.text && c.flag != "device" && c.flag != "precision" && c.flag != "out"; }
+
+const char* title(Field::Room room) {
+  switch (room) {
+    case Field::Room::data: return "Data";
+    case Field::Room::network: return "Network";
+    case Field::Room::training: return "Training";
+  }
+  return "";
+}
+
+// What CLI11 fills before it is read into Options.
+struct Raw {
+  std::map<std::string, std::vector<std::string>> lists;
+  std::map<std::string, std::string> booleans;
+};
+
+// The command as recorded: what decides the results, not where they go.
+std::string recorded_command(const std::string& name, int argc, const char* const* argv) {
+  std::string command = name;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--out") ++i;
+    else if (!word.starts_with("--out=") && word != "--quiet") command += " " + std::string(word);
+  }
+  return command;
+}
+
+void add_common(CLI::App& app, Options& options, Raw& raw, bool user_data) {
+  for (const Common& c : configured()) {
+    if (c.number) app.add_option("--" + c.flag, options.*c.number, c.help);
+    else if (c.truth) app.add_flag("--" + c.flag, options.*c.truth, c.help);
+    else if (is_list(c)) app.add_option("--" + c.flag, raw.lists[c.flag], c.help)->expected(1, 1 << 20);
+    else app.add_option("--" + c.flag, options.*c.text, c.help);
+  }
+  app.add_option("--data", options.data,
+                 user_data ? "FILE.npz with x_train, y_train, x_test, y_test (or x, y): data of your own"
+                           : "DIR with data files; slab data are generated and need none");
+  app.add_flag("--print-config", options.print_config, "print the configuration for --config and leave")->configurable(false);
+  app.add_flag("--describe-device", options.describe_device, "say which device would be used, and leave")->configurable(false);
+}
+
+void add_fields(CLI::App& app, Raw& raw, bool user_data) {
+  (void)user_data;
+  for (const Field& field : fields()) {
+    CLI::Option* option = nullptr;
+    if (field.boolean)
+      option = app.add_flag("--" + field.flag + ",!--no-" + field.flag, raw.booleans[field.flag], field.help);
+    else
+      option = app.add_option("--" + field.flag, raw.lists[field.flag], field.help)->expected(1, 1 << 20);
+    option->group(title(field.room));
+  }
+}
+
+std::string one_line(std::string text) {
+  for (char& c : text)
+    if (c == '\n' || c == '\r') c = ' ';
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text;
+}
+
+void check(const Options& o) {
+  require(!(o.quick && o.full), "--quick and --full exclude each other");
+  require(!((o.quick || o.full) && !o.seeds.empty()), "--{} and --seeds exclude each other", o.quick ? "quick" : "full");
+  require(o.threads >= 0 && o.threads <= 4096, "--threads: {} is outside 0 … 4096", o.threads);
+  require(o.keep >= 1 && o.keep <= 1'000'000, "--keep: {} is outside 1 … 1000000", o.keep);
+  require(!o.out.empty(), "--out: the name of a folder is needed");
+  require(o.precision == "fp32" || o.precision == "tf32" || o.precision == "bf16",
+          "--precision: '{}' is not one of fp32, tf32, bf16", o.precision);
+  require(o.precision == "fp32", "--precision {}: not yet available in this build (use fp32)", o.precision);
+}
+
+}  // namespace
+
+CommandLine read_command_line(const std::string& name, const std::string& claim, const std::vector<OwnOption>& own,
+                              bool user_data, int argc, const char* const* argv) {
+  CommandLine line;
+  line.command = recorded_command(name, argc, argv);
+  Options& options = line.options;
+  Raw raw;
+  CLI::App app(claim, name);
+  app.set_version_flag("--version", std::string(build_info::version));
+  app.set_config("--config", "", "read flags from FILE.toml; the command line wins")->configurable(false);
+  app.allow_config_extras(false);
+  for (const OwnOption& o : own) {
+    const std::string help = o.words.empty() ? o.help : fmt::format("{} ({})", o.help, fmt::join(o.words, "|"));
+    app.add_option("--" + o.flag, *o.value, help)->group("This experiment");
+  }
+  add_common(app, options, raw, user_data);
+  add_fields(app, raw, user_data);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help();
+    line.exit_code = 0;
+    return line;
+  } catch (const CLI::CallForVersion&) {
+    std::cout << name << ' ' << build_info::version << '\n';
+    line.exit_code = 0;
+    return line;
+  } catch (const CLI::ParseError& error) {
+    fail(ErrorKind::usage, "{} (see --help)", one_line(error.what()));
+  }
+  for (const Common& c : configured())
+    if (is_list(c) && app.count("--" + c.flag)) {
+      options.*c.text = joined(raw.lists[c.flag]);
+      require(!(options.*c.text).empty(), "--{}: a value is needed", c.flag);
+    }
+  for (const Field& field : fields()) {
+    if (!app.count("--" + field.flag)) continue;
+    const std::string text = field.boolean ? raw.booleans[field.flag] : joined(raw.lists[field.flag]);
+    options.fields[field.flag] = split_list(field.flag, text);
+  }
+  for (const OwnOption& o : own)
+    if (!o.words.empty() && !o.value->empty()) parse_word(o.flag, *o.value, o.words);
+  if (!options.save.empty())
+    for (const std::string& item : split_list("save", options.save))
+      (parse_word("save", item, {"weights", "data"}) == 0 ? options.save_weights : options.save_data) = true;
+  check(options);
+  return line;
+}
+
+namespace {
+
+std::string toml(const std::string& value) { return "\"" + value + "\""; }
+
+std::string toml(const std::vector<std::string>& values) {
+  if (values.size() == 1) return toml(values.front());
+  std::vector<std::string> quoted;
+  for (const std::string& value : values) quoted.push_back(toml(value));
+  return fmt::format("[{}]", fmt::join(quoted, ", "));
+}
+
+}  // namespace
+
+std::string config_text(const std::string& name, const Options& options, const std::vector<OwnOption>& own,
+                        const std::vector<Case>& cases, const std::string& seeds, bool user_data) {
+  std::string text = fmt::format("# {}: read with --config FILE\n", name);
+  for (const OwnOption& o : own)
+    if (!o.value->empty()) text += fmt::format("{} = {}\n", o.flag, toml(*o.value));
+  for (const Common& c : configured()) {
+    if (c.flag == "quick" || c.flag == "full") continue;  // the seeds say it
+    if (c.flag == "seeds") {
+      if (!seeds.empty()) text += fmt::format("seeds = {}\n", toml(seeds));
+    } else if (c.number) {
+      text += fmt::format("{} = {}\n", c.flag, options.*c.number);
+    } else if (c.truth) {
+      text += fmt::format("{} = {}\n", c.flag, options.*c.truth);
+    } else if (!(options.*c.text).empty()) {
+      text += fmt::format("{} = {}\n", c.flag, toml(is_list(c) ? split_list(c.flag, options.*c.text)
+                                                               : std::vector<std::string>{options.*c.text}));
+    }
+  }
+  if (!options.data.empty()) text += fmt::format("data = {}\n", toml(options.data));
+
+  std::set<std::string> covered;  // by a shorthand that was given
+  for (const Field& field : fields())
+    if (options.given(field.flag)) covered.insert(field.shorthand_for.begin(), field.shorthand_for.end());
+  const Field* previous = nullptr;
+  for (const Field& field : fields()) {
+    if (user_data && field.slab) continue;
+    if (!previous || previous->room != field.room) text += fmt::format("\n# {}\n", title(field.room));
+    previous = &field;
+    if (options.given(field.flag)) {
+      text += fmt::format("{} = {}\n", field.flag, toml(options.fields.at(field.flag)));
+    } else if (field.get && !covered.contains(field.flag) && !cases.empty()) {
+      const std::string value = field.get(cases.front());
+      const bool same =
+          std::all_of(cases.begin(), cases.end(), [&](const Case& c) { return field.get(c) == value; });
+      if (same) {
+        text += fmt::format("{} = {}\n", field.flag, toml(value));
+      } else {
+        std::vector<std::string> each;
+        for (const Case& c : cases) each.push_back(fmt::format("{}: {}", c.name, field.get(c)));
+        text += fmt::format("# {} differs: {}\n", field.flag, fmt::join(each, "; "));
+      }
+    }
+  }
+  return text;
+}
+
+}  // namespace occam::experiment

@@ -1,0 +1,51 @@
+// The command line of every executable.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "occam/experiment.hpp"
+
+namespace occam::experiment {
+
+struct OwnOption {
+  std::string flag;
+  std::string* value;
+  std::string help;
+  std::vector<std::string> words;
+};
+
+struct Options {
+  std::string device = "auto";
+  std::string seeds, data_seeds, init_seeds, order_seeds;  // empty: not given
+  std::string out = "results", data, precision = "fp32";
+  std::string measure, simple, groups, save;
+  int threads = 0, keep = 4;
+  bool quick = false, full = false, quiet = false;
+  bool measure_at_checks = false, boundary_symmetric = false;
+  bool print_config = false, describe_device = false;
+  bool save_weights = false, save_data = false;
+  // Values given for fields, in the order of fields(); a list has several.
+  std::map<std::string, std::vector<std::string>> fields;
+
+  bool given(const std::string& field) const { return fields.contains(field); }
+};
+
+struct CommandLine {
+  Options options;
+  std::optional<int> exit_code;  // the command line asked for no run (--help)
+  std::string command;           // as recorded: no path, no --out, --quiet
+};
+
+// Throws usage errors. `user_data`: --data takes an npz file.
+CommandLine read_command_line(const std::string& name, const std::string& claim, const std::vector<OwnOption>& own,
+                              bool user_data, int argc, const char* const* argv);
+
+// The configuration that --config reads back. `cases` are the experiment's own, before flags: a field in which they differ,
+// and that no flag sets, is left to them and stands as a comment.
+std::string config_text(const std::string& name, const Options& options, const std::vector<OwnOption>& own,
+                        const std::vector<Case>& cases, const std::string& seeds, bool user_data);
+
+}  // namespace occam::experiment

@@ -1,0 +1,271 @@
+#include "experiment/plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include <zlib.h>
+
+#include "experiment/fields.hpp"
+#include "experiment/text.hpp"
+#include "occam/error.hpp"
+#include "occam_build_info.hpp"
+
+namespace occam::experiment {
+namespace {
+
+constexpr std::int64_t kMostSubsets = 100'000;
+
+std::uint64_t fnv1a(const std::string& text) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  for (unsigned char c : text) hash = (hash ^ c) * 0x100000001B3u;
+  return hash;
+}
+
+// CRC-32 of a whole file, as zip and gzip know it.
+std::string checksum(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  uLong crc = crc32(0, nullptr, 0);
+  std::vector<char> block(1 << 20);
+  while (file.read(block.data(), static_cast<std::streamsize>(block.size())) || file.gcount() > 0)
+    crc = crc32(crc, reinterpret_cast<const Bytef*>(block.data()), static_cast<uInt>(file.gcount()));
+  return fmt::format("crc32:{:08x}", crc);
+}
+
+double subsets_of(int coordinates, int size) {
+  double count = 1;
+  for (int i = 0; i < size; ++i) count = count * (coordinates - i) / (i + 1);
+  return count;
+}
+
+Measures read_measures(const Measures& own, const Options& options) {
+  Measures measures = own;
+  if (options.measure.empty()) return measures;
+  for (const std::string& item : split_list("measure", options.measure)) {
+    if (item == "per-coordinate") measures.per_coordinate = true;
+    else if (item == "swap") measures.swap = true;
+    else if (item == "predictions") measures.predictions = true;
+    else if (item.starts_with("subset:")) {
+      const int size = static_cast<int>(parse_integer("measure", item.substr(7), 1, 16384));
+      if (std::find(measures.subset_sizes.begin(), measures.subset_sizes.end(), size) == measures.subset_sizes.end())
+        measures.subset_sizes.push_back(size);
+    } else {
+      fail(ErrorKind::usage, "--measure: '{}' is not one of per-coordinate, subset:K, swap, predictions", item);
+    }
+  }
+  return measures;
+}
+
+// S and the further groups; --simple and --groups replace the experiment's own.
+void read_groups(Case& c, const Options& options) {
+  require(options.simple.empty() || options.groups.find("S=") == std::string::npos, "--simple and --groups S= exclude each other");
+  if (!options.simple.empty()) {
+    c.simple.clear();
+    for (std::uint32_t coordinate : parse_ranges("simple", options.simple, 16383)) c.simple.push_back(static_cast<int>(coordinate));
+  }
+  if (options.groups.empty()) return;
+  for (const auto& [name, coordinates] : parse_groups("groups", options.groups)) {
+    if (name == "S") c.simple = coordinates;
+    else {
+      require(name != "s" && name != "sc" && name != "standard", "--groups: '{}' is the name of a measure; choose another", name);
+      c.measures.groups[name] = coordinates;
+    }
+  }
+}
+
+// The swap of the linear coordinate moves S and the groups along.
+void follow_linear_position(Case& c) {
+  const int p = c.slab.linear_position;
+  const auto move = [p](std::vector<int>& coordinates) {
+    for (int& coordinate : coordinates) coordinate = coordinate == 0 ? p : coordinate == p ? 0 : coordinate;
+    std::sort(coordinates.begin(), coordinates.end());
+  };
+  move(c.simple);
+  for (auto& [name, coordinates] : c.measures.groups) move(coordinates);
+}
+
+void check_coordinates(const std::string& flag, const std::vector<int>& coordinates, int dim) {
+  require(!coordinates.empty(), "--{}: no coordinate is given", flag);
+  for (int coordinate : coordinates)
+    require(coordinate >= 0 && coordinate < dim, "--{}: coordinate {} is outside the {} dimensions (0 … {})", flag, coordinate, dim,
+            dim - 1);
+}
+
+void check_case(const PlannedCase& planned, int dim) {
+  const Case& c = planned.settings;
+  check_coordinates("simple", c.simple, dim);
+  require(!planned.complement.empty(), "--simple: S holds all {} coordinates and leaves none for S^c", dim);
+  for (const auto& [name, coordinates] : c.measures.groups) check_coordinates("groups", coordinates, dim);
+  double subsets = 0;
+  for (int size : c.measures.subset_sizes) {
+    require(size <= dim, "--measure: subset:{} is larger than the {} dimensions", size, dim);
+    subsets += subsets_of(dim, size);
+  }
+  require(subsets <= static_cast<double>(kMostSubsets), "--measure: {:.0f} subsets are more than {}; take smaller ones", subsets,
+          kMostSubsets);
+  validate(c.network);
+  require(std::isfinite(c.initialization.scale) && c.initialization.scale > 0, "--init-scale: {} is not a positive number",
+          c.initialization.scale);
+  validate(c.training, rows(planned.data.front(), Split::train), c.network.batch_norm);
+}
+
+// What must be equal for published values to apply: every field, and S.
+nlohmann::ordered_json protocol_of(Case c, const Options& options) {
+  read_groups(c, options);
+  c.measures = {};
+  return config_of(c, false);
+}
+
+}  // namespace
+
+Members plan_members(const Options& options, int default_seeds) {
+  Members members;
+  const std::string names[] = {"data", "init", "order"};
+  const std::string* given[] = {&options.data_seeds, &options.init_seeds, &options.order_seeds};
+  for (const std::string* text : given) members.product |= !text->empty();
+
+  // factor_of[k]: which factor drives data, init and order.
+  std::vector<SeedFactor> factors;
+  int factor_of[3] = {-1, -1, -1};
+  std::string together;
+  for (int k = 0; k < 3; ++k) {
+    if (given[k]->empty()) {
+      together += (together.empty() ? "" : "+") + names[k];
+      continue;
+    }
+    factor_of[k] = static_cast<int>(factors.size());
+    factors.push_back({names[k], parse_ranges(names[k] + "-seeds", *given[k], 0xFFFFFFFFu)});
+  }
+  if (!together.empty() && (!options.seeds.empty() || !members.product)) {
+    for (int k = 0; k < 3; ++k)
+      if (factor_of[k] < 0) factor_of[k] = static_cast<int>(factors.size());
+    factors.push_back({members.product ? together : "seed",
+                       parse_seed_count("seeds", options.seeds.empty() ? std::to_string(default_seeds) : options.seeds)});
+  }
+  require(!(together.empty() && !options.seeds.empty()), "--seeds: data, init and order seeds are all given on their own");
+
+  std::size_t count = 1;
+  for (const SeedFactor& factor : factors) {
+    count *= factor.values.size();
+    require(count <= (std::size_t{1} << 24), "--seeds: the product of all seeds is more than {} members", 1 << 24);
+  }
+  std::vector<std::vector<int>> levels(factors.size(), std::vector<int>(count));
+  for (std::size_t i = 0; i < count; ++i) {
+    std::size_t rest = i;
+    for (std::size_t f = factors.size(); f-- > 0; rest /= factors[f].values.size())
+      levels[f][i] = static_cast<int>(rest % factors[f].values.size());
+    const auto seed_of = [&](int k) {
+      if (factor_of[k] < 0) return 0u;
+      const auto f = static_cast<std::size_t>(factor_of[k]);
+      return factors[f].values[static_cast<std::size_t>(levels[f][i])];
+    };
+    members.seeds.push_back({seed_of(0), seed_of(1), seed_of(2)});
+    members.labels.push_back(members.product ? static_cast<std::uint32_t>(i) : members.seeds.back().data);
+  }
+  for (std::size_t f = 0; f < factors.size(); ++f)
+    if (factors[f].values.size() > 1) {
+      members.factors.push_back(factors[f]);
+      members.levels.push_back(levels[f]);
+    }
+  return members;
+}
+
+std::string seeds_text(const Options& options, int default_seeds) {
+  if (!options.seeds.empty()) return options.seeds;
+  const bool product = !(options.data_seeds.empty() && options.init_seeds.empty() && options.order_seeds.empty());
+  return product ? "" : std::to_string(default_seeds);
+}
+
+std::vector<Expanded> expand(const std::vector<Case>& own, const Options& options) {
+  std::vector<Expanded> cases;
+  for (std::size_t i = 0; i < own.size(); ++i) cases.push_back({own[i], i});
+  for (const Field& field : fields()) {
+    const auto given = options.fields.find(field.flag);
+    if (given == options.fields.end()) continue;
+    std::vector<Expanded> product;
+    for (const Expanded& c : cases)
+      for (const std::string& value : given->second) {
+        Expanded next = c;
+        field.set(next.settings, value);
+        std::string& name = next.settings.name;
+        if (given->second.size() > 1) name += fmt::format("{}{}={}", name.empty() ? "" : " ", field.flag, value);
+        product.push_back(std::move(next));
+      }
+    require(product.size() <= 1'000'000, "--{}: the lists make more than 1000000 cases", field.flag);
+    cases = std::move(product);
+  }
+  std::set<std::string> names;
+  for (Expanded& c : cases) {
+    if (c.settings.name.empty()) c.settings.name = "default";
+    require(names.insert(c.settings.name).second, "two cases are called '{}': a list names a value twice", c.settings.name);
+  }
+  return cases;
+}
+
+Plan make_plan(const std::string& experiment, const std::vector<Case>& own, const Options& options, bool user_data,
+               int default_seeds) {
+  Plan plan;
+  plan.members = plan_members(options, default_seeds);
+  std::vector<std::uint32_t> data_seeds;
+  for (const Seeds& seeds : plan.members.seeds) data_seeds.push_back(seeds.data);
+
+  if (user_data) {
+    for (const Field& field : fields())
+      require(!field.slab || !options.given(field.flag), "--{} describes slab data and does not go with --data", field.flag);
+    if (!std::filesystem::is_regular_file(options.data))
+      fail(ErrorKind::data, "--data: {}: no such file (an .npz with x_train, y_train, x_test and y_test, or x and y)", options.data);
+    plan.data_checksums[std::filesystem::path(options.data).filename().string()] = checksum(options.data);
+  } else if (!options.data.empty() && !std::filesystem::is_directory(options.data)) {
+    fail(ErrorKind::data, "--data: {}: no such folder (slab data are generated; leave the flag out)", options.data);
+  }
+
+  std::map<std::pair<std::int64_t, std::int64_t>, std::shared_ptr<const ArrayData::Table>> tables;  // by test, validation
+  const auto configured = [&](Case c, PlannedCase& planned) {
+    read_groups(c, options);
+    c.measures = read_measures(c.measures, options);
+    if (user_data) {
+      const std::int64_t test = options.given("test") ? c.slab.test : 0;
+      auto& table = tables[{test, c.slab.validation}];
+      if (!table)
+        table = std::make_shared<const ArrayData::Table>(read_array_data(options.data, test, c.slab.validation, 0));
+      for (std::uint32_t seed : data_seeds) planned.data.push_back(ArrayData{table, seed});
+      c.slab.train = table->train, c.slab.validation = table->validation, c.slab.test = table->test;
+    } else {
+      planned.data = slab_data(slab_spec(c.slab), data_seeds);
+      follow_linear_position(c);
+    }
+    std::sort(c.simple.begin(), c.simple.end());
+    c.network.inputs = dim(planned.data.front());
+    c.network.classes = classes(planned.data.front());
+    planned.complement.clear();
+    for (int i = 0; i < c.network.inputs; ++i)
+      if (!std::binary_search(c.simple.begin(), c.simple.end(), i)) planned.complement.push_back(i);
+    planned.settings = c;
+    check_case(planned, c.network.inputs);
+    planned.config = config_of(c, user_data);
+    if (user_data) planned.config["train"] = c.slab.train;
+  };
+
+  std::string identity = fmt::format("{} {} {} {} {}", experiment, build_info::version, build_info::commit, options.keep, options.save);
+  identity += fmt::format(" {} {}", options.measure_at_checks, options.boundary_symmetric);
+  for (const Seeds& seeds : plan.members.seeds) identity += fmt::format(" {},{},{}", seeds.data, seeds.init, seeds.order);
+  for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;
+
+  for (const Expanded& expanded : expand(own, options)) {
+    PlannedCase planned;
+    configured(expanded.settings, planned);
+    planned.as_published = !user_data && protocol_of(expanded.settings, options) == protocol_of(own[expanded.origin], {});
+    if (planned.as_published && !expanded.settings.published.empty())
+      planned.published = nlohmann::json::parse(published_entry(experiment, expanded.settings.published));
+    identity += "\n" + planned.settings.name + planned.config.dump();
+    plan.cases.push_back(std::move(planned));
+  }
+  require(plan.cases.size() * plan.members.size() <= 100'000'000, "{} cases of {} members are too many", plan.cases.size(),
+          plan.members.size());
+  plan.hash = fnv1a(identity);
+  return plan;
+}
+
+}  // namespace occam::experiment

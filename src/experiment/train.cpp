@@ -1,0 +1,192 @@
+#include "experiment/train.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <numeric>
+
+namespace occam::experiment {
+namespace {
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+const PlannedCase& case_of(const Plan& plan, const Place& place) {
+  return plan.cases[static_cast<std::size_t>(place.planned_case)];
+}
+
+bool share_an_ensemble(const Case& a, const Case& b) {
+  return a.network == b.network && a.training.batch == b.training.batch && a.simple == b.simple && a.measures == b.measures &&
+         a.evaluate == b.evaluate;
+}
+
+// What a member of this case will take, before any has finished: the published count, or two checks.
+std::int64_t first_guess(const PlannedCase& planned) {
+  const StopRule& stop = planned.settings.training.stop;
+  if (stop.criterion == StopCriterion::none) return stop.max_updates;
+  if (planned.published.is_object() && planned.published.contains("published")) {
+    const auto& published = planned.published["published"];
+    if (published.contains("updates") && published["updates"].is_number()) return published["updates"].get<std::int64_t>();
+  }
+  return std::min(stop.max_updates, 2 * stop.check_every + stop.patience);
+}
+
+// The estimate of all updates: finished members as they were, the others like the finished ones of their case.
+class Estimate {
+ public:
+  explicit Estimate(const Plan& plan, const Records& done) : plan_(plan), sum_(plan.cases.size(), 0), count_(plan.cases.size(), 0) {
+    for (const auto& [place, record] : done) add(place.first, record.history.updates);
+  }
+  void add(int planned_case, std::int64_t updates) {
+    const auto c = static_cast<std::size_t>(planned_case);
+    sum_[c] += updates;
+    ++count_[c];
+  }
+  std::int64_t done() const { return std::accumulate(sum_.begin(), sum_.end(), std::int64_t{0}); }
+  std::int64_t total() const {
+    std::int64_t all = 0;
+    for (std::size_t c = 0; c < plan_.cases.size(); ++c) {
+      const std::int64_t each = count_[c] > 0 ? sum_[c] / count_[c] : first_guess(plan_.cases[c]);
+      all += sum_[c] + each * (static_cast<std::int64_t>(plan_.members.size()) - count_[c]);
+    }
+    return all;
+  }
+
+ private:
+  const Plan& plan_;
+  std::vector<std::int64_t> sum_, count_;
+};
+
+struct Call {
+  std::vector<Data> data;
+  std::vector<Seeds> seeds;
+  std::vector<Initialization> initializations;
+  std::vector<Training> trainings;
+};
+
+Call call_of(const Plan& plan, std::span<const Place> places) {
+  Call call;
+  for (const Place& place : places) {
+    const PlannedCase& planned = case_of(plan, place);
+    const auto member = static_cast<std::size_t>(place.member);
+    call.data.push_back(planned.data[member]);
+    call.seeds.push_back(plan.members.seeds[member]);
+    call.initializations.push_back(planned.settings.initialization);
+    call.trainings.push_back(planned.settings.training);
+  }
+  return call;
+}
+
+// The members that had stopped when the call was interrupted, as an ensemble of their own.
+MlpEnsemble stopped_members(const MlpEnsemble& models, const std::vector<int>& stopped, std::span<const Initialization> all) {
+  std::vector<Seeds> seeds;
+  std::vector<Initialization> initializations;
+  for (int m : stopped) {
+    seeds.push_back(models.seeds(m));
+    initializations.push_back(all[static_cast<std::size_t>(m)]);
+  }
+  MlpEnsemble some(models.spec(), std::move(seeds), std::move(initializations), models.device());
+  for (std::size_t i = 0; i < stopped.size(); ++i) {
+    std::ranges::copy(models.last(stopped[i]), some.last(static_cast<int>(i)).begin());
+    std::ranges::copy(models.best(stopped[i]), some.best(static_cast<int>(i)).begin());
+  }
+  return some;
+}
+
+}  // namespace
+
+std::vector<std::vector<Place>> groups_of(const Plan& plan, const Records& done) {
+  std::vector<std::vector<Place>> groups;
+  for (std::size_t c = 0; c < plan.cases.size(); ++c) {
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const std::vector<Place>& g) {
+      return share_an_ensemble(case_of(plan, g.front()).settings, plan.cases[c].settings);
+    });
+    for (std::size_t m = 0; m < plan.members.size(); ++m) {
+      const Place place{static_cast<int>(c), static_cast<int>(m)};
+      if (done.contains({place.planned_case, place.member})) continue;
+      if (group == groups.end()) group = groups.insert(groups.end(), std::vector<Place>{});
+      group->push_back(place);
+    }
+  }
+  // The long ones first: then no thread is left alone with one at the end of a call.
+  for (std::vector<Place>& group : groups)
+    std::stable_sort(group.begin(), group.end(), [&](const Place& a, const Place& b) {
+      return first_guess(case_of(plan, a)) > first_guess(case_of(plan, b));
+    });
+  return groups;
+}
+
+std::size_t call_members(const MlpSpec& spec, const Device& device) {
+  const std::int64_t bytes = 2 * ParameterLayout(spec).total * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t fitting = std::max<std::int64_t>(1, (std::int64_t{1} << 30) / bytes);
+  const std::int64_t wanted = device.kind == DeviceKind::cpu ? std::max(16, 8 * device.threads) : 16384;
+  return static_cast<std::size_t>(std::min(wanted, std::max<std::int64_t>(fitting, device.threads)));
+}
+
+bool train(const Plan& plan, const Options& options, const Device& device, const TrainHooks& hooks, Records& records,
+           Seconds& seconds) {
+  Estimate estimate(plan, records);
+  if (hooks.progress) {
+    hooks.progress->skip(estimate.done());
+    hooks.progress->expect(estimate.total());
+  }
+  for (const std::vector<Place>& group : groups_of(plan, records)) {
+    const PlannedCase& shared = case_of(plan, group.front());
+    const std::size_t size = call_members(shared.settings.network, device);
+    FitOptions fit_options{.interrupt = hooks.interrupt};
+    if (options.measure_at_checks)
+      fit_options.at_checks = {{.coordinates = shared.settings.simple}, {.coordinates = shared.complement}};
+    if (hooks.progress) fit_options.progress = [&](std::int64_t updates) { hooks.progress->advance(updates); };
+
+    for (std::size_t first = 0; first < group.size(); first += size) {
+      const auto places = std::span(group).subspan(first, std::min(size, group.size() - first));
+      Call call = call_of(plan, places);
+      MlpEnsemble models(shared.settings.network, call.seeds, call.initializations, device);
+      std::vector<int> stopped;
+      std::vector<MemberHistory> histories;
+      fit_options.finished = [&](int member, const MemberHistory& history) {
+        stopped.push_back(member);
+        histories.push_back(history);
+        estimate.add(places[static_cast<std::size_t>(member)].planned_case, history.updates);
+        if (hooks.progress) hooks.progress->expect(estimate.total());
+      };
+      const Stopwatch training;
+      bool interrupted = false;
+      try {
+        fit(models, call.data, call.trainings, fit_options);
+      } catch (const Interrupted&) {
+        interrupted = true;
+      }
+      seconds.train += training.seconds();
+      if (stopped.empty()) return false;
+
+      const Stopwatch measuring;
+      if (hooks.progress) hooks.progress->say("measuring");
+      std::vector<MemberRecord> finished(stopped.size());
+      std::vector<Place> where;
+      std::vector<Data> data;
+      for (std::size_t i = 0; i < stopped.size(); ++i) {
+        const auto m = static_cast<std::size_t>(stopped[i]);
+        where.push_back(places[m]);
+        data.push_back(call.data[m]);
+        finished[i].history = std::move(histories[i]);
+      }
+      measure(stopped_members(models, stopped, call.initializations), data, plan, options, where, finished);
+      for (std::size_t i = 0; i < stopped.size(); ++i)
+        records[{where[i].planned_case, where[i].member}] = std::move(finished[i]);
+      seconds.measure += measuring.seconds();
+      if (hooks.saved) hooks.saved();
+      if (interrupted) return false;
+      if (hooks.interrupt && hooks.interrupt->load() && records.size() < plan.cases.size() * plan.members.size()) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace occam::experiment

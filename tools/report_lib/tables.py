@@ -1,0 +1,224 @@
+"""Text of the page: numbers with intervals, names of measures, configurations. No drawing, no HTML but small marks."""
+import json
+import math
+
+from markupsafe import Markup, escape
+
+from .statistics import mean_interval
+
+_MAIN_METRICS = ["standard_auc", "s_randomized_auc", "sc_randomized_auc", "standard_accuracy", "s_randomized_accuracy",
+                 "sc_randomized_accuracy", "train_accuracy", "train_loss", "updates"]
+_SETS = {"standard": Markup("standard"), "s_randomized": Markup("<i>S</i>-randomised"),
+         "sc_randomized": Markup("<i>S</i><sup><i>c</i></sup>-randomised"),
+         "s_swapped": Markup("<i>S</i>-swapped"), "sc_swapped": Markup("<i>S</i><sup><i>c</i></sup>-swapped")}
+_KINDS = {"auc": "AUC", "accuracy": "accuracy", "loss": "loss", "agreement": "agreement with itself"}
+_NAMES = {"best_at_update": "update of the best model",
+          "per_coordinate_simple_accuracy": Markup("accuracy, a coordinate of <i>S</i> shuffled (mean)"),
+          "per_coordinate_other_least_accuracy": "accuracy, another coordinate shuffled (least)"}
+_MISSING = "–"
+
+
+def metric_name(name):
+    """The measure's name for readers; names unknown here are shown as they are."""
+    if name in _NAMES:
+        return _NAMES[name]
+    model, base = _split_model(name)
+    if model:
+        return metric_name(base) + f", {model} model"
+    for key, text in _SETS.items():
+        kind = name[len(key) + 1:]
+        if name.startswith(key + "_") and kind in _KINDS:
+            return text + " " + _KINDS[kind]
+    return escape(name.replace("_", " "))
+
+
+def _split_model(name):
+    """("best", "train_loss") of "best_train_loss"; ("", name) of a measure of the evaluated model."""
+    model, _, base = name.partition("_")
+    return (model, base) if model in ("best", "last") and name not in _NAMES else ("", name)
+
+
+def metric_order(names):
+    """The measures that every reader looks for first, then the others, each evaluated model before the other one."""
+    def rank(name):
+        model, base = _split_model(name)
+        return _MAIN_METRICS.index(base) if base in _MAIN_METRICS else len(_MAIN_METRICS), base, model
+    return sorted(names, key=rank)
+
+
+def main_metrics(cases):
+    """Of the main measures those that some case has: AUC where there is any, else accuracy; and how training went."""
+    there = {name for case in cases for name, values in case.metrics.items() if mean_interval(values)}
+    kind = "auc" if any(f"{name}_auc" in there for name in _SETS) else "accuracy"
+    wanted = [f"{name}_{kind}" for name in _SETS] + ["train_accuracy", "updates"]
+    return [name for name in wanted if name in there]
+
+
+# ---- numbers -------------------------------------------------------------------------------------------------------
+
+
+def decimals_for(mean, half_width):
+    """Digits after the point: two of the interval's are shown, and of values of order one at least four."""
+    least = 4 if abs(mean) < 10 else 0
+    scale = half_width if half_width and math.isfinite(half_width) else 0.0
+    if not scale:   # no interval to go by: whole numbers stay whole, others show four digits or more
+        if abs(mean) >= 10:
+            return 0 if float(mean).is_integer() else 2
+        scale = abs(mean)
+    digits = 1 - math.floor(math.log10(scale)) if scale else 0
+    return min(max(least, digits, 0), 8)
+
+
+def format_interval(interval):
+    """mean ± half width of the 95% interval; the mean alone where one value gives no interval."""
+    if interval is None:
+        return _MISSING
+    decimals = decimals_for(interval.mean, interval.half_width)
+    text = f"{interval.mean:,.{decimals}f}"
+    return text if math.isnan(interval.half_width) else f"{text} ± {interval.half_width:,.{decimals}f}"
+
+
+def format_number(value, decimals=None):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return _MISSING
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if decimals is not None:
+            return f"{value:,.{decimals}f}"
+        if float(value).is_integer() and abs(value) < 1e15:
+            # A published 1.0 is a rounded measurement, a published 5001 a count.
+            return f"{int(value):,}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.1f}"
+        return f"{value:.6g}"
+    return str(value)
+
+
+def format_published(value):
+    if value is None or isinstance(value, dict):
+        return _MISSING
+    if isinstance(value, list):
+        return ", ".join(format_number(item) for item in value)
+    return format_number(value)
+
+
+def verdict_kind(text):
+    """One of good, bad, open, other: the colour of a verdict."""
+    text = text.lower()
+    if text.startswith("reproduced"):
+        return "good"
+    if text.startswith("not "):
+        return "bad"
+    if text.startswith(("insufficient", "void")):
+        return "open"
+    return "other"
+
+
+def verdict_mark(kind):
+    return {"good": "✓", "bad": "✗", "open": "…", "other": "•"}[kind]
+
+
+# ---- measures of a case --------------------------------------------------------------------------------------------
+
+
+def measure_rows(case, names):
+    """One dict a measure: name, value, n, total, low, high, published, verdict, kind, mark."""
+    rows = []
+    for name in names:
+        interval = mean_interval(case.metrics.get(name, []))
+        verdict = case.verdicts.get(name, "")
+        kind = verdict_kind(verdict)
+        decimals = decimals_for(interval.mean, interval.half_width) if interval else None
+        rows.append({
+            "name": metric_name(name), "value": format_interval(interval), "n": interval.n if interval else 0,
+            "total": len(case.seeds), "low": format_number(interval.low if interval else None, decimals),
+            "high": format_number(interval.high if interval else None, decimals),
+            "published": format_published(case.published.get(name)), "verdict": verdict,
+            "detail": str(case.verdict_details.get(name, "")), "kind": kind,
+            "mark": verdict_mark(kind)})
+    return rows
+
+
+def compared_metrics(case):
+    """The measures that have a published value or a verdict; published values of other things are left out."""
+    names = [name for name in {**case.verdicts, **case.published}
+             if name in case.verdicts or (name in case.metrics and not isinstance(case.published[name], dict))]
+    return metric_order(names)
+
+
+# ---- configurations ------------------------------------------------------------------------------------------------
+
+
+def flatten(config, prefix=""):
+    """Nested objects to one level with dotted keys; lists and scalars stay."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def format_setting(value):
+    """A configuration's value in one line; equal neighbours in a list are counted: 49 × {...}."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        runs = []
+        for item in value:
+            text = format_setting(item)
+            if runs and runs[-1][1] == text:
+                runs[-1][0] += 1
+            else:
+                runs.append([1, text])
+        return ", ".join(text if times == 1 else f"{times} × {text}" for times, text in runs) or "[]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} {format_setting(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def config_tables(cases):
+    """(common, varying): [(field, text)] equal in all cases, and (fields, [(case, texts)]) of the rest."""
+    flats = [flatten(case.config) for case in cases]
+    keys = list(dict.fromkeys(key for flat in flats for key in flat))
+    texts = {key: [format_setting(flat[key]) if key in flat else _MISSING for flat in flats] for key in keys}
+    common = [(key, texts[key][0]) for key in keys if len(set(texts[key])) == 1]
+    fields = [key for key in keys if len(set(texts[key])) > 1]
+    rows = [(case.name, [texts[key][index] for key in fields]) for index, case in enumerate(cases)]
+    return common, (fields, rows)
+
+
+def provenance_rows(result):
+    """[(what, text)] of the page's head: device and precision, then everything the run recorded about itself."""
+    device = " ".join(str(value) for value in (result.device.get("name"), f"({result.device.get('kind')})"
+                                               if result.device.get("kind") else "") if value)
+    rows = [("device", device), ("precision", result.precision), ("version", result.version)]
+    provenance = dict(result.provenance)
+    commit, dirty = provenance.pop("commit", ""), provenance.pop("dirty", False)
+    if commit:
+        rows.append(("commit", f"{commit}{' with uncommitted changes' if dirty else ''}"))
+    for key, value in provenance.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {format_setting(item)}" for name, item in value.items())
+        rows.append((key.replace("_", " "), format_setting(value)))
+    return [(key, text) for key, text in rows if text not in ("", "null")]
+
+
+def timing_rows(timing):
+    """Everything in timing.json is seconds but the updates and their rate."""
+    rows = []
+    for key, value in flatten(timing).items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            name = key.replace(".", ", ").replace("_", " ")
+            rows.append((name, f"{value:,.0f}") if "updates" in key else (f"time, {name}", f"{value:,.2f} s"))
+    return rows
+
+
+def variance_table(case):
+    """(factors, [(measure, percentages)]): shares of the variance, where the run crossed its seeds."""
+    shares = {name: parts for name, parts in case.variance_shares.items() if isinstance(parts, dict) and parts}
+    factors = list(dict.fromkeys(factor for parts in shares.values() for factor in parts))
+    return factors, [(metric_name(name), [_percentage(shares[name].get(factor)) for factor in factors])
+                     for name in metric_order(shares)]
+
+
+def _percentage(value):
+    return f"{100 * value:.1f}%" if isinstance(value, (int, float)) else _MISSING
