@@ -49,8 +49,10 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_kernel(Forwar
     OCCAM_UNROLL
     for (int i = 0; i < T::kPerM; ++i) value[i][j] = bias;
   }
-  const Operand input = a.input ? Operand{a.input + place * a.layer.in_stride, nullptr, a.layer.in_stride}
-                                : Operand{member.train_x, a.batch + place, a.layer.in_stride};
+  const Operand input =
+      a.input   ? Operand{a.input + place * a.layer.in_stride, nullptr, a.layer.in_stride}
+      : a.batch ? Operand{member.train_x, a.batch + place, a.layer.in_stride}
+                : Operand{member.train_x + a.first_row * a.layer.in_stride, nullptr, a.layer.in_stride};
   const Operand weight{parameters + a.layer.weight, nullptr, a.layer.in_stride};
   accumulate<T, Order::depth, Order::depth>(input, first_m, rows, weight, first_n, a.layer.out, a.layer.in, value,
                                             [](const auto&, int) {});
@@ -95,7 +97,7 @@ void launch_forward(Stream& stream, const ForwardArguments& a) {
   const NvtxRange range{"forward"};
   require(a.slots.count >= 1 && a.slots.count <= kMaxSlots, "forward: {} members at once; give 1 to {}", a.slots.count,
           kMaxSlots);
-  require(a.output && (a.input || a.batch), "forward: no output, or neither input nor batch");
+  require(a.output, "forward: no output");
   if (a.layer.out <= FewColumns::kN) return launch_tiles<FewColumns>(stream, a);
   if (a.slots.capacity <= FewRows::kM) return launch_tiles<FewRows>(stream, a);
   if (a.slots.capacity <= Square::kM) return launch_tiles<Square>(stream, a);

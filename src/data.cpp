@@ -48,16 +48,17 @@ struct Part {
 Part read_part(const NpzReader& file, const std::string& x_name, const std::string& y_name) {
   const NpyArray x = file.read(x_name), y = file.read(y_name);
   if (x.shape.size() != 2 || x.shape[1] < 1 || x.shape[1] > kMaxDim)
-    fail(ErrorKind::data, "{}: shape {} is not [rows, dim] with a dim of 1 to {}; reshape it", x.where, shape_text(x.shape),
-         kMaxDim);
+    fail(ErrorKind::data, "{}: shape {} is not [rows, dim] with a dim of 1 to {}; reshape it", x.where,
+         shape_text(x.shape), kMaxDim);
   if (x.shape[0] < 1 || x.shape[0] > kMaxRows)
-    fail(ErrorKind::data, "{}: shape {} has {} rows; give 1 to {}", x.where, shape_text(x.shape), x.shape[0], kMaxRows);
+    fail(ErrorKind::data, "{}: shape {} has {} rows; give 1 to {}", x.where, shape_text(x.shape), x.shape[0],
+         kMaxRows);
   if (y.shape.size() != 1 || y.shape[0] != x.shape[0])
     fail(ErrorKind::data, "{}: shape {} does not match the {} rows of {}; give one label per row", y.where,
          shape_text(y.shape), x.shape[0], x_name);
   if (x.type != NpyType::float32 && x.type != NpyType::float64)
-    fail(ErrorKind::data, "{}: the array is {}, expected float32 or float64; convert it with numpy's astype", x.where,
-         name_of(x.type));
+    fail(ErrorKind::data, "{}: the array is {}, expected float32 or float64; convert it with numpy's astype",
+         x.where, name_of(x.type));
 
   Part part{.dim = static_cast<int>(x.shape[1]), .x = x.to_float(), .y = {}};
   for (std::size_t i = 0; i < part.x.size(); ++i)
@@ -67,8 +68,8 @@ Part read_part(const NpzReader& file, const std::string& x_name, const std::stri
   const std::vector<std::int64_t> labels = y.to_int64();
   for (std::size_t i = 0; i < labels.size(); ++i)
     if (labels[i] < 0 || labels[i] >= kMaxClasses)
-      fail(ErrorKind::data, "{}: the label at [{}] is {}; labels count from 0 to at most {}", y.where, i, labels[i],
-           kMaxClasses - 1);
+      fail(ErrorKind::data, "{}: the label at [{}] is {}; labels count from 0 to at most {}", y.where, i,
+           labels[i], kMaxClasses - 1);
   part.y.assign(labels.begin(), labels.end());
   return part;
 }
@@ -94,24 +95,26 @@ void append_shuffled(ArrayData::Table& table, const Part& part, std::uint32_t sp
 
 void check_table(const ArrayData::Table& table) {
   require(table.dim >= 1 && table.dim <= kMaxDim, "array data: dim is {}; give 1 to {}", table.dim, kMaxDim);
-  require(table.classes >= 2 && table.classes <= kMaxClasses, "array data: {} classes; give 2 to {}", table.classes,
-          kMaxClasses);
+  require(table.classes >= 2 && table.classes <= kMaxClasses, "array data: {} classes; give 2 to {}",
+          table.classes, kMaxClasses);
   require(table.train >= 0 && table.validation >= 0 && table.test >= 0,
-          "array data: {} train, {} validation and {} test rows; none may be negative", table.train, table.validation,
-          table.test);
+          "array data: {} train, {} validation and {} test rows; none may be negative", table.train,
+          table.validation, table.test);
   const auto rows = static_cast<std::int64_t>(table.y.size());
-  require(rows >= 1 && rows <= kMaxRows && table.train <= rows && table.validation <= rows && table.test <= rows &&
-              table.train + table.validation + table.test == rows,
-          "array data: {} labels for {} train, {} validation and {} test rows; the counts must add up to 1 to {} rows", rows,
-          table.train, table.validation, table.test, kMaxRows);
+  require(rows >= 1 && rows <= kMaxRows && table.train <= rows && table.validation <= rows &&
+              table.test <= rows && table.train + table.validation + table.test == rows,
+          "array data: {} labels for {} train, {} validation and {} test rows; the counts must add up to 1 "
+          "to {} rows",
+          rows, table.train, table.validation, table.test, kMaxRows);
   require(table.x.size() == table.y.size() * static_cast<std::size_t>(table.dim),
           "array data: {} values for {} rows of {} coordinates", table.x.size(), rows, table.dim);
   for (std::size_t i = 0; i < table.x.size(); ++i)
-    require(std::isfinite(table.x[i]), "array data: the value at row {}, coordinate {} is {}; remove or replace it",
+    require(std::isfinite(table.x[i]),
+            "array data: the value at row {}, coordinate {} is {}; remove or replace it",
             i / static_cast<std::size_t>(table.dim), i % static_cast<std::size_t>(table.dim), table.x[i]);
   for (std::size_t i = 0; i < table.y.size(); ++i)
-    require(table.y[i] >= 0 && table.y[i] < table.classes, "array data: the label of row {} is {}; give 0 to {}", i,
-            table.y[i], table.classes - 1);
+    require(table.y[i] >= 0 && table.y[i] < table.classes,
+            "array data: the label of row {} is {}; give 0 to {}", i, table.y[i], table.classes - 1);
 }
 
 }  // namespace
@@ -134,41 +137,43 @@ std::vector<Data> array_data(ArrayData::Table table, const std::vector<std::uint
   return data;
 }
 
-ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_rows, std::int64_t validation_rows,
-                                 std::uint32_t split_seed) {
+ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_rows,
+                                 std::int64_t validation_rows, std::uint32_t split_seed) {
   const NpzReader file(npz_path);
   const bool split_already = file.contains("x_train");
   if (!split_already && !file.contains("x"))
     fail(ErrorKind::data, "{}: has neither x_train nor x; it has {}", npz_path,
          file.names().empty() ? "no array" : fmt::format("{}", fmt::join(file.names(), ", ")));
-  require(test_rows >= 0 && validation_rows >= 0, "{}: {} test and {} validation rows; neither may be negative", npz_path,
-          test_rows, validation_rows);
+  require(test_rows >= 0 && validation_rows >= 0,
+          "{}: {} test and {} validation rows; neither may be negative", npz_path, test_rows,
+          validation_rows);
 
   const Part train = split_already ? read_part(file, "x_train", "y_train") : read_part(file, "x", "y");
   std::optional<Part> test, validation;
   if (split_already) {
     test = read_part(file, "x_test", "y_test");
-    require(test_rows == 0 || test_rows == test->rows(), "{}: {} test rows are asked for, but x_test has {}; leave it out",
-            npz_path, test_rows, test->rows());
+    require(test_rows == 0 || test_rows == test->rows(),
+            "{}: {} test rows are asked for, but x_test has {}; leave it out", npz_path, test_rows,
+            test->rows());
   }
   if (split_already && file.contains("x_validation")) {
     validation = read_part(file, "x_validation", "y_validation");
     require(validation_rows == 0 || validation_rows == validation->rows(),
-            "{}: {} validation rows are asked for, but x_validation has {}; leave it out", npz_path, validation_rows,
-            validation->rows());
+            "{}: {} validation rows are asked for, but x_validation has {}; leave it out", npz_path,
+            validation_rows, validation->rows());
   }
   for (const auto* part : {&test, &validation})
     if (part->has_value() && (*part)->dim != train.dim)
-      fail(ErrorKind::data, "{}: x_train has {} coordinates, but {} has {}; all parts need the same", npz_path, train.dim,
-           part == &test ? "x_test" : "x_validation", (*part)->dim);
+      fail(ErrorKind::data, "{}: x_train has {} coordinates, but {} has {}; all parts need the same",
+           npz_path, train.dim, part == &test ? "x_test" : "x_validation", (*part)->dim);
 
   ArrayData::Table table;
   table.dim = train.dim;
   table.test = test ? test->rows() : test_rows;
   table.validation = validation ? validation->rows() : validation_rows;
   const std::int64_t drawn = (test ? 0 : table.test) + (validation ? 0 : table.validation);
-  require(drawn < train.rows(), "{}: {} rows for test and validation leave no train row of {}; ask for fewer", npz_path,
-          drawn, train.rows());
+  require(drawn < train.rows(), "{}: {} rows for test and validation leave no train row of {}; ask for fewer",
+          npz_path, drawn, train.rows());
   require(table.test > 0, "{}: no test rows; give their number, or x_test and y_test", npz_path);
   table.train = train.rows() - drawn;
 
@@ -185,20 +190,24 @@ ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_
 // ---- any data --------------------------------------------------------------------------------------------------------
 
 int dim(const Data& data) {
-  return visit(data, [](const SlabData& d) { return d.spec->dim(); }, [](const ArrayData& d) { return d.table->dim; });
+  return visit(
+      data, [](const SlabData& d) { return d.spec->dim(); }, [](const ArrayData& d) { return d.table->dim; });
 }
 
 int classes(const Data& data) {
-  return visit(data, [](const SlabData&) { return 2; }, [](const ArrayData& d) { return d.table->classes; });
+  return visit(
+      data, [](const SlabData&) { return 2; }, [](const ArrayData& d) { return d.table->classes; });
 }
 
 std::uint32_t seed(const Data& data) {
-  return visit(data, [](const SlabData& d) { return d.seed; }, [](const ArrayData& d) { return d.seed; });
+  return visit(
+      data, [](const SlabData& d) { return d.seed; }, [](const ArrayData& d) { return d.seed; });
 }
 
 std::int64_t rows(const Data& data, Split split) {
-  return visit(data, [&](const SlabData& d) { return rows_of(*d.spec, split); },
-               [&](const ArrayData& d) { return rows_of(*d.table, split); });
+  return visit(
+      data, [&](const SlabData& d) { return rows_of(*d.spec, split); },
+      [&](const ArrayData& d) { return rows_of(*d.table, split); });
 }
 
 std::int64_t first_row(const Data& data, Split split) {
@@ -215,7 +224,10 @@ void generate(const Data& data, std::int64_t first, std::int64_t count, float* x
   require(first >= 0 && count >= 0 && first <= all && count <= all - first,
           "data: rows {} to {} are asked for, but there are {}", first, first + count, all);
   visit(
-      data, [&](const SlabData& d) { law::slab_rows(law::slab_columns(*d.spec, d.seed), d.seed, first, count, x, y); },
+      data,
+      [&](const SlabData& d) {
+        law::slab_rows(law::slab_columns(*d.spec, d.seed), d.seed, first, count, x, y);
+      },
       [&](const ArrayData& d) {
         const std::int64_t width = d.table->dim;
         std::copy_n(d.table->x.data() + first * width, count * width, x);
@@ -225,7 +237,8 @@ void generate(const Data& data, std::int64_t first, std::int64_t count, float* x
 
 std::vector<float> rotation(const Data& data) {
   const auto* slab = std::get_if<SlabData>(&data);
-  return slab != nullptr && slab->spec->rotate ? slab_rotation(*slab->spec, slab->seed) : std::vector<float>{};
+  return slab != nullptr && slab->spec->rotate ? slab_rotation(*slab->spec, slab->seed)
+                                               : std::vector<float>{};
 }
 
 HostTable materialize(const Data& data, Split split) {

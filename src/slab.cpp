@@ -62,41 +62,53 @@ double margin_limit(BlockKind kind) {
 void validate_margin(const SlabCoordinate& c, int index) {
   const double limit = margin_limit(c.kind);
   require(c.margin >= 0 && c.margin < limit,
-          "slab coordinate {} ({}): margin {} leaves no room for the data; give one of at least 0 and below {:.4g}", index,
-          name_of(c.kind), c.margin, limit);
+          "slab coordinate {} ({}): margin {} leaves no room for the data; give one of at least 0 and below "
+          "{:.4g}",
+          index, name_of(c.kind), c.margin, limit);
 }
 
 void validate_noise(const SlabCoordinate& c, int index) {
-  require(c.noise >= 0 && c.noise <= 1, "slab coordinate {} ({}): noise {} is no share of the rows; give 0 to 1", index,
-          name_of(c.kind), c.noise);
-  require(name_of(c.noise_kind) != nullptr, "slab coordinate {}: unknown noise kind {}; give margin, flip or label", index,
+  require(c.noise >= 0 && c.noise <= 1,
+          "slab coordinate {} ({}): noise {} is no share of the rows; give 0 to 1", index, name_of(c.kind),
+          c.noise);
+  require(name_of(c.noise_kind) != nullptr,
+          "slab coordinate {}: unknown noise kind {}; give margin, flip or label", index,
           static_cast<int>(c.noise_kind));
   if (c.noise == 0) return;
   require(c.kind != BlockKind::slab3 && c.kind != BlockKind::unused,
-          "slab coordinate {} ({}): such a block has no noise, but noise is {}; set it to 0", index, name_of(c.kind), c.noise);
+          "slab coordinate {} ({}): such a block has no noise, but noise is {}; set it to 0", index,
+          name_of(c.kind), c.noise);
   const char* choices = c.kind == BlockKind::linear  ? "margin or flip"
                         : c.kind == BlockKind::slab5 ? "margin or label"
                                                      : "label";
-  require(has_noise(c.kind, c.noise_kind), "slab coordinate {} ({}): {} noise is not defined for this block; give {}", index,
-          name_of(c.kind), name_of(c.noise_kind), choices);
+  require(has_noise(c.kind, c.noise_kind),
+          "slab coordinate {} ({}): {} noise is not defined for this block; give {}", index, name_of(c.kind),
+          name_of(c.noise_kind), choices);
 }
 
-void validate_probability(double probability, bool used, const char* field, const SlabCoordinate& c, int index) {
+void validate_probability(double probability, bool used, const char* field, const SlabCoordinate& c,
+                          int index) {
   if (probability < 0) return;  // the default
-  require(probability <= 1, "slab coordinate {} ({}): {} is {}; give a probability of 0 to 1, or a negative number for the "
-          "default", index, name_of(c.kind), field, probability);
-  require(used, "slab coordinate {} ({}): {} is {}, but this block has no such choice; leave it out", index, name_of(c.kind),
-          field, probability);
+  require(probability <= 1,
+          "slab coordinate {} ({}): {} is {}; give a probability of 0 to 1, or a negative number for the "
+          "default",
+          index, name_of(c.kind), field, probability);
+  require(used, "slab coordinate {} ({}): {} is {}, but this block has no such choice; leave it out", index,
+          name_of(c.kind), field, probability);
 }
 
 void validate(const SlabCoordinate& c, int index) {
-  require(name_of(c.kind) != nullptr, "slab coordinate {}: unknown block kind {}; give linear, slab3, slab5, slab7 or unused",
-          index, static_cast<int>(c.kind));
+  require(name_of(c.kind) != nullptr,
+          "slab coordinate {}: unknown block kind {}; give linear, slab3, slab5, slab7 or unused", index,
+          static_cast<int>(c.kind));
   validate_margin(c, index);
   validate_noise(c, index);
-  require(std::isfinite(c.shift), "slab coordinate {} ({}): shift {} is not finite", index, name_of(c.kind), c.shift);
-  require(c.shift == 0 || c.kind != BlockKind::unused, "slab coordinate {} (unused): shift is {}, but an unused coordinate "
-          "is not shifted; set it to 0", index, c.shift);
+  require(std::isfinite(c.shift), "slab coordinate {} ({}): shift {} is not finite", index, name_of(c.kind),
+          c.shift);
+  require(c.shift == 0 || c.kind != BlockKind::unused,
+          "slab coordinate {} (unused): shift is {}, but an unused coordinate "
+          "is not shifted; set it to 0",
+          index, c.shift);
   const bool two_negative = c.kind == BlockKind::slab5 || c.kind == BlockKind::slab7;
   validate_probability(c.inner_probability0, two_negative, "inner_probability0", c, index);
   validate_probability(c.inner_probability1, c.kind == BlockKind::slab7, "inner_probability1", c, index);
@@ -121,22 +133,28 @@ Interval gap(BlockKind kind, int i, double B, double m) {
   return {inside.offset + inside.width, 2 * m};
 }
 
-void set_label(law::SlabMixture& mixture, int label, Interval inner, Interval outer, double inner_probability) {
+void set_label(law::SlabMixture& mixture, int label, Interval inner, Interval outer,
+               double inner_probability) {
   mixture.offset[label][0] = static_cast<float>(inner.offset);
   mixture.width[label][0] = static_cast<float>(inner.width);
   mixture.offset[label][1] = static_cast<float>(outer.offset);
   mixture.width[label][1] = static_cast<float>(outer.width);
-  mixture.last_inner[label] = static_cast<std::int32_t>(static_cast<std::int64_t>(std::nearbyint(inner_probability * 0x1p31)) - 1);
+  mixture.last_inner[label] =
+      static_cast<std::int32_t>(static_cast<std::int64_t>(std::nearbyint(inner_probability * 0x1p31)) - 1);
 }
 
-void set_label(law::SlabMixture& mixture, int label, Interval only) { set_label(mixture, label, only, only, 1.0); }
+void set_label(law::SlabMixture& mixture, int label, Interval only) {
+  set_label(mixture, label, only, only, 1.0);
+}
 
 double or_default(double probability, double standard) { return probability < 0 ? standard : probability; }
 
 // The two labels' slabs of a 3-, 5- or 7-slab block; p0 and p1 are the probabilities of the inner one.
-void set_slabs(law::SlabMixture& mixture, int label, int as_label, BlockKind kind, double B, double m, double inner) {
+void set_slabs(law::SlabMixture& mixture, int label, int as_label, BlockKind kind, double B, double m,
+               double inner) {
   const bool two = slabs_of(kind) > (as_label == 0 ? 3 : 5);
-  set_label(mixture, label, slab(kind, as_label, B, m), slab(kind, two ? as_label + 2 : as_label, B, m), inner);
+  set_label(mixture, label, slab(kind, as_label, B, m), slab(kind, two ? as_label + 2 : as_label, B, m),
+            inner);
 }
 
 law::SlabMixture clean_mixture(const SlabCoordinate& c, double B, double unused_limit) {
@@ -150,7 +168,8 @@ law::SlabMixture clean_mixture(const SlabCoordinate& c, double B, double unused_
     mixture.sign[0] = kSignBit;
   } else {
     mixture.random_sign = kSignBit;
-    set_slabs(mixture, 0, 0, c.kind, B, m, or_default(c.inner_probability0, c.kind == BlockKind::slab5 ? 0.75 : 0.5));
+    set_slabs(mixture, 0, 0, c.kind, B, m,
+              or_default(c.inner_probability0, c.kind == BlockKind::slab5 ? 0.75 : 0.5));
     set_slabs(mixture, 1, 1, c.kind, B, m, or_default(c.inner_probability1, 0.875));
   }
   return mixture;
@@ -193,16 +212,19 @@ double dot(const double* a, const double* b, int n) {
 }  // namespace
 
 std::vector<SlabCoordinate> slab_coordinates(const SlabCounts& counts, double margin) {
-  require(counts.dim >= 1 && counts.dim <= kMaxDim, "slab data: dim is {}; give 1 to {}", counts.dim, kMaxDim);
-  require(counts.linear >= 0 && counts.slabs3 >= 0 && counts.slabs5 >= 0 && counts.slabs7 >= 0,
-          "slab data: {} linear, {} 3-slab, {} 5-slab and {} 7-slab coordinates; a count must not be negative",
-          counts.linear, counts.slabs3, counts.slabs5, counts.slabs7);
+  require(counts.dim >= 1 && counts.dim <= kMaxDim, "slab data: dim is {}; give 1 to {}", counts.dim,
+          kMaxDim);
+  require(
+      counts.linear >= 0 && counts.slabs3 >= 0 && counts.slabs5 >= 0 && counts.slabs7 >= 0,
+      "slab data: {} linear, {} 3-slab, {} 5-slab and {} 7-slab coordinates; a count must not be negative",
+      counts.linear, counts.slabs3, counts.slabs5, counts.slabs7);
   const std::int64_t used = std::int64_t{counts.linear} + counts.slabs3 + counts.slabs5 + counts.slabs7;
-  require(used <= counts.dim, "slab data: {} blocks do not fit into {} coordinates; raise dim or drop blocks", used,
-          counts.dim);
+  require(used <= counts.dim, "slab data: {} blocks do not fit into {} coordinates; raise dim or drop blocks",
+          used, counts.dim);
   std::vector<SlabCoordinate> coordinates;
   const auto append = [&](int count, BlockKind kind) {
-    coordinates.insert(coordinates.end(), static_cast<std::size_t>(count), SlabCoordinate{.kind = kind, .margin = margin});
+    coordinates.insert(coordinates.end(), static_cast<std::size_t>(count),
+                       SlabCoordinate{.kind = kind, .margin = margin});
   };
   append(counts.linear, BlockKind::linear);
   append(counts.slabs3, BlockKind::slab3);
@@ -231,19 +253,25 @@ SlabSpec lms(int k, int dim, double margin) { return one_and_slabs(BlockKind::li
 
 SlabSpec ms(int p, int q, int dim, double margin) {
   require(p == 3 || p == 5 || p == 7, "slab data: there is no {}-slab block; give 3, 5 or 7", p);
-  return one_and_slabs(p == 3 ? BlockKind::slab3 : p == 5 ? BlockKind::slab5 : BlockKind::slab7, q, dim, margin);
+  return one_and_slabs(p == 3   ? BlockKind::slab3
+                       : p == 5 ? BlockKind::slab5
+                                : BlockKind::slab7,
+                       q, dim, margin);
 }
 
 void validate(const SlabSpec& spec) {
-  require(!spec.coordinates.empty() && spec.coordinates.size() <= kMaxDim, "slab data: {} coordinates; give 1 to {}",
-          spec.coordinates.size(), kMaxDim);
-  require(std::isfinite(spec.width) && spec.width > 0, "slab data: width {} is not positive and finite", spec.width);
+  require(!spec.coordinates.empty() && spec.coordinates.size() <= kMaxDim,
+          "slab data: {} coordinates; give 1 to {}", spec.coordinates.size(), kMaxDim);
+  require(std::isfinite(spec.width) && spec.width > 0, "slab data: width {} is not positive and finite",
+          spec.width);
   require(std::isfinite(spec.unused_limit), "slab data: unused_limit {} is not finite", spec.unused_limit);
   constexpr std::int64_t kMaxRows = std::numeric_limits<std::int32_t>::max();
-  for (const auto& [name, count] : {std::pair{"train", spec.train}, {"validation", spec.validation}, {"test", spec.test}})
+  for (const auto& [name, count] :
+       {std::pair{"train", spec.train}, {"validation", spec.validation}, {"test", spec.test}})
     require(count >= 0 && count <= kMaxRows, "slab data: {} {} rows; give 0 to {}", count, name, kMaxRows);
   require(spec.rows() >= 1, "slab data: no rows; give train, validation or test rows");
-  require(spec.rows() <= kMaxRows, "slab data: {} rows in all are more than {}; ask for fewer", spec.rows(), kMaxRows);
+  require(spec.rows() <= kMaxRows, "slab data: {} rows in all are more than {}; ask for fewer", spec.rows(),
+          kMaxRows);
   for (int i = 0; i < spec.dim(); ++i) validate(spec.coordinates[static_cast<std::size_t>(i)], i);
 }
 
@@ -255,9 +283,10 @@ std::vector<float> slab_rotation(const SlabSpec& spec, std::uint32_t data_seed) 
     for (std::size_t i = 0; i < size; ++i) rotation[i * size + i] = 1.0f;
     return rotation;
   }
-  // Rows of a Gaussian matrix, orthonormalised one after the other. Each keeps the direction of what the earlier rows leave
-  // of it (R's diagonal is positive), which makes the result Haar-distributed (Mezzadri, Notices of the AMS 54, 2007). The
-  // normals come from the law's quantile, not from libm, whose last bits differ between machines.
+  // Rows of a Gaussian matrix, orthonormalised one after the other. Each keeps the direction of what the
+  // earlier rows leave of it (R's diagonal is positive), which makes the result Haar-distributed (Mezzadri,
+  // Notices of the AMS 54, 2007). The normals come from the law's quantile, not from libm, whose last bits
+  // differ between machines.
   std::vector<double> rows(size * size);
   for (std::size_t i = 0; i < rows.size(); ++i)
     rows[i] = law::standard_normal(draw(data_seed, Stream::rotation, static_cast<std::uint32_t>(i)).word[0]);
@@ -289,17 +318,19 @@ std::vector<SlabColumn> slab_columns(const SlabSpec& spec, std::uint32_t data_se
     if (c.noise == 0) continue;
     columns[i].noisy = noisy_mixture(c, spec.width, columns[i].clean);
     columns[i].noisy_rows = static_cast<std::uint32_t>(std::nearbyint(c.noise * static_cast<double>(rows)));
-    columns[i].noise_order = KeyedPermutation(draw(data_seed, Stream::slab_noise, static_cast<std::uint32_t>(i)), rows);
+    columns[i].noise_order =
+        KeyedPermutation(draw(data_seed, Stream::slab_noise, static_cast<std::uint32_t>(i)), rows);
   }
   return columns;
 }
 
 namespace {
 
-// Puts the noisy values of one column into rows [first, first + count). Few rows ask each row for its place; many rows walk
-// the places instead. Both give the same.
-void add_noise(const SlabColumn& column, std::uint32_t coordinate, std::uint32_t data_seed, std::uint32_t first,
-               std::uint32_t count, std::size_t stride, float* x, const std::int32_t* y) {
+// Puts the noisy values of one column into rows [first, first + count). Few rows ask each row for its place;
+// many rows walk the places instead. Both give the same.
+void add_noise(const SlabColumn& column, std::uint32_t coordinate, std::uint32_t data_seed,
+               std::uint32_t first, std::uint32_t count, std::size_t stride, float* x,
+               const std::int32_t* y) {
   const auto put = [&](std::uint32_t row) {
     const std::size_t i = row - first;
     x[i * stride + coordinate] = slab_noisy_value(column, coordinate, data_seed, row, y[i]);
@@ -317,8 +348,8 @@ void add_noise(const SlabColumn& column, std::uint32_t coordinate, std::uint32_t
 
 }  // namespace
 
-void slab_rows(const std::vector<SlabColumn>& columns, std::uint32_t data_seed, std::int64_t first, std::int64_t count,
-               float* x, std::int32_t* y) {
+void slab_rows(const std::vector<SlabColumn>& columns, std::uint32_t data_seed, std::int64_t first,
+               std::int64_t count, float* x, std::int32_t* y) {
   constexpr int kBlock = 64;  // rows; a block of 50 coordinates is 13 kB and stays in the first cache
   const std::size_t dim = columns.size();
   PhiloxRun<kBlock> draws;

@@ -81,7 +81,7 @@ TEST(MlpOracle, GradientsOfEverySetting) {
   });
 }
 
-TEST(MlpOracle, TwentyUpdatesOfEverySetting) {
+TEST(MlpOracle, TenUpdatesOfEverySetting) {
   // Epsilons above the rounding error of a gradient keep Adam and RMSProp from magnifying it.
   const Optimizer optimizers[] = {
       {.kind = OptimizerKind::sgd, .learning_rate = 0.05, .momentum = 0.8, .weight_decay = 1e-3},
@@ -92,7 +92,7 @@ TEST(MlpOracle, TwentyUpdatesOfEverySetting) {
        .weight_decay = 1e-3,
        .epsilon = 1e-1},
   };
-  ShareUsed parameters("parameters after 20 updates"), logits("logits in inference mode"), losses("loss");
+  ShareUsed parameters("parameters after 10 updates"), logits("logits in inference mode"), losses("loss");
   for (const Optimizer& optimizer : optimizers)
     for_each_setting([&](const MlpSpec& spec, double dropout, std::uint32_t seed) {
       Training training;
@@ -104,8 +104,8 @@ TEST(MlpOracle, TwentyUpdatesOfEverySetting) {
       const std::vector<float> start = random_parameters(spec, seed);
       ScalarTwin twin(spec, training, seed, start);
       OracleMember oracle(spec, training, seed, start);
-      twin.train(rows, 20);
-      oracle.train(rows, 20);
+      twin.train(rows, 10);
+      oracle.train(rows, 10);
       ASSERT_TRUE(
           parameters.within(twin.parameters(), oracle.parameters(), {.absolute = 2e-4, .relative = 1e-3}));
       const reference::Forward expected = oracle.infer(test);

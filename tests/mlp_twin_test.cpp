@@ -206,10 +206,10 @@ TEST_P(MlpTwin, DivergesAlike) {
   for (const Activation activation : kActivations) {
     Case c;
     c.spec = {.inputs = 9, .hidden = {17, 8}, .classes = 2, .activation = activation};
-    c.training.optimizer = {.learning_rate = 1e20};
+    c.training.optimizer = {.learning_rate = 3e38};
     c.training.batch = 16;
     c.table = {.dim = 9, .classes = 2, .train = 40, .validation = 0, .test = 30};
-    c.first_updates = 1;
+    c.first_updates = 1, c.more_updates = 6;
     expect_twin(c, 5000, Nan::matched);
     if (HasFatalFailure()) return;
   }

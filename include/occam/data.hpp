@@ -1,5 +1,5 @@
-// The data of one ensemble member: either slab data, a recipe that is materialised only while the member is resident, or
-// arrays of the user's own. Rows are split into train, validation and test.
+// The data of one ensemble member: either slab data, a recipe that is materialised only while the member is
+// resident, or arrays of the user's own. Rows are split into train, validation and test.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct SlabData {
 struct ArrayData {
   struct Table {
     int dim = 0, classes = 2;
-    std::vector<float> x;              // [rows][dim]
-    std::vector<std::int32_t> y;       // [rows], 0 … classes − 1
+    std::vector<float> x;         // [rows][dim]
+    std::vector<std::int32_t> y;  // [rows], 0 … classes − 1
     std::int64_t train = 0, validation = 0, test = 0;
   };
   std::shared_ptr<const Table> table;
@@ -36,17 +36,19 @@ using Data = std::variant<SlabData, ArrayData>;
 // Validates the specification and returns one recipe per data seed; the specification is shared.
 std::vector<Data> slab_data(const SlabSpec& spec, const std::vector<std::uint32_t>& data_seeds);
 
-// Arrays of the caller's own, one entry per data seed; the table is shared. Throws a usage error that names the offending
-// value: sizes that do not fit together, a value that is not finite, a label outside the classes.
+// Arrays of the caller's own, one entry per data seed; the table is shared. Throws a usage error that names
+// the offending value: sizes that do not fit together, a value that is not finite, a label outside the
+// classes.
 std::vector<Data> array_data(ArrayData::Table table, const std::vector<std::uint32_t>& data_seeds);
 
-// Reads x_train, y_train, x_test, y_test (and optionally x_validation, y_validation) from an .npz, or x and y, which are
-// then split at random (keyed by `split_seed`) with `test_rows` for the test set; `validation_rows` are set aside from the
-// training rows unless the file has them. x: [rows, dim] float32 or float64; y: [rows] integers from 0 to 255. 0 rows mean
-// "as the file says". Throws a data error that names file, array and the offending value (shape, NaN, label out of range),
-// and a usage error for numbers of rows that the file does not allow.
-ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_rows, std::int64_t validation_rows,
-                                 std::uint32_t split_seed);
+// Reads x_train, y_train, x_test, y_test (and optionally x_validation, y_validation) from an .npz, or x and
+// y, which are then split at random (keyed by `split_seed`) with `test_rows` for the test set;
+// `validation_rows` are set aside from the training rows unless the file has them. x: [rows, dim] float32 or
+// float64; y: [rows] integers from 0 to 255. 0 rows mean "as the file says". Throws a data error that names
+// file, array and the offending value (shape, NaN, label out of range), and a usage error for numbers of rows
+// that the file does not allow.
+ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_rows,
+                                 std::int64_t validation_rows, std::uint32_t split_seed);
 
 int dim(const Data& data);
 int classes(const Data& data);

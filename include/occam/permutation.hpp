@@ -1,7 +1,8 @@
-// A stateless keyed permutation of {0, …, size − 1}: an alternating Feistel network on ceil(log2 size) bits, at least
-// seven, whose results outside the range are fed back ("cycle walking"), so it is a bijection for every size and both
-// directions cost the same. It orders an epoch without a shuffled copy and picks exactly m of n rows: those whose `inverse`
-// is below m. Method: Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002.
+// A stateless keyed permutation of {0, …, size − 1}: an alternating Feistel network on ceil(log2 size) bits,
+// at least seven, whose results outside the range are fed back ("cycle walking"), so it is a bijection for
+// every size and both directions cost the same. It orders an epoch without a shuffled copy and picks exactly
+// m of n rows: those whose `inverse` is below m. Method: Black and Rogaway, "Ciphers with arbitrary finite
+// domains", CT-RSA 2002.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ namespace occam {
 class KeyedPermutation {
  public:
   static constexpr int kRounds = 8;
-  static constexpr int kMinBits = 7;  // fewer mix badly (seen by chi-square); a tiny size walks a little longer instead
+  static constexpr int kMinBits =
+      7;  // fewer mix badly (seen by chi-square); a tiny size walks a little longer instead
 
   // `key` is one Philox draw. size >= 1.
   OCCAM_HD KeyedPermutation(Philox key, std::uint32_t size) : size_(size) {

@@ -19,6 +19,9 @@ void check_counts(const SlabRecipe& recipe, const std::array<Kind, 4>& kinds, in
     open += k.block.count == kRest;
     if (k.block.count != kRest) used += k.block.count;
   }
+  // A block that is not there has no slabs that a margin could squeeze out, but its margin is still a share.
+  for (const Kind& k : kinds)
+    require(k.block.margin >= 0 && k.block.margin < 1, "margin of {} blocks: {} is outside [0, 1)", k.name, k.block.margin);
   require(open <= 1, "{} kinds of block take the rest of the {} coordinates, only one can", open, recipe.dim);
   require(used <= recipe.dim, "{} linear, 3-, 5- and 7-slab coordinates do not fit in {} dimensions (--dim)", used, recipe.dim);
   rest = recipe.dim - used;

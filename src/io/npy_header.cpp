@@ -54,7 +54,8 @@ class Dictionary {
 
  private:
   [[noreturn]] void broken() const {
-    fail(ErrorKind::data, "{}: the .npy header is broken near byte {}; write the file again with numpy.save", where_, at_);
+    fail(ErrorKind::data, "{}: the .npy header is broken near byte {}; write the file again with numpy.save",
+         where_, at_);
   }
   void skip_space() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t')) ++at_;
@@ -86,13 +87,15 @@ class Dictionary {
   NpyType type() {
     skip_space();
     if (at_ < text_.size() && text_[at_] == '[')
-      fail(ErrorKind::data, "{}: structured arrays are not read; save each field as an array of its own", where_);
+      fail(ErrorKind::data, "{}: structured arrays are not read; save each field as an array of its own",
+           where_);
     const std::string_view descr = quoted();
     for (const auto& [name, type] : kTypes)
       if (descr == name) return type;
     if (descr.find('O') != std::string_view::npos)
       fail(ErrorKind::data, "{}: arrays of Python objects are not read; save numbers instead", where_);
-    fail(ErrorKind::data, "{}: type {} is not read; convert it with astype to float32, float64, int32, int64, uint8 or bool",
+    fail(ErrorKind::data,
+         "{}: type {} is not read; convert it with astype to float32, float64, int32, int64, uint8 or bool",
          where_, descr);
   }
   bool boolean() {
@@ -129,8 +132,11 @@ class Dictionary {
 NpyHeader parse_npy_header(std::span<const std::byte> file, const std::string& where) {
   const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
   if (!text.starts_with(kMagic) || text.size() < 10)
-    fail(ErrorKind::data, "{}: is no .npy array (its first bytes are wrong); write it with numpy.save", where);
-  const auto byte_at = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<unsigned char>(text[i])); };
+    fail(ErrorKind::data, "{}: is no .npy array (its first bytes are wrong); write it with numpy.save",
+         where);
+  const auto byte_at = [&](std::size_t i) {
+    return static_cast<std::size_t>(static_cast<unsigned char>(text[i]));
+  };
   const std::size_t version = byte_at(6);
   if (version < 1 || version > 3)
     fail(ErrorKind::data, "{}: .npy version {} is not known; write it with numpy.save", where, version);
@@ -157,7 +163,8 @@ std::string npy_header(NpyType type, std::span<const std::int64_t> shape) {
   std::string extents;
   for (const std::int64_t extent : shape) extents += fmt::format("{}{}", extents.empty() ? "" : ", ", extent);
   if (shape.size() == 1) extents += ',';
-  std::string dictionary = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", descr, extents);
+  std::string dictionary =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", descr, extents);
   const bool long_header = dictionary.size() + 64 + 10 > 0xFFFF;
   const std::size_t prefix = long_header ? 12 : 10;
   dictionary.append((64 - (prefix + dictionary.size() + 1) % 64) % 64, ' ');
@@ -165,7 +172,8 @@ std::string npy_header(NpyType type, std::span<const std::int64_t> shape) {
   std::string header(kMagic);
   header += static_cast<char>(long_header ? 2 : 1);
   header += '\0';
-  for (std::size_t i = 0; i < prefix - 8; ++i) header += static_cast<char>(dictionary.size() >> (8 * i) & 0xFF);
+  for (std::size_t i = 0; i < prefix - 8; ++i)
+    header += static_cast<char>(dictionary.size() >> (8 * i) & 0xFF);
   return header + dictionary;
 }
 

@@ -44,7 +44,8 @@ void convert(const std::vector<std::byte>& bytes, std::vector<To>& to) {
 }
 
 // Fortran order to C order: the first index runs fastest in `bytes`, the last one in the result.
-std::vector<std::byte> transposed(std::span<const std::byte> bytes, std::span<const std::int64_t> shape, std::size_t item) {
+std::vector<std::byte> transposed(std::span<const std::byte> bytes, std::span<const std::int64_t> shape,
+                                  std::size_t item) {
   std::vector<std::byte> result(bytes.size());
   std::vector<std::int64_t> index(shape.size(), 0);
   for (std::size_t from = 0; from < bytes.size(); from += item) {
@@ -68,7 +69,9 @@ std::size_t size_of(NpyType type) {
   return sizes[static_cast<std::size_t>(type)];
 }
 
-std::string shape_text(std::span<const std::int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string shape_text(std::span<const std::int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 // ---- one array -------------------------------------------------------------------------------------------------------
 
@@ -76,8 +79,8 @@ std::int64_t NpyArray::size() const { return static_cast<std::int64_t>(bytes.siz
 
 void NpyArray::check_type(NpyType wanted) const {
   if (type != wanted)
-    fail(ErrorKind::data, "{}: the array is {}, expected {}; convert it with numpy's astype", where, name_of(type),
-         name_of(wanted));
+    fail(ErrorKind::data, "{}: the array is {}, expected {}; convert it with numpy's astype", where,
+         name_of(type), name_of(wanted));
 }
 
 std::vector<float> NpyArray::to_float() const {
@@ -102,7 +105,8 @@ std::vector<std::int64_t> NpyArray::to_int64() const {
     case NpyType::boolean: convert<std::uint8_t>(bytes, result); break;
     case NpyType::float32:
     case NpyType::float64:
-      fail(ErrorKind::data, "{}: the array is {}, expected integers; convert it with numpy's astype", where, name_of(type));
+      fail(ErrorKind::data, "{}: the array is {}, expected integers; convert it with numpy's astype", where,
+           name_of(type));
   }
   return result;
 }
@@ -113,7 +117,8 @@ NpyArray parse_npy(std::span<const std::byte> file, std::string where) {
   const std::span<const std::byte> data = file.subspan(header.size);
   const std::size_t item = size_of(header.type);
   if (data.size() % item != 0 || data.size() / item != header.elements)
-    fail(ErrorKind::data, "{}: {} of shape {} needs {} bytes of data, found {}; the file is damaged, write it again",
+    fail(ErrorKind::data,
+         "{}: {} of shape {} needs {} bytes of data, found {}; the file is damaged, write it again",
          array.where, name_of(array.type), shape_text(array.shape), header.elements * item, data.size());
   if (header.fortran_order)
     array.bytes = transposed(data, array.shape, item);
@@ -136,7 +141,8 @@ NpzReader::NpzReader(const std::string& path) : path_(path) {
   int code = 0;
   archive_ = zip_open(path.c_str(), ZIP_RDONLY, &code);
   if (archive_ == nullptr)
-    fail(ErrorKind::data, "{}: cannot be read as an .npz: {}; write it with numpy.savez", path, zip_message(code));
+    fail(ErrorKind::data, "{}: cannot be read as an .npz: {}; write it with numpy.savez", path,
+         zip_message(code));
   const zip_int64_t entries = zip_get_num_entries(as_zip(archive_), 0);
   for (zip_int64_t i = 0; i < entries; ++i) {
     const char* name = zip_get_name(as_zip(archive_), static_cast<zip_uint64_t>(i), 0);
@@ -149,7 +155,9 @@ NpzReader::~NpzReader() {
   if (archive_ != nullptr) zip_discard(as_zip(archive_));
 }
 
-bool NpzReader::contains(std::string_view name) const { return std::find(names_.begin(), names_.end(), name) != names_.end(); }
+bool NpzReader::contains(std::string_view name) const {
+  return std::find(names_.begin(), names_.end(), name) != names_.end();
+}
 
 NpyArray NpzReader::read(std::string_view name) const {
   if (!contains(name))
@@ -158,9 +166,11 @@ NpyArray NpzReader::read(std::string_view name) const {
   const std::string where = fmt::format("{}: {}", path_, name), entry = fmt::format("{}.npy", name);
   zip_stat_t stat;
   std::unique_ptr<zip_file_t, CloseFile> file(zip_fopen(as_zip(archive_), entry.c_str(), 0));
-  if (file == nullptr || zip_stat(as_zip(archive_), entry.c_str(), 0, &stat) != 0 || (stat.valid & ZIP_STAT_SIZE) == 0)
+  if (file == nullptr || zip_stat(as_zip(archive_), entry.c_str(), 0, &stat) != 0 ||
+      (stat.valid & ZIP_STAT_SIZE) == 0)
     fail(ErrorKind::data, "{}: cannot be read: {}", where, zip_strerror(as_zip(archive_)));
-  // Grows with what is really there, so that a false size in a damaged directory cannot ask for the whole memory.
+  // Grows with what is really there, so that a false size in a damaged directory cannot ask for the whole
+  // memory.
   std::vector<std::byte> content;
   for (;;) {
     constexpr std::size_t kStep = std::size_t{1} << 22;
@@ -174,15 +184,16 @@ NpyArray NpzReader::read(std::string_view name) const {
     if (got == 0) break;  // only here has libzip compared the checksum
   }
   if (content.size() != stat.size)
-    fail(ErrorKind::data, "{}: is damaged: expected {} bytes, found {}; write the file again", where, stat.size,
-         content.size());
+    fail(ErrorKind::data, "{}: is damaged: expected {} bytes, found {}; write the file again", where,
+         stat.size, content.size());
   return parse_npy(content, where);
 }
 
 // ---- writing archives ------------------------------------------------------------------------------------------------
 
 NpzWriter::NpzWriter(std::string path, Compression compression)
-    : path_(std::move(path)), spill_path_(fmt::format("{}.{}.spill", path_, ::getpid())), compression_(compression) {
+    : path_(std::move(path)), spill_path_(fmt::format("{}.{}.spill", path_, ::getpid())),
+      compression_(compression) {
   spill_ = std::fopen(spill_path_.c_str(), "wb");
   if (spill_ == nullptr)
     fail(ErrorKind::data, "{}: cannot be written: {}", spill_path_, std::strerror(errno));
@@ -203,12 +214,15 @@ void NpzWriter::add_bytes(std::string_view name, NpyType type, std::span<const s
                           std::span<const std::int64_t> shape) {
   require(spill_ != nullptr, "{}: array \"{}\" comes after close()", path_, name);
   require(!name.empty() && name.front() != '/' && name.find("..") == std::string_view::npos,
-          "{}: \"{}\" is no name for an array; it must not be empty, begin with / or contain ..", path_, name);
-  for (const Entry& entry : entries_) require(entry.name != name, "{}: there are two arrays named {}", path_, name);
+          "{}: \"{}\" is no name for an array; it must not be empty, begin with / or contain ..", path_,
+          name);
+  for (const Entry& entry : entries_)
+    require(entry.name != name, "{}: there are two arrays named {}", path_, name);
   std::int64_t elements = 1;
   for (const std::int64_t extent : shape) elements *= extent;
   const auto values = static_cast<std::int64_t>(bytes.size() / size_of(type));
-  require(elements == values && std::all_of(shape.begin(), shape.end(), [](std::int64_t extent) { return extent >= 0; }),
+  require(elements == values &&
+              std::all_of(shape.begin(), shape.end(), [](std::int64_t extent) { return extent >= 0; }),
           "{}: array {} has {} values but shape {}", path_, name, values, shape_text(shape));
   const std::uint64_t begin = offset_;
   const std::string header = npy_header(type, shape);
@@ -225,8 +239,8 @@ void NpzWriter::close() {
 
   int code = 0;
   // libzip writes to a temporary name in the same folder and renames it in zip_close.
-  std::unique_ptr<zip_t, decltype(&zip_discard)> archive(zip_open(path_.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code),
-                                                         &zip_discard);
+  std::unique_ptr<zip_t, decltype(&zip_discard)> archive(
+      zip_open(path_.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code), &zip_discard);
   if (archive == nullptr) fail(ErrorKind::data, "{}: cannot be written: {}", path_, zip_message(code));
   const auto check = [&](bool good) {
     if (!good) fail(ErrorKind::data, "{}: cannot be written: {}", path_, zip_strerror(archive.get()));
@@ -235,14 +249,15 @@ void NpzWriter::close() {
     zip_source_t* source = zip_source_file(archive.get(), spill_path_.c_str(), entry.offset,
                                            static_cast<zip_int64_t>(entry.size));
     check(source != nullptr);
-    const zip_int64_t index = zip_file_add(archive.get(), (entry.name + ".npy").c_str(), source, ZIP_FL_ENC_UTF_8);
+    const zip_int64_t index =
+        zip_file_add(archive.get(), (entry.name + ".npy").c_str(), source, ZIP_FL_ENC_UTF_8);
     if (index < 0) zip_source_free(source);
     check(index >= 0);
     const auto at = static_cast<zip_uint64_t>(index);
     constexpr zip_uint16_t kDosDate = (1 << 5) | 1;  // 1 January 1980, the first date a zip knows
     check(zip_file_set_dostime(archive.get(), at, 0, kDosDate, 0) == 0);
-    check(zip_set_file_compression(archive.get(), at, compression_ == Compression::store ? ZIP_CM_STORE : ZIP_CM_DEFLATE,
-                                   0) == 0);
+    check(zip_set_file_compression(
+              archive.get(), at, compression_ == Compression::store ? ZIP_CM_STORE : ZIP_CM_DEFLATE, 0) == 0);
   }
   check(zip_close(archive.get()) == 0);
   (void)archive.release();  // zip_close freed it

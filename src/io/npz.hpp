@@ -1,6 +1,6 @@
-// Reads and writes numpy's .npy arrays and .npz archives (zip through libzip). Format: numpy.lib.format, versions 1 to 3.
-// Arrays are little-endian and in C order; Fortran order is converted on reading. Equal content gives equal bytes: every
-// entry carries the same fixed time.
+// Reads and writes numpy's .npy arrays and .npz archives (zip through libzip). Format: numpy.lib.format,
+// versions 1 to 3. Arrays are little-endian and in C order; Fortran order is converted on reading. Equal
+// content gives equal bytes: every entry carries the same fixed time.
 #pragma once
 
 #include <cstddef>
@@ -22,11 +22,16 @@ std::size_t size_of(NpyType type);
 
 template <class T>
 constexpr NpyType npy_type() {
-  if constexpr (std::is_same_v<T, float>) return NpyType::float32;
-  else if constexpr (std::is_same_v<T, double>) return NpyType::float64;
-  else if constexpr (std::is_same_v<T, std::int32_t>) return NpyType::int32;
-  else if constexpr (std::is_same_v<T, std::int64_t>) return NpyType::int64;
-  else if constexpr (std::is_same_v<T, std::uint8_t>) return NpyType::uint8;
+  if constexpr (std::is_same_v<T, float>)
+    return NpyType::float32;
+  else if constexpr (std::is_same_v<T, double>)
+    return NpyType::float64;
+  else if constexpr (std::is_same_v<T, std::int32_t>)
+    return NpyType::int32;
+  else if constexpr (std::is_same_v<T, std::int64_t>)
+    return NpyType::int64;
+  else if constexpr (std::is_same_v<T, std::uint8_t>)
+    return NpyType::uint8;
   else {
     static_assert(std::is_same_v<T, bool>, "npy arrays hold float, double, int32, int64, uint8 or bool");
     return NpyType::boolean;
@@ -57,8 +62,9 @@ struct NpyArray {
 // "[3, 4]", "[]" for a scalar.
 std::string shape_text(std::span<const std::int64_t> shape);
 
-// One whole .npy file or entry; `where` begins the error messages. Throws data errors: not an .npy, an unknown version, a
-// broken header, an unsupported type (objects, structures, big-endian, …), fewer or more bytes than the shape asks for.
+// One whole .npy file or entry; `where` begins the error messages. Throws data errors: not an .npy, an
+// unknown version, a broken header, an unsupported type (objects, structures, big-endian, …), fewer or more
+// bytes than the shape asks for.
 NpyArray parse_npy(std::span<const std::byte> file, std::string where);
 NpyArray read_npy(const std::string& path);
 
@@ -72,7 +78,8 @@ class NpzReader {
 
   const std::vector<std::string>& names() const { return names_; }  // without ".npy", in file order
   bool contains(std::string_view name) const;
-  // Throws data errors: no such array (the message lists those there are), a damaged entry, and what parse_npy throws.
+  // Throws data errors: no such array (the message lists those there are), a damaged entry, and what
+  // parse_npy throws.
   NpyArray read(std::string_view name) const;
 
  private:
@@ -81,8 +88,9 @@ class NpzReader {
   std::vector<std::string> names_;
 };
 
-// Arrays go to a spill file beside the archive as they come, so the writer's memory does not grow; close() makes the archive
-// under a temporary name and renames it. Without close(), or after an error, there is no archive and no spill file.
+// Arrays go to a spill file beside the archive as they come, so the writer's memory does not grow; close()
+// makes the archive under a temporary name and renames it. Without close(), or after an error, there is no
+// archive and no spill file.
 class NpzWriter {
  public:
   enum class Compression { store, deflate };
@@ -92,15 +100,16 @@ class NpzWriter {
   NpzWriter(const NpzWriter&) = delete;
   NpzWriter& operator=(const NpzWriter&) = delete;
 
-  // Throws usage errors (a shape that does not match the count, a name that is empty, absolute, has ".." or was added
-  // before) and data errors (the disk is full, …).
+  // Throws usage errors (a shape that does not match the count, a name that is empty, absolute, has ".." or
+  // was added before) and data errors (the disk is full, …).
   template <class T>
   void add(std::string_view name, std::span<const T> values, std::vector<std::int64_t> shape) {
     add_bytes(name, npy_type<T>(), std::as_bytes(values), shape);
   }
   template <class T>
   void add(std::string_view name, const std::vector<T>& values, std::vector<std::int64_t> shape) {
-    static_assert(!std::is_same_v<T, bool>, "std::vector<bool> has no bytes; use std::uint8_t or a span of bool");
+    static_assert(!std::is_same_v<T, bool>,
+                  "std::vector<bool> has no bytes; use std::uint8_t or a span of bool");
     add(name, std::span<const T>(values), std::move(shape));
   }
   template <class T>
@@ -114,7 +123,8 @@ class NpzWriter {
     std::string name;
     std::uint64_t offset, size;  // in the spill file
   };
-  void add_bytes(std::string_view name, NpyType type, std::span<const std::byte> bytes, std::span<const std::int64_t> shape);
+  void add_bytes(std::string_view name, NpyType type, std::span<const std::byte> bytes,
+                 std::span<const std::int64_t> shape);
   void write(const void* bytes, std::size_t size);
 
   std::string path_, spill_path_;

@@ -1,7 +1,8 @@
-// The elementary functions of the law (docs/arithmetic.md): fp32, branch-free, made of IEEE + − × ÷ sqrt, explicit fmaf and
-// integer operations alone, so host and device give the same bits when contraction is off. libm is never asked.
-// Loops over them vectorise. The error bounds (in ulp of the exact result) are checked in tests/law_functions_test.cpp.
-// A NaN argument gives a NaN, whose payload is not part of the law. Coefficients are minimax fits, rounded one by one.
+// The elementary functions of the law (docs/arithmetic.md): fp32, branch-free, made of IEEE + − × ÷ sqrt,
+// explicit fmaf and integer operations alone, so host and device give the same bits when contraction is off.
+// libm is never asked. Loops over them vectorise. The error bounds (in ulp of the exact result) are checked
+// in tests/law_functions_test.cpp. A NaN argument gives a NaN, whose payload is not part of the law.
+// Coefficients are minimax fits, rounded one by one.
 #pragma once
 
 #include <cstdint>
@@ -55,7 +56,8 @@ OCCAM_HD float magnitude(float x) { return float_of(bits_of(x) & 0x7FFFFFFF); }
 OCCAM_HD float with_sign(float x, float sign) {
   return float_of((bits_of(x) & 0x7FFFFFFF) | (bits_of(sign) & static_cast<std::int32_t>(0x80000000u)));
 }
-// Comparisons with NaN are false, so the second argument's NaN survives: larger(0, NaN) is NaN, larger(NaN, 0) is 0.
+// Comparisons with NaN are false, so the second argument's NaN survives: larger(0, NaN) is NaN, larger(NaN,
+// 0) is 0.
 OCCAM_HD float larger(float a, float b) { return a > b ? a : b; }
 OCCAM_HD float smaller(float a, float b) { return a < b ? a : b; }
 
@@ -77,14 +79,16 @@ OCCAM_HD Reduced reduce(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 · 2^23: adding it leaves the nearest integer in the low bits
   const float shifted = fma(x, 0x1.715476p+0f, kRound);
   const float n = shifted - kRound;
-  float r = fma(n, -0x1.62e400p-1f, x);  // ln 2 in two parts; the first has 9 trailing zeros, so n · part is exact
+  float r =
+      fma(n, -0x1.62e400p-1f, x);  // ln 2 in two parts; the first has 9 trailing zeros, so n · part is exact
   r = fma(n, -0x1.7f7d1cp-20f, r);
   float q = 0x1.6b8cb2p-10f;
   q = fma(q, r, 0x1.1226a6p-7f);
   q = fma(q, r, 0x1.555702p-5f);
   q = fma(q, r, 0x1.5554b2p-3f);
   q = fma(q, r, 0x1.fffffep-2f);
-  return {static_cast<std::int32_t>(static_cast<std::uint32_t>(bits_of(shifted)) - 0x4B400000u), fma(r * r, q, r)};
+  return {static_cast<std::int32_t>(static_cast<std::uint32_t>(bits_of(shifted)) - 0x4B400000u),
+          fma(r * r, q, r)};
 }
 
 // log(1 + f) for 2^(−1/2) <= 1 + f < 2^(1/2), relative error of the fit 2^−27.8.
@@ -113,13 +117,14 @@ OCCAM_HD std::int32_t balanced_exponent(float x) {
 
 // x 2^−k by integer arithmetic, for a result that is normal.
 OCCAM_HD float divide_by_power_of_two(float x, std::int32_t k) {
-  return float_of(
-      static_cast<std::int32_t>(static_cast<std::uint32_t>(bits_of(x)) - (static_cast<std::uint32_t>(k) << 23)));
+  return float_of(static_cast<std::int32_t>(static_cast<std::uint32_t>(bits_of(x)) -
+                                            (static_cast<std::uint32_t>(k) << 23)));
 }
 
 }  // namespace detail
 
-// e^x within 1.1 ulp (denormal results: 1 ulp of a denormal). Above 88.7228… it is infinite, below −103.972… zero.
+// e^x within 1.1 ulp (denormal results: 1 ulp of a denormal). Above 88.7228… it is infinite, below −103.972…
+// zero.
 OCCAM_HD float exp(float x) {
   x = smaller(89.0f, larger(-104.0f, x));
   const detail::Reduced reduced = detail::reduce(x);
@@ -145,7 +150,7 @@ OCCAM_HD float log(float x) {
   const float exponent = static_cast<float>(denormal ? k - 23 : k);
   const float result = detail::add_log2_multiple(exponent, detail::log1p_near_zero(f));
   const float special = x == 0.0f ? -detail::kInfinity : (x > 0.0f ? x : __builtin_nanf(""));
-  return (x > 0.0f) & (x < detail::kInfinity) ? result : special;
+  return ((x > 0.0f) & (x < detail::kInfinity)) ? result : special;
 }
 
 // ln(1 + x) within 2 ulp. −inf at −1, NaN below, inf at inf; log1p(−0) = −0.
@@ -156,7 +161,7 @@ OCCAM_HD float log1p(float x) {
   const float f = k == 0 ? x : fma(s, 0.25f * x, fma(0.25f, s, -1.0f));
   const float result = detail::add_log2_multiple(static_cast<float>(k), detail::log1p_near_zero(f));
   const float special = x == -1.0f ? -detail::kInfinity : (x > 0.0f ? x : __builtin_nanf(""));
-  return (x > -1.0f) & (x < detail::kInfinity) ? (x == 0.0f ? x : result) : special;
+  return ((x > -1.0f) & (x < detail::kInfinity)) ? (x == 0.0f ? x : result) : special;
 }
 
 // ln(1 + e^x) within 3 ulp, for logistic losses: softplus(x) = max(x, 0) + log1p(e^−|x|).
@@ -177,10 +182,10 @@ OCCAM_HD float tanh(float x) {
   return with_sign(expm1_twice / (expm1_twice + 2.0f), x);
 }
 
-// Inverse of the standard normal distribution function, within 8 ulp for 2^−33 <= u <= 1 − 2^−24; odd about 1/2 wherever
-// 1 − u is exact. Beyond 2^−33 it is flat (about ±6.4), finite even at 0 and 1.
-// z = (2u − 1) g(w) with w = −ln(4u(1 − u)), the variable of Giles, "Approximating the erfinv function", GPU Computing Gems
-// 2011; g is one polynomial in w for w < 5 and one in sqrt(w) above.
+// Inverse of the standard normal distribution function, within 8 ulp for 2^−33 <= u <= 1 − 2^−24; odd about
+// 1/2 wherever 1 − u is exact. Beyond 2^−33 it is flat (about ±6.4), finite even at 0 and 1. z = (2u − 1)
+// g(w) with w = −ln(4u(1 − u)), the variable of Giles, "Approximating the erfinv function", GPU Computing
+// Gems 2011; g is one polynomial in w for w < 5 and one in sqrt(w) above.
 OCCAM_HD float normal_quantile(float u) {
   const float w = smaller(22.2f, -log(4.0f * u * (1.0f - u)));
   const bool central = w < 5.0f;
@@ -198,7 +203,8 @@ OCCAM_HD float normal_quantile(float u) {
   return fma(2.0f, u, -1.0f) * g;
 }
 
-// Uniform on (0, 1) with 23 bits, symmetric about 1/2: (k + 1/2) / 2^23, exact in fp32; the argument normal_quantile wants.
+// Uniform on (0, 1) with 23 bits, symmetric about 1/2: (k + 1/2) / 2^23, exact in fp32; the argument
+// normal_quantile wants.
 OCCAM_HD float uniform_open(std::uint32_t word) {
   return fma(static_cast<float>(static_cast<std::int32_t>(word >> 9)), 0x1p-23f, 0x1p-24f);
 }

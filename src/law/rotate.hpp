@@ -1,4 +1,5 @@
-// x ↦ x W by the law: x'_j = sum over k, ascending, in one accumulator from 0, x_k W[k][j] by fmaf. Host only.
+// x ↦ x W by the law: x'_j = sum over k, ascending, in one accumulator from 0, x_k W[k][j] by fmaf. Host
+// only.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// The law's one way to add many numbers: 32 lanes, then a fixed tree. Element i goes to lane i mod 32, in ascending order,
-// from +0; then lane[l] += lane[l + stride] for stride 16, 8, 4, 2, 1. On a GPU one warp is the lanes and five
-// shuffle-downs are the tree; on a CPU four AVX2 registers are the lanes.
+// The law's one way to add many numbers: 32 lanes, then a fixed tree. Element i goes to lane i mod 32, in
+// ascending order, from +0; then lane[l] += lane[l + stride] for stride 16, 8, 4, 2, 1. On a GPU one warp is
+// the lanes and five shuffle-downs are the tree; on a CPU four AVX2 registers are the lanes.
 #pragma once
 
 #include <cstdint>

@@ -251,7 +251,8 @@ void launch(Stream& stream, const char* name, void (*kernel)(Parameters...), dim
     }
   };
   const Call call{kernel, Values{std::forward<Arguments>(arguments)...}};
-  simt::submit(stream.state(), {name, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, dynamic_shared_bytes},
+  simt::submit(stream.state(), {name, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, dynamic_shared_bytes,
+                                reinterpret_cast<const void*>(kernel)},
                Call::run, &call, sizeof(Call));
 }
 

@@ -7,6 +7,7 @@
 #include <source_location>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace occam::simt {
 
@@ -35,6 +36,9 @@ struct Statistics {
 };
 const Statistics& statistics();
 
+// The functions that were launched so far, by their C++ names: "occam::cuda::forward_kernel<…>(…)".
+std::vector<std::string> launched_kernels();
+
 // The call site of a barrier (__syncthreads and its kin, __syncwarp, named_barrier, copy_async_wait) to leave out, as
 // "file.cu:line"; empty for none. Starts as OCCAM_SIMT_SKIP_BARRIER. What proves that the suite notices.
 void skip_barrier(std::string site);
@@ -46,6 +50,7 @@ struct Launch {
   const char* name = "";
   Extent grid, block;
   std::size_t shared_bytes = 0;
+  const void* kernel = nullptr;  // its code, for launched_kernels()
 };
 
 // Runs, or records when the stream is being captured, body(argument) for every thread; `argument` is copied.

@@ -133,7 +133,17 @@ json info(const json& request) {
           {"libraries", libraries}};
 }
 
-json fma(const json&) {
+// GFLOP/s of the calls, by wall and by CPU time.
+json sgemm(const json& request) {
+  json reply;
+  for (const Timed& call : time_sgemm(request.value("calls", 3))) {
+    reply["gflops"].push_back(kSgemmFlop / call.seconds * 1e-9);
+    reply["cpu_gflops"].push_back(kSgemmFlop / call.cpu_seconds * 1e-9);
+  }
+  return reply;
+}
+
+json fma() {
   return {{"avx2", fma_rate_avx2()}, {"avx512", has_avx512() ? json(fma_rate_avx512()) : json(nullptr)}};
 }
 
@@ -180,8 +190,9 @@ class Worker {
   json answer(const json& request) {
     const std::string operation = request.at("op");
     if (operation == "info") return info(request);
-    if (operation == "sgemm") return {{"gflops", sgemm_rates(request.value("calls", 3))}};
-    if (operation == "fma") return fma(request);
+    if (operation == "sgemm") return sgemm(request);
+    if (operation == "fma") return fma();
+    if (operation == "cuda_sgemm") return {{"gflops", cuda_sgemm_rate(select_device("cuda").index)}};
     if (operation == "export") return export_data(request);
     if (operation == "fit") return whole_fit(request);
     if (operation == "open") return open(request);

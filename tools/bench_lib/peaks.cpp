@@ -4,15 +4,17 @@
 #include <immintrin.h>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 #include <random>
 
 namespace occam::bench {
 
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+double read_clock(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 constexpr long kFmaSteps = 2'000'000;
@@ -55,9 +57,9 @@ double fma_rate(const Chains& chains, int lanes) {
   volatile float sink = chains(kFmaSteps / 10, 0.5f);  // the clock settles
   double best = 0;
   for (int repeat = 0; repeat < kFmaRepeats; ++repeat) {
-    const double start = now();
+    const double start = read_clock(CLOCK_THREAD_CPUTIME_ID);
     sink = chains(kFmaSteps, 0.5f);
-    best = std::max(best, 2.0 * 12 * lanes * kFmaSteps / (now() - start) * 1e-9);
+    best = std::max(best, 2.0 * 12 * lanes * kFmaSteps / (read_clock(CLOCK_THREAD_CPUTIME_ID) - start) * 1e-9);
   }
   static_cast<void>(sink);
   return best;
@@ -65,26 +67,27 @@ double fma_rate(const Chains& chains, int lanes) {
 
 }  // namespace
 
-std::vector<double> sgemm_rates(int calls) {
+std::vector<Timed> time_sgemm(int calls) {
   constexpr int n = 1024;
+  static_assert(kSgemmFlop == 2.0 * n * n * n);
   static const auto matrices = [] {
     std::mt19937 bits{1};
     std::uniform_real_distribution<float> uniform{-1, 1};
-    std::vector<std::vector<float>> made(3, std::vector<float>(std::size_t{n} * n));
+    std::vector<std::vector<float>> made(2, std::vector<float>(std::size_t{n} * n));
     for (std::vector<float>& matrix : made)
       for (float& value : matrix) value = uniform(bits);
     return made;
   }();
-  static std::vector<float> product = matrices[2];
+  static std::vector<float> product(std::size_t{n} * n);
   openblas_set_num_threads(1);
-  std::vector<double> rates;
+  std::vector<Timed> times;
   for (int call = 0; call < calls; ++call) {
-    const double start = now();
+    const double start = read_clock(CLOCK_MONOTONIC), cpu_start = read_clock(CLOCK_THREAD_CPUTIME_ID);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1.0f, matrices[0].data(), n, matrices[1].data(), n,
                 0.0f, product.data(), n);
-    rates.push_back(2.0 * n * n * n / (now() - start) * 1e-9);
+    times.push_back({read_clock(CLOCK_MONOTONIC) - start, read_clock(CLOCK_THREAD_CPUTIME_ID) - cpu_start});
   }
-  return rates;
+  return times;
 }
 
 std::string openblas_core() { return openblas_get_corename(); }

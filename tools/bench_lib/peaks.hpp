@@ -6,8 +6,12 @@
 
 namespace occam::bench {
 
-// Rates of `calls` single-threaded OpenBLAS sgemm calls, 1024 x 1024 x 1024, in GFLOP/s.
-std::vector<double> sgemm_rates(int calls);
+// Single-threaded OpenBLAS sgemm calls, 1024 x 1024 x 1024, each with its wall and CPU time.
+inline constexpr double kSgemmFlop = 2.0 * 1024 * 1024 * 1024;
+struct Timed {
+  double seconds = 0, cpu_seconds = 0;
+};
+std::vector<Timed> time_sgemm(int calls);
 
 // The kernel family OpenBLAS runs ("SkylakeX"), and the line it describes itself with.
 std::string openblas_core();
@@ -19,5 +23,8 @@ bool has_avx512();
 // can exceed. fma_rate_avx512 requires has_avx512().
 double fma_rate_avx2();
 double fma_rate_avx512();
+
+// cuBLAS in fp32, 8192 x 8192 x 8192, timed with events: GFLOP/s. Throws a device error without CUDA.
+double cuda_sgemm_rate(int device);
 
 }  // namespace occam::bench

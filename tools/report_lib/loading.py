@@ -198,9 +198,10 @@ def _load_arrays(path, cases, notes):
         notes.append("arrays.npz is not there: histories, scores, samples and boundaries are not drawn.")
         return
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ReportError(f"{path}: a single array, not an archive; rerun the experiment")
+                raise ValueError("it holds a single array")
             for case in cases:
                 keys = [key for key in ARRAY_SHAPES if f"{case.name}/{key}" in archive.files]
                 case.arrays = _check_arrays({key: archive[f"{case.name}/{key}"] for key in keys},

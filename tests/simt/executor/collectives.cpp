@@ -10,7 +10,8 @@ namespace occam::simt {
 namespace {
 
 bool same_place(const Where& a, const Where& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::string_view(a.file_name()) == b.file_name();
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || std::string_view(a.file_name()) == b.file_name());
 }
 
 void release_block(BlockReduction reduction) {

@@ -248,6 +248,11 @@ void set_seed(std::uint64_t seed) {
 std::uint64_t seed() { return state.seed; }
 bool is_checked() { return kChecked; }
 const Statistics& statistics() { return state.statistics; }
+std::vector<std::string> launched_kernels() {
+  std::vector<std::string> names;
+  for (const void* kernel : state.kernels) names.push_back(function_name(kernel));
+  return names;
+}
 void skip_barrier(std::string site) { state.skip = std::move(site); }
 
 void run(const Launch& launch, void (*body)(const void*), const void* argument, std::size_t bytes) {
@@ -261,6 +266,7 @@ void run(const Launch& launch, void (*body)(const void*), const void* argument, 
   state.threads = launch.block.x * launch.block.y * launch.block.z;
   state.random.start(state.seed * 0xD1342543DE82EF95u + ++state.launch_number);
   ++state.statistics.launches;
+  state.kernels.insert(launch.kernel);
 
   const Extent grid = launch.grid;
   const std::uint64_t blocks = static_cast<std::uint64_t>(grid.x) * grid.y * grid.z;

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <exception>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -129,6 +130,7 @@ struct State {
 
   Random random;
   Statistics statistics;
+  std::set<const void*> kernels;  // launched so far
   std::uint64_t seed = 0, launch_number = 0;
   std::string skip;        // barrier site to leave out
   std::string violation;   // set when a thread broke a rule
@@ -164,5 +166,6 @@ void land_some_copies(Thread& thread);
 std::string describe(const Thread& thread);
 std::string describe(Where where);
 std::string describe_code(std::uintptr_t return_address);
+std::string function_name(const void* code);
 
 }  // namespace occam::simt

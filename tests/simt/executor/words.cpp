@@ -17,15 +17,37 @@ namespace {
 
 std::string_view file_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
-// "tile.cuh:41 < train.cu:120": the innermost line that is not the executor's own, then the lines it was inlined into.
-std::string source_lines(const char* module, std::uintptr_t offset) {
-  const std::string command = fmt::format("addr2line -i -e '{}' {:#x} 2>/dev/null", module, offset);
+// A place in a loaded module, as addr2line wants it. Empty when nobody knows the module.
+struct Place {
+  std::string module;
+  std::uintptr_t offset;  // as the module's symbols count
+  std::uintptr_t from_base;
+};
+Place place_of(std::uintptr_t code) {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<void*>(code), &info) == 0) return {};
+  const auto base = reinterpret_cast<std::uintptr_t>(info.dli_fbase);
+  const bool fixed = static_cast<const ElfW(Ehdr)*>(info.dli_fbase)->e_type == ET_EXEC;
+  return {info.dli_fname, fixed ? code : code - base, code - base};
+}
+
+std::vector<std::string> addr2line(const char* options, const Place& place) {
+  const std::string command = fmt::format("addr2line {} -e '{}' {:#x} 2>/dev/null", options, place.module, place.offset);
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe{popen(command.c_str(), "r"), pclose};
-  std::string text;
-  char buffer[1024];
+  std::vector<std::string> lines;
+  char buffer[4096];
   while (pipe != nullptr && std::fgets(buffer, sizeof buffer, pipe.get()) != nullptr) {
-    std::string_view line = buffer;
-    line = file_name(line.substr(0, line.find_first_of(" \n")));
+    lines.emplace_back(buffer);
+    lines.back().resize(lines.back().find_last_not_of('\n') + 1);
+  }
+  return lines;
+}
+
+// "tile.cuh:41 < train.cu:120": the innermost line that is not the executor's own, then the lines it was inlined into.
+std::string source_lines(const Place& place) {
+  std::string text;
+  for (const std::string& full : addr2line("-i", place)) {
+    const std::string_view line = file_name(std::string_view(full).substr(0, full.find(' ')));
     const std::string_view file = line.substr(0, line.find(':'));
     if (file == "??" || file == "device.hpp" || file == "device_types.hpp" || file == "tuple" || file == "invoke.h") continue;
     text += fmt::format("{}{}", text.empty() ? "" : " < ", line);
@@ -43,15 +65,19 @@ std::string describe(Where where) { return fmt::format("{}:{}", file_name(where.
 
 std::string describe_code(std::uintptr_t return_address) {
   const std::uintptr_t call = return_address - 1;
-  Dl_info info{};
-  if (dladdr(reinterpret_cast<void*>(call), &info) == 0) return fmt::format("{:#x}", call);
-  const auto base = reinterpret_cast<std::uintptr_t>(info.dli_fbase);
-  const bool fixed = static_cast<const ElfW(Ehdr)*>(info.dli_fbase)->e_type == ET_EXEC;
+  const Place place = place_of(call);
+  if (place.module.empty()) return fmt::format("{:#x}", call);
   static std::map<std::uintptr_t, std::string> known;  // addr2line reads all debug information: tens of milliseconds
   const auto [entry, is_new] = known.try_emplace(call);
-  if (is_new) entry->second = source_lines(info.dli_fname, fixed ? call : call - base);
-  const std::string& lines = entry->second;
-  return lines.empty() ? fmt::format("{}+{:#x}", file_name(info.dli_fname), call - base) : lines;
+  if (is_new) entry->second = source_lines(place);
+  if (entry->second.empty()) return fmt::format("{}+{:#x}", file_name(place.module), place.from_base);
+  return entry->second;
+}
+
+std::string function_name(const void* code) {
+  const Place place = place_of(reinterpret_cast<std::uintptr_t>(code));
+  const std::vector<std::string> lines = addr2line("-f -C", place);
+  return lines.empty() ? fmt::format("{}+{:#x}", file_name(place.module), place.from_base) : lines.front();
 }
 
 }  // namespace occam::simt

@@ -1,0 +1,92 @@
+#include "cuda/backend.hpp"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "cuda/devices.hpp"
+#include "cuda/wave.hpp"
+
+namespace occam::cuda {
+
+namespace {
+
+constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+
+// Scratch of the scorer.
+std::int64_t score_budget(std::int64_t available) { return std::clamp(available / 8, std::int64_t{1}, 1024 * kMiB); }
+
+double in_mib(std::int64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(kMiB); }
+
+struct MemberBytes {
+  std::int64_t data = 0, parameters = 0, training = 0;
+  std::int64_t total() const { return data + parameters + training; }
+};
+
+MemberBytes bytes_of(const WaveRequest& request, const Data& data, std::int64_t parameters, std::int64_t training) {
+  MemberBytes bytes{0, parameters, training};
+  const std::int64_t stride = padded(request.spec->inputs);
+  if (std::holds_alternative<SlabData>(data)) {
+    bytes.data = request.spec->inputs * (static_cast<std::int64_t>(sizeof(law::SlabColumn)) + 4 * stride);
+    if (!request.trainings.empty()) bytes.data += rows(data, Split::train) * 4 * (stride + 1);
+  }
+  bytes.data += static_cast<std::int64_t>(sizeof(Member));
+  return bytes;
+}
+
+std::int64_t table_bytes(const ArrayData& data) {
+  return static_cast<std::int64_t>(data.table->y.size()) * 4 * (padded(data.table->dim) + 1);
+}
+
+}  // namespace
+
+// A part stays free for the driver, the graphs and the rounding of allocations.
+std::int64_t CudaBackend::available() const {
+  set_device(device_);
+  const auto free = static_cast<std::int64_t>(device_memory().free);
+  const std::int64_t usable = free - free / 20;
+  return memory_limit_ > 0 ? std::min(usable, memory_limit_) : usable;
+}
+
+int CudaBackend::wave_members(const WaveRequest& request) const {
+  const std::int64_t all = available();
+  std::int64_t left = all - score_budget(all);
+  const std::int64_t parameters = 4 * DeviceLayout(*request.spec).stride();
+  const std::int64_t training = request.trainings.empty() ? 0 : Trainer::member_bytes(*request.spec, request.trainings);
+  std::set<const ArrayData::Table*> tables;
+  int count = 0;
+  for (const Data& data : request.data) {
+    const MemberBytes bytes = bytes_of(request, data, parameters, training);
+    std::int64_t table = 0;
+    const auto* array = std::get_if<ArrayData>(&data);
+    if (array && tables.insert(array->table.get()).second) table = table_bytes(*array);
+    if (bytes.total() + table > left) {
+      if (count == 0)
+        fail(ErrorKind::device,
+             "device cuda:{}: one member needs {:.1f} MiB (data {:.1f}, parameters {:.1f}, training {:.1f}, table {:.1f}) beside "
+             "{:.1f} MiB of scratch, and {:.1f} MiB can be used; use fewer training rows, a smaller batch or a smaller network",
+             device_, in_mib(bytes.total() + table), in_mib(bytes.data), in_mib(bytes.parameters), in_mib(bytes.training),
+             in_mib(table), in_mib(score_budget(all)), in_mib(all));
+      break;
+    }
+    left -= bytes.total() + table;
+    if (++count == kMaxSlots) break;
+  }
+  return count;
+}
+
+std::unique_ptr<Wave> CudaBackend::open(const WaveRequest& request) {
+  return std::make_unique<CudaWave>(device_, request, score_budget(available()));
+}
+
+Backend& backend(int device) {
+  static std::mutex mutex;
+  static std::map<int, CudaBackend> backends;
+  const DeviceAnswer answer = ask(device);
+  if (!answer.usable) fail(ErrorKind::device, "device cuda:{}: {}", device, answer.obstacle);
+  const std::lock_guard lock(mutex);
+  return backends.try_emplace(device, device).first->second;
+}
+
+}  // namespace occam::cuda

@@ -1,0 +1,128 @@
+#include "cuda/resident.hpp"
+
+#include <algorithm>
+
+#include "law/dropout.hpp"
+
+namespace occam::cuda {
+
+namespace {
+
+constexpr Split kSplits[] = {Split::train, Split::validation, Split::test};
+
+// Rows padded to whole quads. x: [rows][width]
+std::vector<float> padded_rows(const float* x, std::int64_t rows, int width, float padding) {
+  const std::int64_t stride = padded(width);
+  std::vector<float> result(static_cast<std::size_t>(rows * stride), padding);
+  for (std::int64_t row = 0; row < rows; ++row) std::copy_n(x + row * width, width, result.data() + row * stride);
+  return result;
+}
+
+template <class T>
+DeviceBuffer<T> upload(Stream& stream, const char* name, std::span<const T> values) {
+  DeviceBuffer<T> buffer(name, values.size());
+  if (!values.empty()) copy_to_device(stream, buffer.data(), values.data(), values.size());
+  return buffer;
+}
+
+}  // namespace
+
+Resident::Resident(const WaveRequest& request)
+    : spec_(*request.spec), layout_(spec_), data_(request.data.begin(), request.data.end()), members_(request.data.size()) {
+  require(!data_.empty() && data_.size() <= kMaxSlots, "wave: {} members; give 1 to {}", data_.size(), kMaxSlots);
+  require(request.seeds.size() == data_.size() && (request.trainings.empty() || request.trainings.size() == data_.size()),
+          "wave: {} members, {} seeds, {} trainings", data_.size(), request.seeds.size(), request.trainings.size());
+  const bool trains = !request.trainings.empty();
+  std::int64_t train_rows = 0, slabs = 0;
+  for (const Data& data : data_) {
+    require(dim(data) == spec_.inputs, "wave: data of dimension {}, the network has {} inputs", dim(data), spec_.inputs);
+    if (!std::holds_alternative<SlabData>(data)) continue;
+    ++slabs;
+    if (trains) train_rows += rows(data, Split::train);
+  }
+  const std::int64_t stride = padded(spec_.inputs);
+  train_x_ = DeviceBuffer<float>("training rows", static_cast<std::size_t>(train_rows * stride));
+  train_y_ = DeviceBuffer<std::int32_t>("training labels", static_cast<std::size_t>(train_rows));
+  columns_ = DeviceBuffer<law::SlabColumn>("slab columns", static_cast<std::size_t>(slabs * spec_.inputs));
+  rotations_ = DeviceBuffer<float>("rotations", static_cast<std::size_t>(slabs * spec_.inputs * stride));
+
+  std::int64_t row = 0, slab = 0;
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    Member& member = members_[i];
+    member = Member{};
+    for (const Split split : kSplits) {
+      member.rows[static_cast<int>(split)] = rows(data_[i], split);
+      member.first[static_cast<int>(split)] = first_row(data_[i], split);
+    }
+    member.data_seed = seed(data_[i]);
+    member.order_seed = request.seeds[i].order;
+    if (trains) {
+      const Training& training = request.trainings[i];
+      member.optimizer = law::optimizer_constants(training.optimizer);
+      member.input_dropout = law::dropout_constants(training.input_dropout);
+      member.hidden_dropout = law::dropout_constants(training.hidden_dropout);
+    }
+    if (const auto* recipe = std::get_if<SlabData>(&data_[i])) {
+      if (trains) {
+        member.train_x = train_x_.data() + row * stride;
+        member.train_y = train_y_.data() + row;
+        row += member.rows[static_cast<int>(Split::train)];
+      }
+      member.columns = columns_.data() + slab * spec_.inputs;
+      if (recipe->spec->rotate) member.rotation = rotations_.data() + slab * spec_.inputs * stride;
+      ++slab;
+    } else {
+      place_table(i, std::get<ArrayData>(data_[i]));
+    }
+  }
+  upload_slabs();
+  device_members_ = upload<Member>(stream_, "members", members_);
+  parameters_ = DeviceBuffer<float>("parameters", members_.size() * static_cast<std::size_t>(layout_.stride()));
+  fill(stream_, parameters_);
+}
+
+void Resident::place_table(std::size_t index, const ArrayData& data) {
+  const ArrayData::Table* source = data.table.get();
+  auto at = std::find_if(tables_.begin(), tables_.end(), [=](const DeviceTable& t) { return t.source == source; });
+  if (at == tables_.end()) {
+    const auto rows = static_cast<std::int64_t>(source->y.size());
+    const std::vector<float> x = padded_rows(source->x.data(), rows, source->dim, kPadding);
+    tables_.push_back({source, upload<float>(stream_, "table rows", x), upload<std::int32_t>(stream_, "table labels", source->y)});
+    at = tables_.end() - 1;
+  }
+  Member& member = members_[index];
+  member.table_x = at->x.data();
+  member.table_y = at->y.data();
+  member.train_x = at->x.data() + member.first[static_cast<int>(Split::train)] * padded(source->dim);
+  member.train_y = at->y.data() + member.first[static_cast<int>(Split::train)];
+}
+
+void Resident::upload_slabs() {
+  const auto width = static_cast<std::size_t>(spec_.inputs);
+  std::int64_t slab = 0;
+  for (const Data& data : data_) {
+    const auto* recipe = std::get_if<SlabData>(&data);
+    if (!recipe) continue;
+    const std::vector<law::SlabColumn> columns = law::slab_columns(*recipe->spec, recipe->seed);
+    copy_to_device(stream_, columns_.data() + slab * spec_.inputs, columns.data(), width);
+    if (recipe->spec->rotate) {
+      const std::vector<float> matrix = padded_rows(rotation(data).data(), spec_.inputs, spec_.inputs, 0.0f);
+      copy_to_device(stream_, rotations_.data() + slab * static_cast<std::int64_t>(matrix.size()), matrix.data(),
+                     matrix.size());
+    }
+    ++slab;
+  }
+}
+
+void Resident::load(int member, std::span<const float> parameters) {
+  const std::vector<float> image = layout_.to_device(parameters);
+  copy_to_device(stream_, parameters_.data() + member * layout_.stride(), image.data(), image.size());
+}
+
+void Resident::store(int member, std::span<float> parameters) {
+  std::vector<float> image(static_cast<std::size_t>(layout_.stride()));
+  copy_to_host(stream_, image.data(), parameters_.data() + member * layout_.stride(), image.size());
+  layout_.to_host(image, parameters);
+}
+
+}  // namespace occam::cuda

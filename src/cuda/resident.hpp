@@ -1,0 +1,64 @@
+// What a wave keeps on the device whatever is done with it: its members' constants, data and parameters.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "../backend.hpp"
+#include "cuda/layout.hpp"
+#include "cuda/runtime.hpp"
+#include "law/slab.hpp"
+
+namespace occam::cuda {
+
+// Device memory of `count` elements at least; grows when asked for more, and is then empty of content.
+template <class T>
+T* ensure(DeviceBuffer<T>& buffer, const char* name, std::int64_t count) {
+  if (static_cast<std::int64_t>(buffer.size()) < count) {
+    buffer = {};  // gives back before it takes
+    buffer = DeviceBuffer<T>(name, static_cast<std::size_t>(count));
+  }
+  return buffer.data();
+}
+
+class Resident {
+ public:
+  // Uploads everything but the training rows of slab data, which the scorer generates into the room left for them.
+  explicit Resident(const WaveRequest& request);
+
+  const MlpSpec& spec() const { return spec_; }
+  const DeviceLayout& layout() const { return layout_; }
+  Stream& stream() { return stream_; }
+  int members() const { return static_cast<int>(members_.size()); }
+  const Member& member(int index) const { return members_[static_cast<std::size_t>(index)]; }
+  const Data& data(int index) const { return data_[static_cast<std::size_t>(index)]; }
+  const Member* device_members() const { return device_members_.data(); }
+  float* parameters() { return parameters_.data(); }
+
+  void load(int member, std::span<const float> parameters);
+  void store(int member, std::span<float> parameters);
+
+ private:
+  void place_table(std::size_t index, const ArrayData& data);
+  void upload_slabs();
+
+  MlpSpec spec_;
+  DeviceLayout layout_;
+  Stream stream_;
+  std::vector<Data> data_;
+  std::vector<Member> members_;
+  DeviceBuffer<Member> device_members_;
+  DeviceBuffer<float> parameters_;              // [members][layout.stride]
+  DeviceBuffer<float> train_x_, rotations_;     // slab data, one member after the other
+  DeviceBuffer<std::int32_t> train_y_;
+  DeviceBuffer<law::SlabColumn> columns_;
+  struct DeviceTable {
+    const ArrayData::Table* source;
+    DeviceBuffer<float> x;         // [rows][padded(dim)]
+    DeviceBuffer<std::int32_t> y;  // [rows]
+  };
+  std::vector<DeviceTable> tables_;  // each once, however many members share it
+};
+
+}  // namespace occam::cuda

@@ -1,0 +1,293 @@
+#include "cuda/scorer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "cuda/sort.hpp"
+#include "forward.hpp"
+#include "law/sum.hpp"
+
+namespace occam::cuda {
+
+namespace {
+
+constexpr std::int64_t kMaxChunk = 1 << 14;        // rows; enough to fill a device with one member
+constexpr std::int64_t kMaxKeys = INT32_MAX;       // of one sort
+
+int lists_of(int outputs) { return outputs <= 2 ? 1 : outputs; }
+
+std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+std::int64_t longest(const Resident& resident, std::span<const int> members, Split split) {
+  std::int64_t rows = 1;
+  for (const int m : members) rows = std::max(rows, resident.member(m).rows[static_cast<int>(split)]);
+  return rows;
+}
+
+// The labels of a split, on the host.
+std::vector<std::int32_t> host_labels(const Data& data, Split split) {
+  const std::int64_t first = first_row(data, split), count = rows(data, split);
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(count));
+  if (const auto* slab = std::get_if<SlabData>(&data)) {
+    for (std::int64_t row = 0; row < count; ++row)
+      labels[static_cast<std::size_t>(row)] = law::slab_label(slab->seed, static_cast<std::uint32_t>(first + row));
+  } else {
+    std::copy_n(std::get<ArrayData>(data).table->y.data() + first, count, labels.data());
+  }
+  return labels;
+}
+
+}  // namespace
+
+// ---- groups and their scratch ----------------------------------------------------------------------------------------
+
+// How many of the members go together: half of the scratch for what lies ready for all rows, half for the rows in hand.
+int Scorer::group_size(std::span<const int> members, Split split, int lists, bool variant) const {
+  const std::int64_t pitch = longest(resident_, members, split);
+  const std::int64_t bytes = pitch * (8 + (variant ? 4 : 0) + 16 * lists);
+  std::int64_t count = std::clamp<std::int64_t>(budget_ / 2 / bytes, 1, static_cast<std::int64_t>(members.size()));
+  if (lists > 0) count = std::clamp<std::int64_t>(kMaxKeys / (pitch * lists), 1, count);
+  return static_cast<int>(count);
+}
+
+Scorer::Group Scorer::open_group(std::span<const int> members, Split split) {
+  Group group{members, split, longest(resident_, members, split), 0};
+  const std::int64_t stride = padded(resident_.spec().inputs), widest = resident_.layout().widest();
+  const std::int64_t row_bytes = static_cast<std::int64_t>(sizeof(float)) * (2 * stride + 2 * widest + 2);
+  const auto slots = static_cast<std::int64_t>(members.size());
+  const std::int64_t rows = std::min({budget_ / 2 / (slots * row_bytes), kMaxChunk, round_up(group.pitch, law::kLanes)});
+  group.capacity = static_cast<int>(std::max<std::int64_t>(rows / law::kLanes, 1) * law::kLanes);
+
+  Stream& stream = resident_.stream();
+  const std::int64_t in_hand = slots * group.capacity;
+  copy_to_device(stream, ensure(member_, "score members", slots), members.data(), members.size());
+  std::vector<std::int64_t> all_rows;
+  for (const int m : members) all_rows.push_back(resident_.member(m).rows[static_cast<int>(split)]);
+  copy_to_device(stream, ensure(rows_, "score row counts", slots), all_rows.data(), all_rows.size());
+  ensure(rows_in_hand_, "score rows in hand", slots);
+  ensure(labels_, "score labels", slots * group.pitch);
+  ensure(plain_, "score rows before the rotation", in_hand * stride);
+  ensure(x_, "score rows", in_hand * stride);
+  for (DeviceBuffer<float>& activations : activations_) ensure(activations, "score activations", in_hand * widest);
+  return group;
+}
+
+Slots Scorer::slots(const Group& group) const {
+  return {static_cast<int>(group.members.size()), group.capacity, member_.data(), rows_in_hand_.data()};
+}
+
+SplitRows Scorer::split_rows(const Group& group, std::int64_t first, bool variant) {
+  return {.members = resident_.device_members(),
+          .slots = slots(group),
+          .split = group.split,
+          .first = first,
+          .inputs = resident_.spec().inputs,
+          .labels = labels_.data(),
+          .pitch = group.pitch,
+          .donors = variant ? donors_.data() : nullptr,
+          .randomized = randomized_.data(),
+          .plain = plain_.data(),
+          .x = x_.data()};
+}
+
+void Scorer::generate_training_rows() {
+  std::vector<int> slabs;
+  for (int m = 0; m < resident_.members(); ++m)
+    if (resident_.member(m).columns && resident_.member(m).train_x) slabs.push_back(m);
+  const NvtxRange range{"training rows"};
+  for (std::size_t done = 0; done < slabs.size();) {
+    const auto rest = std::span<const int>(slabs).subspan(done);
+    const Group group = open_group(rest.first(static_cast<std::size_t>(group_size(rest, Split::train, 0, false))), Split::train);
+    SplitRows rows = split_rows(group, 0, false);
+    rows.labels = nullptr;  // the members' own places
+    rows.x = nullptr;
+    launch_split_labels(resident_.stream(), rows);
+    for (; rows.first < group.pitch; rows.first += group.capacity) {
+      launch_chunk_rows(resident_.stream(), rows.members, member_.data(), rows.slots.count, rows.split, rows.first,
+                        group.capacity, rows_in_hand_.data());
+      launch_split_rows(resident_.stream(), rows);
+    }
+    done += group.members.size();
+  }
+}
+
+// ---- logits ----------------------------------------------------------------------------------------------------------
+
+// Which coordinates are randomised, and every row's donor.
+void Scorer::prepare_variant(const Group& group, const Randomization& variant) {
+  const int inputs = resident_.spec().inputs;
+  std::vector<unsigned char> randomized(static_cast<std::size_t>(inputs), 0);
+  for (const int coordinate : variant.coordinates) {
+    require(coordinate >= 0 && coordinate < inputs, "coordinate {} is outside 0 … {}", coordinate, inputs - 1);
+    randomized[static_cast<std::size_t>(coordinate)] = 1;
+  }
+  Stream& stream = resident_.stream();
+  copy_to_device(stream, ensure(randomized_, "randomised coordinates", inputs), randomized.data(), randomized.size());
+  const auto slots = static_cast<std::int64_t>(group.members.size());
+  std::uint32_t* donor = ensure(donors_, "donors", slots * group.pitch);
+  if (variant.kind == Randomization::Kind::permute)
+    return launch_permuted_donors(stream, split_rows(group, 0, false), salt(variant), donor);
+  for (std::size_t slot = 0; slot < group.members.size(); ++slot) {
+    const Data& data = resident_.data(group.members[slot]);
+    const std::vector<std::uint32_t> of_member = donors(variant, seed(data), host_labels(data, group.split));
+    copy_to_device(stream, donor + static_cast<std::int64_t>(slot) * group.pitch, of_member.data(), of_member.size());
+  }
+}
+
+// x: [slots][capacity][padded inputs], or null for the members' own training rows.
+const float* Scorer::forward(const Slots& slots, const float* x, std::int64_t first_row) {
+  const WaveView wave{resident_.device_members(), nullptr, resident_.parameters(), nullptr, nullptr,
+                      resident_.layout().stride()};
+  const float* input = x;
+  float* output = nullptr;
+  for (const LayerView& layer : resident_.layout().layers()) {
+    output = activations_[layer.number % 2].data();
+    launch_forward(resident_.stream(), {.wave = wave, .slots = slots, .layer = layer, .input = input, .batch = nullptr,
+                                        .first_row = first_row, .kept = nullptr, .output = output, .training = false});
+    input = output;
+  }
+  return output;
+}
+
+void Scorer::for_each_chunk(const Group& group, bool variant, const EachChunk& each) {
+  Stream& stream = resident_.stream();
+  const bool has_rows = std::all_of(group.members.begin(), group.members.end(),
+                                    [&](int m) { return resident_.member(m).train_x != nullptr; });
+  const bool in_place = group.split == Split::train && !variant && has_rows;
+  for (std::int64_t first = 0; first < group.pitch; first += group.capacity) {
+    const SplitRows rows = split_rows(group, first, variant);
+    launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, rows.split, first, group.capacity,
+                      rows_in_hand_.data());
+    if (!in_place) launch_split_rows(stream, rows);
+    each(first, rows.slots, forward(rows.slots, in_place ? nullptr : x_.data(), first));
+  }
+}
+
+void Scorer::copy_logits(const float* logits, std::int64_t rows, float* out) {
+  const std::int64_t outputs = resident_.spec().outputs(), stride = padded(resident_.spec().outputs());
+  std::vector<float> chunk(static_cast<std::size_t>(rows * stride));
+  copy_to_host(resident_.stream(), chunk.data(), logits, chunk.size());
+  for (std::int64_t row = 0; row < rows; ++row) std::copy_n(chunk.data() + row * stride, outputs, out + row * outputs);
+}
+
+void Scorer::logits(int member, Split split, const Randomization& variant, std::span<float> out) {
+  const std::int64_t outputs = resident_.spec().outputs(), all = resident_.member(member).rows[static_cast<int>(split)];
+  require(static_cast<std::int64_t>(out.size()) == all * outputs, "logits: room for {} values, there are {} rows of {}",
+          out.size(), all, outputs);
+  if (all == 0) return;
+  const Group group = open_group({&member, 1}, split);
+  launch_split_labels(resident_.stream(), split_rows(group, 0, false));
+  const bool randomized = !variant.coordinates.empty();
+  if (randomized) prepare_variant(group, variant);
+  for_each_chunk(group, randomized, [&](std::int64_t first, const Slots&, const float* logits) {
+    copy_logits(logits, std::min<std::int64_t>(group.capacity, all - first), out.data() + first * outputs);
+  });
+}
+
+void Scorer::logits(int member, std::span<const float> x, std::span<float> out) {
+  const int inputs = resident_.spec().inputs;
+  const std::int64_t outputs = resident_.spec().outputs(), stride = padded(inputs);
+  require(x.size() % static_cast<std::size_t>(inputs) == 0 && out.size() == x.size() / static_cast<std::size_t>(inputs) *
+          static_cast<std::size_t>(outputs), "logits: {} values in, {} out; rows are {} in, {} out", x.size(), out.size(),
+          inputs, outputs);
+  const auto all = static_cast<std::int64_t>(x.size()) / inputs;
+  if (all == 0) return;
+  Group group = open_group({&member, 1}, Split::test);
+  group.capacity = static_cast<int>(round_up(std::min<std::int64_t>(all, 4096), law::kLanes));
+  Stream& stream = resident_.stream();
+  float* device_x = ensure(x_, "score rows", group.capacity * stride);
+  for (DeviceBuffer<float>& activations : activations_)
+    ensure(activations, "score activations", static_cast<std::int64_t>(group.capacity) * resident_.layout().widest());
+  for (std::int64_t first = 0; first < all; first += group.capacity) {
+    const int count = static_cast<int>(std::min<std::int64_t>(group.capacity, all - first));
+    std::vector<float> chunk(static_cast<std::size_t>(count * stride), kPadding);
+    for (std::int64_t row = 0; row < count; ++row)
+      std::copy_n(x.data() + (first + row) * inputs, inputs, chunk.data() + row * stride);
+    copy_to_device(stream, device_x, chunk.data(), chunk.size());
+    copy_to_device(stream, rows_in_hand_.data(), &count, 1);
+    copy_logits(forward(slots(group), device_x, 0), count, out.data() + first * outputs);
+  }
+}
+
+// ---- scores ----------------------------------------------------------------------------------------------------------
+
+void Scorer::score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
+                   std::span<WaveScore> scores) {
+  require(scores.size() >= members.size(), "score: room for {} scores of {} members", scores.size(), members.size());
+  for (const int m : members)
+    require(m >= 0 && m < resident_.members(), "score: member {} is outside 0 … {}", m, resident_.members() - 1);
+  const NvtxRange range{"score"};
+  const int lists = auc ? lists_of(resident_.spec().outputs()) : 0;
+  for (std::size_t done = 0; done < members.size();) {
+    const auto rest = members.subspan(done);
+    const auto count = static_cast<std::size_t>(group_size(rest, split, lists, !variant.coordinates.empty()));
+    score_group(open_group(rest.first(count), split), variant, auc, scores.subspan(done, count));
+    done += count;
+  }
+}
+
+void Scorer::score_group(const Group& group, const Randomization& variant, bool auc, std::span<WaveScore> scores) {
+  Stream& stream = resident_.stream();
+  const MlpSpec& spec = resident_.spec();
+  const auto count = static_cast<std::int64_t>(group.members.size());
+  const int outputs = spec.outputs(), lists = lists_of(outputs);
+  const bool randomized = !variant.coordinates.empty();
+  launch_split_labels(stream, split_rows(group, 0, false));
+  if (randomized) prepare_variant(group, variant);
+
+  const std::int32_t* targets = labels_.data();
+  if (variant.against == Randomization::Against::predictions) {
+    std::int32_t* predictions = ensure(targets_, "score targets", count * group.pitch);
+    for_each_chunk(group, false, [&](std::int64_t first, const Slots& slots, const float* logits) {
+      launch_predict(stream, slots, outputs, logits, predictions + first, group.pitch);
+    });
+    targets = predictions;
+  }
+
+  Tally* tally = ensure(tally_, "score tallies", count);
+  fill(stream, tally, static_cast<std::size_t>(count));
+  float* losses = ensure(losses_, "score losses", count * group.capacity);
+  std::int32_t* predicted = ensure(predicted_, "score predictions", count * group.capacity);
+  if (auc) {
+    ensure(keys_, "score keys", count * lists * group.pitch);
+    ensure(sorted_, "sorted score keys", count * lists * group.pitch);
+    fill(stream, ensure(rank_sums_, "rank sums", count * lists), static_cast<std::size_t>(count * lists));
+  }
+  for_each_chunk(group, randomized, [&](std::int64_t first, const Slots& slots, const float* logits) {
+    launch_row_loss(stream, {slots, spec.loss, outputs, logits, targets + first, group.pitch, losses, predicted, tally});
+    if (auc)
+      launch_score_keys(stream, {slots, outputs, lists, logits, targets + first, group.pitch, keys_.data() + first,
+                                 group.pitch, rank_sums_.data()});
+  });
+  launch_finish_tally(stream, tally, rows_.data(), static_cast<int>(count));
+  std::vector<Tally> tallies(static_cast<std::size_t>(count));
+  copy_to_host(stream, tallies.data(), tally, tallies.size());
+  for (std::size_t i = 0; i < tallies.size(); ++i)
+    scores[i] = {static_cast<std::int64_t>(tallies[i].correct), tallies[i].loss, {}};
+  if (auc) add_aucs(group, lists, scores);
+}
+
+void Scorer::add_aucs(const Group& group, int lists, std::span<WaveScore> scores) {
+  Stream& stream = resident_.stream();
+  std::vector<std::int64_t> lengths;
+  for (const int m : group.members)
+    lengths.insert(lengths.end(), static_cast<std::size_t>(lists), resident_.member(m).rows[static_cast<int>(group.split)]);
+  sort_lists(stream, keys_.data(), sorted_.data(), group.pitch, lengths, 33);
+  launch_rank_sums(stream, sorted_.data(), group.pitch, rows_.data(), static_cast<int>(group.members.size()), lists,
+                   rank_sums_.data());
+  std::vector<RankSum> sums(lengths.size());
+  copy_to_host(stream, sums.data(), rank_sums_.data(), sums.size());
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const RankSum& sum = sums[i];
+    const bool none = sum.nan != 0 || sum.positives == 0 || sum.negatives == 0;
+    scores[i / static_cast<std::size_t>(lists)].auc.push_back(
+        none ? std::numeric_limits<double>::quiet_NaN()
+             : static_cast<double>(sum.twice) /
+                   (2.0 * static_cast<double>(sum.positives) * static_cast<double>(sum.negatives)));
+  }
+}
+
+}  // namespace occam::cuda

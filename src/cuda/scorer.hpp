@@ -1,0 +1,66 @@
+// Scores members of a wave on splits and their randomised variants, chunk of rows by chunk of rows, several members at once.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "auc.hpp"
+#include "../backend.hpp"
+#include "cuda/resident.hpp"
+#include "loss.hpp"
+#include "split_rows.hpp"
+
+namespace occam::cuda {
+
+class Scorer {
+ public:
+  // budget: device bytes for scratch; one member's rows are taken in chunks that fit.
+  Scorer(Resident& resident, std::int64_t budget) : resident_(resident), budget_(budget) {}
+
+  // Fills the training rows that Resident left room for.
+  void generate_training_rows();
+
+  void score(std::span<const int> members, Split split, const Randomization& variant, bool auc, std::span<WaveScore> scores);
+  void logits(int member, Split split, const Randomization& variant, std::span<float> out);
+  void logits(int member, std::span<const float> x, std::span<float> out);
+
+ private:
+  // Members that are worked on together and how many rows of each at a time.
+  struct Group {
+    std::span<const int> members;
+    Split split;
+    std::int64_t pitch;  // rows of the longest member
+    int capacity;        // rows at a time, a multiple of 32
+  };
+  int group_size(std::span<const int> members, Split split, int lists, bool variant) const;
+  Group open_group(std::span<const int> members, Split split);
+  void prepare_variant(const Group& group, const Randomization& variant);
+  SplitRows split_rows(const Group& group, std::int64_t first, bool variant);
+  Slots slots(const Group& group) const;
+
+  // For each chunk: its logits on the device, [slots][capacity][padded(outputs)].
+  using EachChunk = std::function<void(std::int64_t first, const Slots& slots, const float* logits)>;
+  void for_each_chunk(const Group& group, bool variant, const EachChunk& each);
+  const float* forward(const Slots& slots, const float* x, std::int64_t first_row);
+
+  void score_group(const Group& group, const Randomization& variant, bool auc, std::span<WaveScore> scores);
+  void add_aucs(const Group& group, int lists, std::span<WaveScore> scores);
+  void copy_logits(const float* logits, std::int64_t rows, float* out);
+
+  Resident& resident_;
+  std::int64_t budget_;
+  DeviceBuffer<int> member_, rows_in_hand_;              // [slots]
+  DeviceBuffer<std::int64_t> rows_;                      // [slots]
+  DeviceBuffer<std::int32_t> labels_, targets_;          // [slots][pitch]
+  DeviceBuffer<std::uint32_t> donors_;                   // [slots][pitch]
+  DeviceBuffer<unsigned char> randomized_;               // [inputs]
+  DeviceBuffer<float> plain_, x_, activations_[2];       // [slots][capacity][…]
+  DeviceBuffer<float> losses_;                           // [slots][capacity]
+  DeviceBuffer<std::int32_t> predicted_;                 // [slots][capacity]
+  DeviceBuffer<Tally> tally_;                            // [slots]
+  DeviceBuffer<std::uint64_t> keys_, sorted_;            // [slots][lists][pitch]
+  DeviceBuffer<RankSum> rank_sums_;                      // [slots][lists]
+};
+
+}  // namespace occam::cuda

@@ -1,0 +1,57 @@
+#include "cuda/wave.hpp"
+
+namespace occam::cuda {
+
+CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t score_budget) : device_(device) {
+  use_device();
+  resident_.emplace(request);
+  scorer_.emplace(*resident_, score_budget);
+  scorer_->generate_training_rows();
+  if (!request.trainings.empty()) trainer_.emplace(*resident_, request.trainings);
+  resident_->stream().synchronize();
+}
+
+void CudaWave::use_device() const { set_device(device_); }
+
+void CudaWave::check(int member) const {
+  require(member >= 0 && member < resident_->members(), "wave: member {} is outside 0 … {}", member,
+          resident_->members() - 1);
+}
+
+void CudaWave::load(int member, std::span<const float> parameters) {
+  check(member);
+  use_device();
+  resident_->load(member, parameters);
+}
+
+void CudaWave::store(int member, std::span<float> parameters) const {
+  check(member);
+  use_device();
+  resident_->store(member, parameters);
+}
+
+void CudaWave::train(std::span<const std::int64_t> updates) {
+  require(trainer_.has_value(), "train: the wave was opened without trainings");
+  use_device();
+  trainer_->train(updates);
+}
+
+void CudaWave::score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
+                     std::span<WaveScore> scores) {
+  use_device();
+  scorer_->score(members, split, variant, auc, scores);
+}
+
+void CudaWave::logits(int member, Split split, const Randomization& variant, std::span<float> out) {
+  check(member);
+  use_device();
+  scorer_->logits(member, split, variant, out);
+}
+
+void CudaWave::logits(int member, std::span<const float> x, std::span<float> out) {
+  check(member);
+  use_device();
+  scorer_->logits(member, x, out);
+}
+
+}  // namespace occam::cuda

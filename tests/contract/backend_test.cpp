@@ -1,0 +1,88 @@
+// Claim: the backend says how many members fit, refuses what cannot be, and says why.
+#include "contract/ensembles.hpp"
+#include "occam/error.hpp"
+#include "support/small_data.hpp"
+
+namespace occam::test {
+namespace {
+
+class BackendBody : public OnBody {};
+OCCAM_ON_EVERY_BODY(BackendBody);
+
+Ensemble equal_members(int members) {
+  Ensemble e;
+  e.spec.inputs = 8, e.spec.hidden = {16};
+  Training training;
+  training.batch = 32;
+  for (int m = 0; m < members; ++m)
+    e.add(slabs(8, 1000, 0, 10, true, static_cast<std::uint32_t>(m)), training, static_cast<std::uint32_t>(m));
+  return e;
+}
+
+TEST_P(BackendBody, ConcurrencyIsPositive) { EXPECT_GE(make()->concurrency(), 1); }
+
+TEST_P(BackendBody, WaveMembersFollowTheMemory) {
+  if (GetParam() == Body::cpu) GTEST_SKIP() << "a CPU wave has one member";
+  const Ensemble e = equal_members(20);
+  int before = 0;
+  for (const std::int64_t limit : {std::int64_t{128} << 10, std::int64_t{512} << 10, std::int64_t{64} << 20}) {
+    const int count = make(limit)->wave_members(e.request());
+    EXPECT_GT(count, before) << limit;
+    before = count;
+  }
+  EXPECT_EQ(before, 20);
+  // Nothing to train: no training rows, no activations.
+  EXPECT_GT(make(std::int64_t{128} << 10)->wave_members(e.request(false)), make(std::int64_t{128} << 10)->wave_members(e.request()));
+}
+
+// A wave of as many members as wave_members says opens within the limit and trains.
+TEST_P(BackendBody, TheMembersThatFitDoFit) {
+  Ensemble e = equal_members(4);
+  const auto backend = make(std::int64_t{256} << 10);
+  const auto count = static_cast<std::size_t>(backend->wave_members(e.request()));
+  ASSERT_GE(count, 1u);
+  ASSERT_LT(count, 4u);
+  e.data.resize(count), e.seeds.resize(count), e.trainings.resize(count), e.start.resize(count);
+  const auto wave = open_loaded(*backend, e);
+  wave->train(std::vector<std::int64_t>(count, 2));
+  ScalarTwin twin = twin_of(e, 0);
+  twin.train(materialize(e.data[0], Split::train), 2);
+  ASSERT_TRUE(same_bits(parameters(e, *wave, 0), twin.parameters()));
+}
+
+TEST_P(BackendBody, OneMemberThatDoesNotFitIsADeviceErrorWithSizes) {
+  if (GetParam() == Body::cpu) GTEST_SKIP() << "the CPU body asks the operating system";
+  const Ensemble e = equal_members(1);
+  try {
+    make(4096)->wave_members(e.request());
+    FAIL() << "4 kB were enough";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::device);
+    for (const char* word : {"MiB", "data", "parameters", "training"})
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+  }
+}
+
+TEST_P(BackendBody, ACoordinateThatDoesNotExistIsRefused) {
+  const Ensemble e = equal_members(1);
+  const auto backend = make();
+  const auto wave = open_loaded(*backend, e);
+  std::vector<float> out(10 * 2);
+  EXPECT_THROW(wave->logits(0, Split::test, {{8}, {}, {}}, out), Error);
+  EXPECT_THROW(wave->logits(0, Split::test, {{-1}, {}, {}}, out), Error);
+}
+
+TEST_P(BackendBody, SwappingWithinOneClassIsRefused) {
+  Ensemble e;
+  e.spec.inputs = 3, e.spec.hidden = {};
+  ArrayData::Table table = clouds({3, 2, 10, 0, 10}, 1);
+  std::fill(table.y.begin(), table.y.end(), 1);
+  e.add(ArrayData{shared(table), 1}, Training{}, 1);
+  const auto backend = make();
+  const auto wave = open_loaded(*backend, e, false);
+  std::vector<float> out(10 * 2);
+  EXPECT_THROW(wave->logits(0, Split::test, {{0}, Randomization::Kind::swap, {}}, out), Error);
+}
+
+}  // namespace
+}  // namespace occam::test

@@ -1,0 +1,71 @@
+// Claim: every kernel of kernels/ runs under the access checks of the SIMT executor. What the cases of train_test.cpp and
+// score_test.cpp do is done here once more in one process, and the executor says which functions it was given.
+#if OCCAM_HAS_SIMT
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <numeric>
+#include <regex>
+#include <set>
+
+#include <fmt/ranges.h>
+
+#include "contract/ensembles.hpp"
+#include "simt/body.hpp"
+#include "support/small_data.hpp"
+
+namespace occam::test {
+namespace {
+
+// The names of the __global__ functions in the files of kernels/.
+std::set<std::string> kernels_in_sources() {
+  const std::regex kernel(R"(__global__\s+void\s+(?:__launch_bounds__\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\s*\()");
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(OCCAM_SOURCE_DIR "/kernels")) {
+    if (entry.path().extension() != ".cu" && entry.path().extension() != ".cuh") continue;
+    std::ifstream file(entry.path());
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    std::size_t found = 0;
+    for (std::sregex_iterator match(text.begin(), text.end(), kernel), end; match != end; ++match, ++found)
+      names.insert((*match)[1]);
+    std::size_t written = 0;
+    for (std::size_t at = text.find("__global__ "); at != std::string::npos; at = text.find("__global__ ", at + 1)) ++written;
+    EXPECT_EQ(found, written) << entry.path() << ": a __global__ function is written in a way that this test cannot read";
+  }
+  return names;
+}
+
+void score_every_way(const Ensemble& ensemble, Wave& wave) {
+  std::vector<int> members(static_cast<std::size_t>(ensemble.members()));
+  std::iota(members.begin(), members.end(), 0);
+  std::vector<WaveScore> scores(members.size());
+  for (const auto kind : {Randomization::Kind::permute, Randomization::Kind::swap}) {
+    wave.score(members, Split::train, {{0}, kind, Randomization::Against::labels}, true, scores);
+    wave.score(members, Split::test, {{0}, kind, Randomization::Against::predictions}, true, scores);
+  }
+}
+
+TEST(Coverage, EveryKernelRunsUnderTheChecks) {
+  const simt::Body& body = simt::checked_body();
+  const auto backend = body.make_backend(0);
+  for (std::uint32_t number = 0; number < 30; ++number) {
+    const Ensemble ensemble = drawn_ensemble(number, {.widest = 20, .largest_batch = 20, .members = 2, .depth = 2});
+    const auto wave = open_loaded(*backend, ensemble);
+    wave->train(std::vector<std::int64_t>(static_cast<std::size_t>(ensemble.members()), 2));
+    score_every_way(ensemble, *wave);
+  }
+  const std::vector<std::string> launched = body.launched_kernels();
+  const std::set<std::string> sources = kernels_in_sources();
+  EXPECT_GE(sources.size(), 10u);
+  for (const std::string& kernel : sources) {
+    const std::regex name("(^|[^\\w])" + kernel + "($|[^\\w])");
+    EXPECT_TRUE(std::any_of(launched.begin(), launched.end(),
+                            [&](const std::string& function) { return std::regex_search(function, name); }))
+        << kernel << " was never launched; launched were\n"
+        << fmt::format("{}", fmt::join(launched, "\n"));
+  }
+}
+
+}  // namespace
+}  // namespace occam::test
+#endif

@@ -1,0 +1,216 @@
+// Claim: `train` gives the scalar twin's bits on every body, whatever the shapes, the settings and the company.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "contract/ensembles.hpp"
+#include "support/small_data.hpp"
+
+namespace occam::test {
+namespace {
+
+class Train : public OnBody {
+ protected:
+  // Trains all members together in several calls and compares each with its twin after every call.
+  void expect_twins(const Ensemble& e, const std::vector<std::vector<std::int64_t>>& calls, Nan nan = Nan::rejected) {
+    SCOPED_TRACE(describe(e));
+    const auto backend = make();
+    const int together = GetParam() == Body::cpu ? 1 : e.members();
+    ASSERT_EQ(backend->wave_members(e.request()), together);
+    const auto wave = open_loaded(*backend, e);
+    std::vector<ScalarTwin> twins;
+    std::vector<HostTable> rows;
+    for (int m = 0; m < e.members(); ++m) {
+      twins.push_back(twin_of(e, m));
+      rows.push_back(materialize(e.data[static_cast<std::size_t>(m)], Split::train));
+    }
+    for (const std::vector<std::int64_t>& updates : calls) {
+      wave->train(updates);
+      for (int m = 0; m < e.members(); ++m) {
+        SCOPED_TRACE(m);
+        ScalarTwin& twin = twins[static_cast<std::size_t>(m)];
+        twin.train(rows[static_cast<std::size_t>(m)], updates[static_cast<std::size_t>(m)]);
+        const std::vector<float> now = parameters(e, *wave, m);
+        ASSERT_TRUE(same_bits(now, twin.parameters(), nan));
+        if (nan == Nan::rejected && updates[static_cast<std::size_t>(m)] > 0)
+          ASSERT_FALSE(same_bits(now, e.start[static_cast<std::size_t>(m)])) << "nothing was learnt";
+      }
+    }
+  }
+};
+OCCAM_ON_EVERY_BODY(Train);
+
+// Draws whose numbers leave every remainder by 5 (activations) and by 15 (batch norm).
+TEST_P(Train, DrawnShapesAndSettings) {
+  const std::uint32_t draws = is_slow() ? 45 : 120;
+  for (std::uint32_t number = 0; number < draws; ++number) {
+    const Ensemble e = drawn_ensemble(number, is_slow() ? Limits{.widest = 33, .largest_batch = 33} : Limits{});
+    const auto members = static_cast<std::size_t>(e.members());
+    std::vector<std::int64_t> uneven;
+    for (std::size_t m = 0; m < members; ++m) uneven.push_back(static_cast<std::int64_t>((m + number) % 3));
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {std::vector<std::int64_t>(members, 2), uneven})) << "draw " << number;
+  }
+}
+
+// Batch and widths one below, at and one above the tiles' sizes, and shapes that leave most of a tile empty.
+TEST_P(Train, AroundTheTiles) {
+  struct Shape {
+    int inputs;
+    std::vector<int> hidden;
+    int batch;
+  };
+  std::vector<Shape> shapes = {{64, {64}, 16}, {65, {63}, 17}, {1, {1}, 1}, {50, {100, 3}, 15}, {5, {}, 64}, {3, {130}, 65}};
+  if (!is_slow()) {
+    const Shape large[] = {{63, {65, 64}, 128}, {64, {128}, 129}, {129, {64}, 127}, {50, {100, 100}, 256}};
+    shapes.insert(shapes.end(), std::begin(large), std::end(large));
+  }
+  for (const Shape& shape : shapes) {
+    Ensemble e;
+    e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden;
+    Training training;
+    training.batch = shape.batch;
+    training.optimizer.momentum = 0.9;
+    e.add(slabs(shape.inputs, 2 * shape.batch + 1, 0, 1, true, 3), training, 5);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{3}}));
+  }
+}
+
+// More logits than a thread owns, up to a tile and beyond.
+TEST_P(Train, ManyClasses) {
+  for (const int classes : {4, 5, 8, 9, 64, 70}) {
+    Ensemble e;
+    e.spec.inputs = 6, e.spec.hidden = {7}, e.spec.classes = classes;
+    Training training;
+    training.batch = 9;
+    e.add(clouds_data({6, classes, 25, 0, 1}, 4), training, 9);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{4}}));
+  }
+}
+
+// A batch larger than the training set is the whole set, in another order each epoch.
+TEST_P(Train, BatchLargerThanTheSet) {
+  Ensemble e;
+  e.spec.inputs = 5, e.spec.hidden = {6, 4};
+  Training training;
+  training.batch = 64;
+  e.add(slabs(5, 11, 0, 1, true, 8), training, 1);
+  e.add(slabs(5, 64, 0, 1, false, 9), training, 2);
+  ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{3, 3}}));
+}
+
+// One wave, members that differ in data, seeds, optimiser and dropout; each stops when it has done its updates and keeps its
+// bits from then on, also across calls.
+TEST_P(Train, MembersDifferAndFreeze) {
+  Ensemble e;
+  e.spec.inputs = 7, e.spec.hidden = {9, 5}, e.spec.activation = Activation::prelu;
+  std::uint32_t seed = 0;
+  for (const Optimizer& optimizer : kOptimizers) {
+    Training training;
+    training.optimizer = optimizer;
+    training.batch = 8;
+    training.hidden_dropout = seed % 2 == 0 ? 0.5 : 0.0;
+    training.input_dropout = seed == 3 ? 0.1 : 0.0;
+    e.add(slabs(7, 10 + 7 * seed, 0, 3, seed % 2 == 1, seed), training, 50 + seed);
+    ++seed;
+  }
+  const std::vector<std::int64_t> none(5, 0);
+  ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{1, 2, 3, 4, 5}, none, {0, 5, 0, 1, 0}, {2, 2, 2, 2, 2}}));
+}
+
+// More updates in a call than are recorded in one graph (64), and a remainder.
+TEST_P(Train, LongCalls) {
+  Ensemble e;
+  e.spec.inputs = 4, e.spec.hidden = {5};
+  Training training;
+  training.batch = 4;
+  training.optimizer = kOptimizers[2];  // Adam counts updates
+  e.add(slabs(4, 13, 0, 1, true, 1), training, 1);
+  e.add(slabs(4, 9, 0, 1, true, 2), training, 2);
+  ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{129, 64}, {1, 64}, {63, 0}}));
+}
+
+// Deep and narrow, every hidden step at once.
+TEST_P(Train, EveryStepOfALayer) {
+  for (const Activation activation : {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh,
+                                      Activation::identity}) {
+    Ensemble e;
+    e.spec.inputs = 6, e.spec.hidden = {7, 8, 5, 9}, e.spec.activation = activation, e.spec.batch_norm = true;
+    for (const double dropout : {0.0, 0.3}) {
+      Training training;
+      training.optimizer = kOptimizers[dropout > 0 ? 4 : 1];
+      training.batch = 12;
+      training.input_dropout = dropout;
+      training.hidden_dropout = dropout;
+      e.add(slabs(6, 36, 0, 1, true, 1), training, 7);
+    }
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{3, 3}, {1, 1}}));
+  }
+}
+
+// Divergence shows: NaN and infinities go through every body alike.
+TEST_P(Train, Divergence) {
+  for (const Activation activation : {Activation::relu, Activation::tanh, Activation::prelu}) {
+    Ensemble e;
+    e.spec.inputs = 5, e.spec.hidden = {6}, e.spec.activation = activation;
+    Training training;
+    training.optimizer.learning_rate = 1e30;
+    training.batch = 8;
+    e.add(slabs(5, 24, 0, 1, true, 1), training, 7);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{6}}, Nan::matched));
+    ScalarTwin twin = twin_of(e, 0);
+    twin.train(materialize(e.data[0], Split::train), 6);
+    ASSERT_FALSE(std::ranges::all_of(twin.parameters(), [](float v) { return std::isfinite(v); })) << "nothing diverged";
+  }
+}
+
+// A member's bits do not depend on its company: alone, first or last in a wave.
+TEST_P(Train, Company) {
+  const Ensemble e = drawn_ensemble(26, {.widest = 33, .largest_batch = 33, .members = 1});
+  const auto alone_backend = make();
+  const auto alone = open_loaded(*alone_backend, e);
+  alone->train(std::vector<std::int64_t>{5});
+  const std::vector<float> expected = parameters(e, *alone, 0);
+  ASSERT_TRUE(varied(expected, 0.3));
+  for (const std::size_t place : {0u, 2u}) {
+    Ensemble company;
+    company.spec = e.spec;
+    Training other = e.trainings[0];
+    other.hidden_dropout = 0.6;
+    other.input_dropout = 0.3;
+    other.optimizer = kOptimizers[2];
+    for (std::size_t m = 0; m < 3; ++m) {
+      if (m == place) {
+        company.add(e.data[0], e.trainings[0], e.seeds[0].data);
+      } else {
+        company.add(e.data[0], other, 900 + static_cast<std::uint32_t>(m));
+      }
+    }
+    const auto backend = make();
+    const auto wave = open_loaded(*backend, company);
+    wave->train(std::vector<std::int64_t>{5, 5, 5});
+    ASSERT_TRUE(same_bits(parameters(company, *wave, static_cast<int>(place)), expected));
+  }
+}
+
+// Load, train, store, load elsewhere: parameters travel without a change, and loading leaves the optimiser's state alone.
+TEST_P(Train, LoadAndStore) {
+  Ensemble e;
+  e.spec.inputs = 3, e.spec.hidden = {5, 2}, e.spec.activation = Activation::prelu, e.spec.batch_norm = true;
+  Training training;
+  training.batch = 6;
+  training.optimizer = kOptimizers[1];
+  e.add(slabs(3, 12, 0, 1, true, 1), training, 3);
+  e.add(slabs(3, 12, 0, 1, true, 1), training, 3);
+  const auto backend = make();
+  const auto wave = open_loaded(*backend, e);
+  ASSERT_TRUE(same_bits(parameters(e, *wave, 0), e.start[0]));
+  wave->train(std::vector<std::int64_t>{4, 2});
+  const std::vector<float> half = parameters(e, *wave, 1);
+  wave->load(1, half);  // no change, and momentum stays
+  wave->train(std::vector<std::int64_t>{0, 2});
+  ASSERT_TRUE(same_bits(parameters(e, *wave, 1), parameters(e, *wave, 0)));
+  ASSERT_FALSE(same_bits(parameters(e, *wave, 1), half));
+}
+
+}  // namespace
+}  // namespace occam::test

@@ -1,0 +1,444 @@
+// From the command line to cases and members: flags, configuration files, lists, and everything refused at
+// the door.
+#include "experiment/plan.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "experiment/fields.hpp"
+#include "io/npz.hpp"
+#include "occam/error.hpp"
+
+namespace occam::experiment {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+CommandLine parse(std::vector<const char*> words, bool user_data = false,
+                  const std::vector<OwnOption>& own = {}) {
+  words.insert(words.begin(), "/somewhere/tool");
+  return read_command_line("tool", "A claim.", own, user_data, static_cast<int>(words.size()), words.data());
+}
+
+Plan plan(const std::vector<const char*>& words, const std::vector<Case>& own = {Case{}}) {
+  return make_plan("tool", own, parse(words).options, false, 2);
+}
+
+// The whole way from flags to a plan must end in one line of the given kind that contains the text.
+void expect_refused(const std::vector<const char*>& words, const std::string& text,
+                    ErrorKind kind = ErrorKind::usage, bool user_data = false) {
+  std::string line = "tool";
+  for (const char* word : words) line += std::string(" ") + word;
+  try {
+    const CommandLine parsed = parse(words, user_data);
+    make_plan("tool", {Case{}}, parsed.options, user_data && !parsed.options.data.empty(), 2);
+    ADD_FAILURE() << line << " was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind) << line << ": " << error.what();
+    EXPECT_THAT(error.what(), HasSubstr(text)) << line;
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << line;
+  }
+}
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    path_ = std::filesystem::temp_directory_path() / ("occam-plan-" + std::to_string(getpid()));
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  std::string operator/(const char* name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::vector<std::string> names(const Plan& p) {
+  std::vector<std::string> all;
+  for (const PlannedCase& c : p.cases) all.push_back(c.settings.name);
+  return all;
+}
+
+TEST(Flags, EveryFieldIsReadAndRecorded) {
+  // One value for each flag that differs from its default, and how the recorded configuration shows it.
+  const std::vector<std::pair<std::vector<const char*>, std::pair<const char*, nlohmann::json>>> table = {
+      {{"--dim", "20"}, {"dim", 20}},
+      {{"--linear", "2"}, {"linear", 2}},
+      {{"--slabs3", "3"}, {"slabs3", 3}},
+      {{"--slabs5", "9"}, {"slabs5", 9}},
+      {{"--slabs7", "4"}, {"slabs7", 4}},
+      {{"--margin", "0.15"}, {"margin_7", 0.15}},
+      {{"--margin-linear", "0.4"}, {"margin_linear", 0.4}},
+      {{"--margin-3", "0.2"}, {"margin_3", 0.2}},
+      {{"--margin-5", "0.05"}, {"margin_5", 0.05}},
+      {{"--margin-7", "0.15"}, {"margin_7", 0.15}},
+      {{"--data-width", "2"}, {"data_width", 2.0}},
+      {{"--linear-noise", "0.2"}, {"linear_noise", 0.2}},
+      {{"--linear-noise-kind", "margin"}, {"linear_noise_kind", "margin"}},
+      {{"--slab5-noise", "0.3"}, {"slab5_noise", 0.3}},
+      {{"--slab5-noise-kind", "margin"}, {"slab5_noise_kind", "margin"}},
+      {{"--slab7-noise", "0.1", "--slabs7", "1"}, {"slab7_noise", 0.1}},
+      {{"--linear-shift", "0.5"}, {"linear_shift", 0.5}},
+      {{"--slab3-shift", "-1", "--slabs3", "1"}, {"slab3_shift", -1.0}},
+      {{"--slab5-shift", "1"}, {"slab5_shift", 1.0}},
+      {{"--slab7-shift", "1", "--slabs7", "1"}, {"slab7_shift", 1.0}},
+      {{"--slab5-inner0", "0.5"}, {"slab5_inner0", 0.5}},
+      {{"--slab7-inner0", "0.25"}, {"slab7_inner0", 0.25}},
+      {{"--slab7-inner1", "1"}, {"slab7_inner1", 1.0}},
+      {{"--linear-position", "3", "--no-rotate"}, {"linear_position", 3}},
+      {{"--unused-limit", "3"}, {"unused_limit", 3.0}},
+      {{"--no-rotate"}, {"rotate", false}},
+      {{"--rotate=false"}, {"rotate", false}},
+      {{"--train", "4000"}, {"train", 4000}},
+      {{"--test", "500"}, {"test", 500}},
+      {{"--validation", "600"}, {"validation", 600}},
+      {{"--hidden", "30x20x10"}, {"hidden", "30x20x10"}},
+      {{"--hidden", "0"}, {"hidden", "linear"}},
+      {{"--activation", "prelu"}, {"activation", "prelu"}},
+      {{"--loss", "hinge"}, {"loss", "hinge"}},
+      {{"--batch-norm"}, {"batch_norm", true}},
+      {{"--init", "xavier_normal"}, {"init", "xavier_normal"}},
+      {{"--init-scale", "0.5"}, {"init_scale", 0.5}},
+      {{"--optimizer", "adam"}, {"optimizer", "adam"}},
+      {{"--lr", "0.3"}, {"lr", 0.3}},
+      {{"--momentum", "0.9"}, {"momentum", 0.9}},
+      {{"--weight-decay", "5e-4"}, {"weight_decay", 5e-4}},
+      {{"--beta1", "0.8"}, {"beta1", 0.8}},
+      {{"--beta2", "0.99"}, {"beta2", 0.99}},
+      {{"--alpha", "0.9"}, {"alpha", 0.9}},
+      {{"--optimizer-epsilon", "1e-6"}, {"optimizer_epsilon", 1e-6}},
+      {{"--batch", "64"}, {"batch", 64}},
+      {{"--input-dropout", "0.1"}, {"input_dropout", 0.1}},
+      {{"--dropout", "0.5"}, {"dropout", 0.5}},
+      {{"--stop", "none"}, {"stop", "none"}},
+      {{"--stop", "accuracy:0.995"}, {"stop", "accuracy:0.995"}},
+      {{"--stop", "loss:0.01"}, {"stop", "loss:0.01"}},
+      {{"--check-every", "100"}, {"check_every", 100}},
+      {{"--patience", "7"}, {"patience", 7}},
+      {{"--max-updates", "800"}, {"max_updates", 800}},
+  };
+  const nlohmann::ordered_json plain = plan({}).cases.front().config;
+  std::set<std::string> covered;
+  for (const auto& [words, expected] : table) {
+    const nlohmann::ordered_json config = plan(words).cases.front().config;
+    EXPECT_EQ(nlohmann::json(config[expected.first]), expected.second) << words.front();
+    EXPECT_NE(config[expected.first], plain[expected.first]) << words.front() << " is the default";
+    covered.insert(words.front());
+  }
+  for (const Field& field : fields())
+    EXPECT_TRUE(covered.contains("--" + field.flag) || covered.contains("--no-" + field.flag))
+        << field.flag << " has no line here";
+}
+
+TEST(Flags, DefaultsAreThoseOfTheCase) {
+  Case own;
+  own.training.optimizer.momentum = 0.9;
+  own.slab.dim = 12;
+  const Plan p = plan({"--lr", "0.2"}, {own});
+  const Case& c = p.cases.front().settings;
+  EXPECT_EQ(c.training.optimizer.momentum, 0.9);
+  EXPECT_EQ(c.training.optimizer.learning_rate, 0.2);
+  EXPECT_EQ(c.network.inputs, 12);
+  EXPECT_EQ(p.cases.front().config["slabs5"], 11);  // the rest
+}
+
+TEST(Flags, StopAccuracyIsExact) {
+  const StopRule& rule = plan({"--stop", "accuracy:0.9999"}).cases.front().settings.training.stop;
+  EXPECT_EQ(1.0 - rule.epsilon, 0.9999);
+}
+
+TEST(Flags, SpecificMarginsWinOverTheCommonOne) {
+  for (const auto& words : {std::vector<const char*>{"--margin", "0.05", "--margin-5", "0.2"},
+                            std::vector<const char*>{"--margin-5", "0.2", "--margin", "0.05"}}) {
+    const SlabRecipe slab = plan(words).cases.front().settings.slab;
+    EXPECT_EQ(slab.linear.margin, 0.05);
+    EXPECT_EQ(slab.slab5.margin, 0.2);
+  }
+}
+
+TEST(Cases, ListsMultiplyAndNameTheCases) {
+  const Plan p = plan({"--lr", "0.1,0.3", "--hidden", "100x100,linear", "--batch", "64"});
+  EXPECT_THAT(names(p), ElementsAre("hidden=100x100 lr=0.1", "hidden=100x100 lr=0.3", "hidden=linear lr=0.1",
+                                    "hidden=linear lr=0.3"));
+  EXPECT_EQ(p.cases[2].settings.training.optimizer.learning_rate, 0.1);
+  EXPECT_TRUE(p.cases[2].settings.network.hidden.empty());
+  EXPECT_THAT(names(plan({})), ElementsAre("default"));
+  Case a, b;
+  a.name = "A", b.name = "B";
+  EXPECT_THAT(names(plan({"--rotate=true,false"}, {a, b})),
+              ElementsAre("A rotate=true", "A rotate=false", "B rotate=true", "B rotate=false"));
+  expect_refused({"--lr", "0.1,0.1"}, "lr=0.1");
+}
+
+TEST(Cases, OnlyUnchangedCasesKeepTheirPublishedValues) {
+  Case own;
+  own.name = "LMS-5";
+  EXPECT_TRUE(plan({}, {own}).cases.front().as_published);
+  EXPECT_TRUE(plan({"--seeds", "5", "--measure", "swap"}, {own}).cases.front().as_published);
+  EXPECT_TRUE(
+      plan({"--slabs5", "49", "--lr", "0.1"}, {own}).cases.front().as_published);  // the same in other words
+  EXPECT_FALSE(plan({"--dim", "20"}, {own}).cases.front().as_published);
+  EXPECT_FALSE(plan({"--simple", "1"}, {own}).cases.front().as_published);
+  const Plan p = plan({"--lr", "0.1,0.2"}, {own});
+  EXPECT_TRUE(p.cases[0].as_published);
+  EXPECT_FALSE(p.cases[1].as_published);
+}
+
+TEST(Cases, SimpleCoordinatesFollowTheLinearOne) {
+  const PlannedCase c = plan({"--dim", "5", "--linear-position", "3", "--no-rotate"}).cases.front();
+  EXPECT_THAT(c.settings.simple, ElementsAre(3));
+  EXPECT_THAT(c.complement, ElementsAre(0, 1, 2, 4));
+  const SlabData data = std::get<SlabData>(c.data.front());
+  EXPECT_EQ(data.spec->coordinates[3].kind, BlockKind::linear);
+  EXPECT_EQ(data.spec->coordinates[0].kind, BlockKind::slab5);
+}
+
+TEST(Cases, GroupsAndMeasures) {
+  const Case c =
+      plan({"--groups", "S=0-1,T=5,7", "--measure", "per-coordinate,subset:2,subset:1,swap,predictions"})
+          .cases.front()
+          .settings;
+  EXPECT_THAT(c.simple, ElementsAre(0, 1));
+  EXPECT_THAT(c.measures.groups.at("T"), ElementsAre(5, 7));
+  EXPECT_TRUE(c.measures.per_coordinate && c.measures.swap && c.measures.predictions);
+  EXPECT_THAT(c.measures.subset_sizes, ElementsAre(2, 1));
+}
+
+TEST(Members, SeedsAreTakenTogetherOrMultiplied) {
+  const auto members = [](const std::vector<const char*>& words) {
+    return plan_members(parse(words).options, 4);
+  };
+  const Members together = members({"--seeds", "5-6"});
+  ASSERT_EQ(together.size(), 2u);
+  EXPECT_EQ(together.seeds[1], (Seeds{6, 6, 6}));
+  EXPECT_FALSE(together.product);
+  EXPECT_THAT(together.labels, ElementsAre(5, 6));
+  EXPECT_EQ(members({}).size(), 4u);
+
+  const Members product = members({"--data-seeds", "7-8", "--init-seeds", "0,3,5"});
+  ASSERT_EQ(product.size(), 6u);
+  EXPECT_TRUE(product.product);
+  EXPECT_EQ(product.seeds[4], (Seeds{8, 3, 0}));
+  EXPECT_THAT(product.labels, ElementsAre(0, 1, 2, 3, 4, 5));
+  ASSERT_EQ(product.factors.size(), 2u);
+  EXPECT_THAT(product.levels[0], ElementsAre(0, 0, 0, 1, 1, 1));
+  EXPECT_THAT(product.levels[1], ElementsAre(0, 1, 2, 0, 1, 2));
+
+  const Members mixed = members({"--data-seeds", "9", "--seeds", "3"});
+  ASSERT_EQ(mixed.size(), 3u);
+  EXPECT_EQ(mixed.seeds[2], (Seeds{9, 2, 2}));
+  ASSERT_EQ(mixed.factors.size(), 1u);
+  EXPECT_EQ(mixed.factors[0].name, "init+order");
+}
+
+TEST(Refused, Flags) {
+  expect_refused({"--sedes", "3"}, "--sedes");
+  expect_refused({"stray"}, "stray");
+  expect_refused({"--lr"}, "--lr");
+  expect_refused({"--threads", "many"}, "threads");
+  expect_refused({"--threads", "-1"}, "-1");
+  expect_refused({"--keep", "0"}, "--keep: 0");
+  expect_refused({"--out", ""}, "--out");
+  expect_refused({"--quick", "--full"}, "--full");
+  expect_refused({"--quick", "--seeds", "3"}, "--quick");
+  expect_refused({"--precision", "fp8"}, "fp8");
+  expect_refused({"--precision", "bf16"}, "not yet available in this build");
+  expect_refused({"--save", "everything"}, "everything");
+  expect_refused({"--config", "/nonexistent.toml"}, "/nonexistent.toml");
+  std::string own;
+  EXPECT_THROW(parse({"--pick", "c"}, false, {{"pick", &own, "help", {"a", "b"}}}), Error);
+  EXPECT_NO_THROW(parse({"--pick", "b"}, false, {{"pick", &own, "help", {"a", "b"}}}));
+}
+
+TEST(Refused, Seeds) {
+  expect_refused({"--seeds", "0"}, "--seeds");
+  expect_refused({"--seeds", "-1"}, "-1");
+  expect_refused({"--seeds", "5-2"}, "5-2");
+  expect_refused({"--seeds", "1,1"}, "twice");
+  expect_refused({"--data-seeds", "x"}, "--data-seeds");
+  expect_refused({"--order-seeds", "4294967296"}, "4294967296");
+  expect_refused({"--data-seeds", "1", "--init-seeds", "1", "--order-seeds", "1", "--seeds", "2"}, "--seeds");
+}
+
+TEST(Refused, Data) {
+  expect_refused({"--dim", "0"}, "--dim: '0'");
+  expect_refused({"--dim", "3.5"}, "3.5");
+  expect_refused({"--dim", "3", "--linear", "4"}, "3 dimensions");
+  expect_refused({"--slabs7", "rest"}, "rest");
+  expect_refused({"--slabs3", "-1"}, "-1");
+  expect_refused({"--margin-linear", "1"}, "1");
+  expect_refused({"--margin-5", "0.25"}, "0.25");
+  expect_refused({"--margin-7", "0.2", "--slabs7", "1"}, "0.2");
+  expect_refused({"--margin-3", "0.5", "--slabs3", "1"}, "0.5");
+  expect_refused({"--margin", "-0.1"}, "-0.1");
+  expect_refused({"--margin-3", "7"}, "7");  // though there is no 3-slab
+  expect_refused({"--margin", "nan"}, "nan");
+  expect_refused({"--data-width", "0"}, "0");
+  expect_refused({"--data-width", "-2"}, "-2");
+  expect_refused({"--linear-noise", "1.5"}, "1.5");
+  expect_refused({"--slab5-noise", "-0.5"}, "-0.5");
+  expect_refused({"--linear-noise", "0.1", "--linear", "0"}, "--linear-noise");
+  expect_refused({"--slab7-noise", "0.1"}, "--slab7-noise");
+  expect_refused({"--slab7-noise", "1.1", "--slabs7", "1"}, "1.1");
+  expect_refused({"--linear-noise-kind", "label"}, "label");
+  expect_refused({"--slab5-noise-kind", "flip"}, "flip");
+  expect_refused({"--slab3-shift", "1"}, "--slab3-shift");
+  expect_refused({"--linear-shift", "inf"}, "inf");
+  expect_refused({"--slab5-inner0", "1.01"}, "1.01");
+  expect_refused({"--slab7-inner1", "-0.2"}, "-0.2");
+  expect_refused({"--linear-position", "60", "--no-rotate"}, "60");
+  expect_refused({"--linear-position", "3"}, "--no-rotate");
+  expect_refused({"--linear-position", "3", "--no-rotate", "--linear", "0"}, "no linear coordinate");
+  expect_refused({"--unused-limit", "-1"}, "-1");
+  expect_refused({"--rotate=perhaps"}, "perhaps");
+  expect_refused({"--train", "0"}, "--train");
+  expect_refused({"--test", "0"}, "--test");
+  expect_refused({"--validation", "-1"}, "--validation");
+  expect_refused({"--train", "2147483647"}, "rows");
+  expect_refused({"--simple", "50"}, "50");
+  expect_refused({"--simple", "0-49"}, "S^c");
+  expect_refused({"--simple", "a"}, "--simple");
+  expect_refused({"--groups", "T=77"}, "77");
+  expect_refused({"--groups", "S=0", "--simple", "0"}, "--simple");
+  expect_refused({"--groups", "standard=1"}, "standard");
+  expect_refused({"--measure", "subset:51"}, "subset:51");
+  expect_refused({"--measure", "subset:10"}, "subsets");
+  expect_refused({"--measure", "subset:0"}, "--measure");
+  expect_refused({"--measure", "everything"}, "everything");
+  expect_refused({"--data", "/nonexistent"}, "/nonexistent", ErrorKind::data);
+}
+
+TEST(Refused, Network) {
+  expect_refused({"--hidden", "100x0"}, "100x0");
+  expect_refused({"--hidden", "1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1"}, "layers");
+  expect_refused({"--activation", "gelu"}, "gelu");
+  expect_refused({"--loss", "mse"}, "mse");
+  expect_refused({"--init", "zeros"}, "zeros");
+  expect_refused({"--init-scale", "0"}, "--init-scale");
+  expect_refused({"--init-scale", "-1"}, "-1");
+  expect_refused({"--batch-norm=maybe"}, "maybe");
+}
+
+TEST(Refused, Training) {
+  expect_refused({"--optimizer", "lion"}, "lion");
+  expect_refused({"--lr", "-0.1"}, "-0.1");
+  expect_refused({"--lr", "fast"}, "fast");
+  expect_refused({"--lr", "0.1,,0.2"}, "empty entry");
+  expect_refused({"--momentum", "1"}, "1");
+  expect_refused({"--weight-decay", "-1"}, "-1");
+  expect_refused({"--beta1", "1"}, "beta1");
+  expect_refused({"--beta2", "2"}, "beta2");
+  expect_refused({"--alpha", "-1"}, "alpha");
+  expect_refused({"--optimizer-epsilon", "0"}, "epsilon");
+  expect_refused({"--batch", "0"}, "--batch");
+  expect_refused({"--batch", "1", "--batch-norm"}, "batch norm");
+  expect_refused({"--input-dropout", "1"}, "dropout");
+  expect_refused({"--dropout", "-0.1"}, "dropout");
+  for (const char* stop : {"accuracy", "accuracy:", "accuracy:2", "accuracy:0", "loss:0", "loss:-1", "loss:x",
+                           "none:1", "soon", "accuracy:nan"})
+    expect_refused({"--stop", stop}, "--stop");
+  expect_refused({"--check-every", "0"}, "--check-every");
+  expect_refused({"--patience", "0"}, "--patience");
+  expect_refused({"--max-updates", "0"}, "--max-updates");
+}
+
+TEST(UserData, TakesTheShapeOfTheFile) {
+  const TemporaryFolder folder;
+  const std::string file = folder / "own.npz";
+  NpzWriter writer(file);
+  writer.add("x", std::vector<float>(40 * 3, 0.5f), {40, 3});
+  std::vector<std::int64_t> labels(40);
+  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int64_t>(i % 3);
+  writer.add("y", labels);
+  writer.close();
+  const Options options = parse({"--data", file.c_str(), "--test", "10", "--groups", "S=0-1"}, true).options;
+  const Plan p = make_plan("tool", {Case{}}, options, true, 2);
+  const PlannedCase& c = p.cases.front();
+  EXPECT_EQ(c.settings.network.inputs, 3);
+  EXPECT_EQ(c.settings.network.classes, 3);
+  EXPECT_EQ(rows(c.data[1], Split::train), 30);
+  EXPECT_EQ(c.config["train"], 30);
+  EXPECT_FALSE(c.config.contains("margin_5"));
+  EXPECT_FALSE(c.as_published);
+  EXPECT_EQ(p.data_checksums.size(), 1u);
+
+  expect_refused({"--data", file.c_str()}, "test", ErrorKind::usage, true);
+  expect_refused({"--data", file.c_str(), "--test", "10", "--dim", "3"}, "--dim", ErrorKind::usage, true);
+  expect_refused({"--data", file.c_str(), "--test", "10", "--simple", "3"}, "3", ErrorKind::usage, true);
+  expect_refused({"--data", file.c_str(), "--test", "10", "--loss", "hinge"}, "hinge", ErrorKind::usage,
+                 true);
+  expect_refused({"--data", "/nonexistent.npz"}, "/nonexistent.npz", ErrorKind::data, true);
+}
+
+TEST(Config, PrintedConfigurationReadsBackTheSame) {
+  const TemporaryFolder folder;
+  Case a, b;
+  a.name = "A", b.name = "B";
+  b.slab.test = 50'000;
+  const std::vector<Case> own{a, b};
+  const std::vector<std::vector<const char*>> commands = {
+      {},
+      {"--lr", "0.1,0.3", "--margin", "0.05,0.1", "--no-rotate", "--stop", "loss:0.01", "--seeds", "3-9"},
+      {"--data-seeds", "0-3", "--init-seeds", "5", "--groups", "S=0,T=4,5", "--measure", "swap,subset:2",
+       "--save", "weights,data"},
+      {"--rotate=true,false", "--slabs5", "3", "--keep", "9", "--measure-at-checks", "--hidden",
+       "100x100,linear", "--out", "some/where"},
+  };
+  for (const auto& words : commands) {
+    const Options first = parse(words).options;
+    const std::string text = config_text("tool", first, {}, own, seeds_text(first, 7), false);
+    const std::string file = folder / "config.toml";
+    std::ofstream(file) << text;
+    const Options second = parse({"--config", file.c_str()}).options;
+    EXPECT_EQ(config_text("tool", second, {}, own, seeds_text(second, 7), false), text);
+    const Plan direct = make_plan("tool", own, first, false, 7),
+               again = make_plan("tool", own, second, false, 7);
+    EXPECT_EQ(direct.hash, again.hash) << text;
+    EXPECT_EQ(names(direct), names(again)) << text;
+    EXPECT_EQ(direct.members.size(), again.members.size());
+  }
+}
+
+TEST(Config, FileIsReadAndTheCommandLineWins) {
+  const TemporaryFolder folder;
+  const std::string file = folder / "config.toml";
+  std::ofstream(file)
+      << "# a comment\nlr = [0.01, 0.1]\nhidden = \"7x7\"\nrotate = false\nseeds = 3\nquiet = true\n";
+  const Options options = parse({"--config", file.c_str(), "--hidden", "5"}).options;
+  EXPECT_THAT(options.fields.at("lr"), ElementsAre("0.01", "0.1"));
+  EXPECT_THAT(options.fields.at("hidden"), ElementsAre("5"));
+  EXPECT_THAT(options.fields.at("rotate"), ElementsAre("false"));
+  EXPECT_EQ(options.seeds, "3");
+  EXPECT_TRUE(options.quiet);
+  std::ofstream(file) << "learning_speed = 3\n";
+  EXPECT_THROW(parse({"--config", file.c_str()}), Error);
+  std::ofstream(file) << "lr = \"fast\"\n";
+  EXPECT_THROW(make_plan("tool", {Case{}}, parse({"--config", file.c_str()}).options, false, 2), Error);
+}
+
+TEST(Command, IsRecordedWithoutWhereItWrites) {
+  EXPECT_EQ(parse({"--out", "here", "--seeds", "3", "--quiet"}).command, "tool --seeds 3");
+  EXPECT_EQ(parse({"--out=there", "--seeds", "3"}).command, "tool --seeds 3");
+}
+
+TEST(Plan, HashChangesWithWhatDecidesTheResults) {
+  const std::uint64_t plain = plan({}).hash;
+  EXPECT_EQ(plan({"--out", "elsewhere", "--threads", "1", "--quiet"}).hash, plain);
+  for (const auto& words : {std::vector<const char*>{"--lr", "0.2"},
+                            {"--seeds", "3"},
+                            {"--keep", "2"},
+                            {"--save", "weights"},
+                            {"--measure", "swap"},
+                            {"--measure-at-checks"},
+                            {"--boundary-symmetric"},
+                            {"--simple", "1"}})
+    EXPECT_NE(plan(words).hash, plain) << words.front();
+}
+
+}  // namespace
+}  // namespace occam::experiment

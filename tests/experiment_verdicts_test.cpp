@@ -1,0 +1,131 @@
+#include "experiment/verdicts.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "occam/error.hpp"
+#include "occam/experiment.hpp"
+
+namespace occam::experiment {
+namespace {
+
+using ::testing::HasSubstr;
+using Test = Expectation::Test;
+
+// n values with this mean and a spread of ± `step`.
+std::vector<double> around(double center, double step, int n) {
+  std::vector<double> values;
+  for (int i = 0; i < n; ++i) values.push_back(center + (i % 2 ? step : -step));
+  return values;
+}
+
+Row row(Expectation e, std::vector<double> values, std::optional<double> published = {}) {
+  return {0, std::move(e), std::move(values), published, 1.0};
+}
+
+Verdict judge_one(const Row& one, DeviceKind device = DeviceKind::cpu) {
+  return judge(std::vector<Row>{one}, device).front();
+}
+
+const Expectation kEquivalence{.metric = "m", .test = Test::equivalence, .center = 0.5, .margin = 0.01};
+
+TEST(Verdicts, Equivalence) {
+  EXPECT_EQ(judge_one(row(kEquivalence, around(0.501, 0.005, 20))).word, "reproduced");
+  EXPECT_EQ(judge_one(row(kEquivalence, around(0.52, 0.005, 20))).word, "not reproduced");  // elsewhere
+  EXPECT_EQ(judge_one(row(kEquivalence, around(0.501, 0.05, 20))).word,
+            "not reproduced");  // too wide to tell
+}
+
+TEST(Verdicts, TooFewSeedsAreInsufficientNeverReproduced) {
+  const Verdict verdict = judge_one(row(kEquivalence, around(0.5, 0.001, 19)));
+  EXPECT_EQ(verdict.word, "insufficient");
+  EXPECT_THAT(verdict.detail, HasSubstr("19 of 20"));
+  EXPECT_EQ(judge_one(row(kEquivalence, {0.5})).word, "insufficient");
+  EXPECT_EQ(judge_one(row(kEquivalence, {})).word, "insufficient");
+  const Expectation every{
+      .metric = "m", .test = Test::every, .seeds_cpu = 20, .seeds_cuda = 1000, .threshold = 0.9995};
+  EXPECT_EQ(judge_one(row(every, std::vector<double>(20, 1.0))).word, "reproduced");
+  EXPECT_EQ(judge_one(row(every, std::vector<double>(20, 1.0)), DeviceKind::cuda).word, "insufficient");
+}
+
+TEST(Verdicts, Prediction) {
+  Expectation e{.metric = "m", .test = Test::prediction};
+  const std::vector<double> values = around(0.5, 0.005, 20);
+  EXPECT_EQ(judge_one(row(e, values, 0.507)).word, "reproduced");
+  EXPECT_EQ(judge_one(row(e, values, 0.53)).word, "not reproduced");
+  EXPECT_EQ(judge_one(row(e, values)).word, "not reproduced");  // nothing to compare with
+  // The interval widens by half the last printed digit, and never falls below the analytic error.
+  EXPECT_EQ(judge_one(row(e, std::vector<double>(20, 0.5), 0.507)).word, "not reproduced");
+  e.published_resolution = 0.0141;
+  EXPECT_EQ(judge_one(row(e, std::vector<double>(20, 0.5), 0.507)).word, "reproduced");
+  e.published_resolution = 0;
+  e.analytic_deviation = 0.00577;
+  EXPECT_EQ(judge_one(row(e, std::vector<double>(20, 0.5), 0.507)).word, "reproduced");
+}
+
+TEST(Verdicts, EquivalenceAndPredictionNeedsBoth) {
+  Expectation e = kEquivalence;
+  e.test = Test::equivalence_and_prediction;
+  EXPECT_EQ(judge_one(row(e, around(0.501, 0.005, 20), 0.507)).word, "reproduced");
+  EXPECT_EQ(judge_one(row(e, around(0.501, 0.005, 20), 0.53)).word, "not reproduced");
+  EXPECT_EQ(judge_one(row(e, around(0.52, 0.005, 20), 0.52)).word, "not reproduced");
+}
+
+TEST(Verdicts, EveryMember) {
+  const Expectation e{.metric = "m", .test = Test::every, .threshold = 0.9995};
+  std::vector<double> values(20, 1.0);
+  EXPECT_THAT(judge_one(row(e, values)).detail, HasSubstr("20/20 [0.832, 1.000]"));
+  values[7] = 0.9994;
+  EXPECT_EQ(judge_one(row(e, values)).word, "not reproduced");
+}
+
+TEST(Verdicts, ShareOfMembersAndFrequencies) {
+  const Expectation e{
+      .metric = "updates", .test = Test::share, .threshold = 0.95, .values = {11'000, 16'000, 21'000}};
+  std::vector<double> values(20, 16'000);
+  values[0] = 26'000;
+  const Verdict verdict = judge_one(row(e, values));
+  EXPECT_EQ(verdict.word, "reproduced");
+  EXPECT_THAT(verdict.detail, HasSubstr("16000 ×19, 26000 ×1"));
+  values[1] = 11'000;
+  EXPECT_EQ(judge_one(row(e, values)).word, "reproduced");
+  values[2] = 31'000;
+  EXPECT_EQ(judge_one(row(e, values)).word, "not reproduced");
+}
+
+TEST(Verdicts, UntrainedCellsAreVoid) {
+  Row cell = row(kEquivalence, around(0.5, 0.001, 20));
+  cell.expectation.least_train_accuracy = 0.99;
+  EXPECT_EQ(judge_one(cell).word, "reproduced");
+  cell.train_accuracy = 0.98;
+  EXPECT_EQ(judge_one(cell).word, "void");
+}
+
+TEST(Verdicts, HolmRunsOverAllRows) {
+  // Alone, p lies between 0.05 / 2 and 0.05: reproduced. Beside a row that fails, the same row must reach
+  // 0.05 / 2.
+  const std::vector<double> values = around(0.5063, 0.009, 20);
+  const double p = equivalence(values, 0.5, 0.01).p;
+  ASSERT_GT(p, 0.025);
+  ASSERT_LT(p, 0.05);
+  EXPECT_EQ(judge_one(row(kEquivalence, values)).word, "reproduced");
+  const std::vector<Row> failing{row(kEquivalence, values), row(kEquivalence, around(0.6, 0.001, 20))};
+  EXPECT_EQ(judge(failing, DeviceKind::cpu)[0].word, "not reproduced");
+  const std::vector<Row> passing{row(kEquivalence, values), row(kEquivalence, around(0.5, 0.001, 20))};
+  EXPECT_EQ(judge(passing, DeviceKind::cpu)[0].word, "reproduced");
+}
+
+TEST(Verdicts, Frequencies) {
+  EXPECT_EQ(frequencies(std::vector<double>{5001, 10001, 5001}), "5001 ×2, 10001 ×1");
+  EXPECT_EQ(frequencies({}), "");
+}
+
+TEST(Published, EntriesAreCompiledIn) {
+  const std::string entry = published_entry("extreme_slab", "LMS-5");
+  EXPECT_THAT(entry, HasSubstr("\"s_randomized_auc\":0.507"));
+  EXPECT_THROW(published_entry("extreme_slab", "LMS-9"), Error);
+  EXPECT_THROW(published_entry("nothing", "LMS-5"), Error);
+}
+
+}  // namespace
+}  // namespace occam::experiment

@@ -1,0 +1,25 @@
+// The CUDA backend on the SIMT executor, as two more bodies of the contract (src/backend.hpp). Each is a shared library of
+// its own, because both define what the CUDA backend of a GPU build defines, too; only these functions are visible.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "backend.hpp"
+#include "simt/executor.hpp"
+
+namespace occam::simt {
+
+struct Body {
+  const char* name;
+  // `memory_limit`: bytes of device memory, as CudaBackend understands it; 0 is all of the emulated 8 GiB.
+  std::unique_ptr<Backend> (*make_backend)(std::int64_t memory_limit);
+  void (*set_seed)(std::uint64_t seed);  // executor.hpp
+  const Statistics& (*statistics)();
+  std::vector<std::string> (*launched_kernels)();
+};
+
+const Body& checked_body();  // every memory access of a kernel is checked: for small cases
+const Body& plain_body();    // none is: ten times as fast
+
+}  // namespace occam::simt
