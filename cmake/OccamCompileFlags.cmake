@@ -19,6 +19,8 @@ endif()
 foreach(flag IN LISTS standard law baseline warnings sanitizers)
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:${flag}>)
 endforeach()
+# GCC 12 sees an overlap that cannot be in std::string's operator+ (its bug 105651).
+add_compile_options($<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 
 if(OCCAM_HAS_CUDA)
   # The host code that nvcc generates shadows names and leaves parameters unused: only -Wall is asked of it.

@@ -35,7 +35,7 @@ std::int64_t rows_of(const Counts& counts, Split split) {
   return 0;
 }
 
-// ---- arrays of a user's own ------------------------------------------------------------------------------------------
+// ---- arrays of a user's own -------------------------------------------------------------------------------
 
 // One part of an .npz: x and y with the same number of rows.
 struct Part {
@@ -187,7 +187,7 @@ ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_
   return table;
 }
 
-// ---- any data --------------------------------------------------------------------------------------------------------
+// ---- any data ---------------------------------------------------------------------------------------------
 
 int dim(const Data& data) {
   return visit(

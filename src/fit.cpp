@@ -64,7 +64,7 @@ class WaveFit {
   }
 
  private:
-  static constexpr std::int64_t kPiece = 256;  // updates between looks at the interrupt flag
+  static constexpr std::int64_t kPiece = 1024;  // updates between looks at the interrupt flag
 
   StopState& stop(int m) { return stops_[static_cast<std::size_t>(m)]; }
   const Data& data_of(int m) const { return data_[static_cast<std::size_t>(range_.first + m)]; }

@@ -25,7 +25,7 @@ CommandLine parse(std::vector<const char*> words, bool user_data = false,
   return read_command_line("tool", "A claim.", own, user_data, static_cast<int>(words.size()), words.data());
 }
 
-Plan plan(const std::vector<const char*>& words, const std::vector<Case>& own = {Case{}}) {
+Plan plan(const std::vector<const char*>& words, const std::vector<Case>& own = std::vector<Case>(1)) {
   return make_plan("tool", own, parse(words).options, false, 2);
 }
 
@@ -36,7 +36,7 @@ void expect_refused(const std::vector<const char*>& words, const std::string& te
   for (const char* word : words) line += std::string(" ") + word;
   try {
     const CommandLine parsed = parse(words, user_data);
-    make_plan("tool", {Case{}}, parsed.options, user_data && !parsed.options.data.empty(), 2);
+    make_plan("tool", std::vector<Case>(1), parsed.options, user_data && !parsed.options.data.empty(), 2);
     ADD_FAILURE() << line << " was accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), kind) << line << ": " << error.what();
@@ -357,7 +357,7 @@ TEST(UserData, TakesTheShapeOfTheFile) {
   writer.add("y", labels);
   writer.close();
   const Options options = parse({"--data", file.c_str(), "--test", "10", "--groups", "S=0-1"}, true).options;
-  const Plan p = make_plan("tool", {Case{}}, options, true, 2);
+  const Plan p = make_plan("tool", std::vector<Case>(1), options, true, 2);
   const PlannedCase& c = p.cases.front();
   EXPECT_EQ(c.settings.network.inputs, 3);
   EXPECT_EQ(c.settings.network.classes, 3);
@@ -418,7 +418,7 @@ TEST(Config, FileIsReadAndTheCommandLineWins) {
   std::ofstream(file) << "learning_speed = 3\n";
   EXPECT_THROW(parse({"--config", file.c_str()}), Error);
   std::ofstream(file) << "lr = \"fast\"\n";
-  EXPECT_THROW(make_plan("tool", {Case{}}, parse({"--config", file.c_str()}).options, false, 2), Error);
+  EXPECT_THROW(make_plan("tool", std::vector<Case>(1), parse({"--config", file.c_str()}).options, false, 2), Error);
 }
 
 TEST(Command, IsRecordedWithoutWhereItWrites) {

@@ -10,7 +10,7 @@ namespace occam::experiment {
 namespace {
 
 using ::testing::HasSubstr;
-using Test = Expectation::Test;
+using Kind = Expectation::Test;
 
 // n values with this mean and a spread of ± `step`.
 std::vector<double> around(double center, double step, int n) {
@@ -27,7 +27,7 @@ Verdict judge_one(const Row& one, DeviceKind device = DeviceKind::cpu) {
   return judge(std::vector<Row>{one}, device).front();
 }
 
-const Expectation kEquivalence{.metric = "m", .test = Test::equivalence, .center = 0.5, .margin = 0.01};
+const Expectation kEquivalence{.metric = "m", .test = Kind::equivalence, .center = 0.5, .margin = 0.01};
 
 TEST(Verdicts, Equivalence) {
   EXPECT_EQ(judge_one(row(kEquivalence, around(0.501, 0.005, 20))).word, "reproduced");
@@ -43,13 +43,13 @@ TEST(Verdicts, TooFewSeedsAreInsufficientNeverReproduced) {
   EXPECT_EQ(judge_one(row(kEquivalence, {0.5})).word, "insufficient");
   EXPECT_EQ(judge_one(row(kEquivalence, {})).word, "insufficient");
   const Expectation every{
-      .metric = "m", .test = Test::every, .seeds_cpu = 20, .seeds_cuda = 1000, .threshold = 0.9995};
+      .metric = "m", .test = Kind::every, .seeds_cpu = 20, .seeds_cuda = 1000, .threshold = 0.9995};
   EXPECT_EQ(judge_one(row(every, std::vector<double>(20, 1.0))).word, "reproduced");
   EXPECT_EQ(judge_one(row(every, std::vector<double>(20, 1.0)), DeviceKind::cuda).word, "insufficient");
 }
 
 TEST(Verdicts, Prediction) {
-  Expectation e{.metric = "m", .test = Test::prediction};
+  Expectation e{.metric = "m", .test = Kind::prediction};
   const std::vector<double> values = around(0.5, 0.005, 20);
   EXPECT_EQ(judge_one(row(e, values, 0.507)).word, "reproduced");
   EXPECT_EQ(judge_one(row(e, values, 0.53)).word, "not reproduced");
@@ -65,14 +65,14 @@ TEST(Verdicts, Prediction) {
 
 TEST(Verdicts, EquivalenceAndPredictionNeedsBoth) {
   Expectation e = kEquivalence;
-  e.test = Test::equivalence_and_prediction;
+  e.test = Kind::equivalence_and_prediction;
   EXPECT_EQ(judge_one(row(e, around(0.501, 0.005, 20), 0.507)).word, "reproduced");
   EXPECT_EQ(judge_one(row(e, around(0.501, 0.005, 20), 0.53)).word, "not reproduced");
   EXPECT_EQ(judge_one(row(e, around(0.52, 0.005, 20), 0.52)).word, "not reproduced");
 }
 
 TEST(Verdicts, EveryMember) {
-  const Expectation e{.metric = "m", .test = Test::every, .threshold = 0.9995};
+  const Expectation e{.metric = "m", .test = Kind::every, .threshold = 0.9995};
   std::vector<double> values(20, 1.0);
   EXPECT_THAT(judge_one(row(e, values)).detail, HasSubstr("20/20 [0.832, 1.000]"));
   values[7] = 0.9994;
@@ -81,7 +81,7 @@ TEST(Verdicts, EveryMember) {
 
 TEST(Verdicts, ShareOfMembersAndFrequencies) {
   const Expectation e{
-      .metric = "updates", .test = Test::share, .threshold = 0.95, .values = {11'000, 16'000, 21'000}};
+      .metric = "updates", .test = Kind::share, .threshold = 0.95, .values = {11'000, 16'000, 21'000}};
   std::vector<double> values(20, 16'000);
   values[0] = 26'000;
   const Verdict verdict = judge_one(row(e, values));

@@ -220,8 +220,7 @@ TEST(LawFunctions, BitsNeverChange) {
   EXPECT_EQ(hash([](float x) { return law::normal_quantile(x); }), 0xd25189c688367fe7u);
 }
 
-// ---- the sum
-// ---------------------------------------------------------------------------------------------------------
+// ---- the sum ----------------------------------------------------------------------------------------------
 
 // The definition, written as a warp does it: every lane adds its own, then five shuffle-downs.
 float warp_sum(const std::vector<float>& values) {

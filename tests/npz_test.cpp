@@ -166,8 +166,7 @@ TEST_F(Npz, Converts) {
   EXPECT_EQ(reader.read("bools").to_int64(), (std::vector<std::int64_t>{1, 0, 1}));
 }
 
-// ---- numpy
-// -----------------------------------------------------------------------------------------------------------
+// ---- numpy ------------------------------------------------------------------------------------------------
 
 std::string python() {
   const char* chosen = std::getenv("OCCAM_PYTHON");
@@ -187,10 +186,12 @@ TEST_F(Npz, NumpyReadsWhatWeWrite) {
   write_file(path("check.py"), R"(
 import numpy as np
 a = np.load(')" + path("a.npz") + R"(')
-assert a.files == ['LMS-5/logits_standard', 'doubles', 'ints', 'longs', 'bytes', 'bools', 'scalar', 'empty'], a.files
+assert a.files == ['LMS-5/logits_standard', 'doubles', 'ints', 'longs', 'bytes', 'bools', 'scalar', 'empty']
 x = a['LMS-5/logits_standard']
-assert x.dtype == np.float32 and x.shape == (2, 3) and x[1, 2] == -3.25 and np.isinf(x[1, 0]) and np.signbit(x[0, 1])
-assert a['doubles'].dtype == np.float64 and a['doubles'].shape == (2, 1, 1) and a['doubles'][1, 0, 0] == -1e300
+assert x.dtype == np.float32 and x.shape == (2, 3)
+assert x[1, 2] == -3.25 and np.isinf(x[1, 0]) and np.signbit(x[0, 1])
+assert a['doubles'].dtype == np.float64 and a['doubles'].shape == (2, 1, 1)
+assert a['doubles'][1, 0, 0] == -1e300
 assert a['ints'].dtype == np.int32 and a['ints'].tolist() == [0, -1, 2147483647]
 assert a['longs'].dtype == np.int64 and a['longs'].tolist() == [-2**63, 7]
 assert a['bytes'].dtype == np.uint8 and a['bytes'].tolist() == [[0, 255], [3, 4]]
@@ -210,8 +211,8 @@ x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 for save, name in ((np.savez, 'plain'), (np.savez_compressed, 'compressed')):
     save(')" + folder_.string() +
                  R"(/' + name + '.npz', c=x, fortran=np.asfortranarray(x), column=np.asfortranarray(x[0]),
-         y=np.array([1, 0, 255]), small=np.arange(3, dtype=np.uint8), flags=np.array([True, False]), scalar=np.float64(0.5),
-         empty=np.zeros((0, 5), dtype=np.int32))
+         y=np.array([1, 0, 255]), small=np.arange(3, dtype=np.uint8), flags=np.array([True, False]),
+         scalar=np.float64(0.5), empty=np.zeros((0, 5), dtype=np.int32))
     np.savez(')" +
                  folder_.string() +
                  R"(/objects.npz', o=np.array([None, 1], dtype=object), half=np.zeros(2, np.float16),
@@ -257,8 +258,7 @@ with open(')" + folder_.string() +
             at + ": records: structured arrays are not read; save each field as an array of its own");
 }
 
-// ---- .npy headers, byte for byte
-// -------------------------------------------------------------------------------------
+// ---- .npy headers, byte for byte --------------------------------------------------------------------------
 
 std::string npy(const std::string& dictionary, const std::string& data, char version = 1) {
   std::string file = std::string("\x93NUMPY") + version + '\0';
@@ -350,8 +350,7 @@ TEST(NpyErrors, WrongType) {
             "a.npy: the array is float32, expected integers; convert it with numpy's astype");
 }
 
-// ---- broken archives
-// -------------------------------------------------------------------------------------------------
+// ---- broken archives --------------------------------------------------------------------------------------
 
 TEST_F(Npz, NoSuchFile) {
   const std::string file = path("none.npz");
@@ -418,8 +417,7 @@ TEST_F(Npz, OtherEntriesAreNoArrays) {
       path("mixed.npz") + ": bad: is no .npy array (its first bytes are wrong); write it with numpy.save");
 }
 
-// ---- the writer's errors
-// ---------------------------------------------------------------------------------------------
+// ---- the writer's errors ----------------------------------------------------------------------------------
 
 TEST_F(Npz, RefusesBadNamesAndShapes) {
   NpzWriter writer(path("a.npz"));

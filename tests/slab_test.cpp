@@ -218,8 +218,7 @@ TEST(SlabPosition, SwappingTwoEntriesMovesTheLinearBlock) {
   }
 }
 
-// ---- order, bits
-// -----------------------------------------------------------------------------------------------------
+// ---- order, bits ------------------------------------------------------------------------------------------
 
 TEST(SlabRows, DoNotDependOnTheBlockTheyAreMadeIn) {
   const SlabSpec spec = noisy_spec();

@@ -24,9 +24,8 @@ struct SlabCoordinate {
   double noise = 0.0;   // exactly round-half-even(noise · rows) rows of train + validation + test are noisy
   NoiseKind noise_kind = NoiseKind::label;
   double shift = 0.0;  // in units of the width; before the noise for linear, after it for slabs
-  double inner_probability0 =
-      -1;  // class 0: 5-slab centre (default 3/4), 7-slab centre (default 1/2); < 0 means default
-  double inner_probability1 = -1;  // class 1: 7-slab inner slab (default 7/8)
+  // Probability of the inner slab, < 0: the default. Class 0: 5-slab 3/4, 7-slab 1/2; class 1: 7-slab 7/8.
+  double inner_probability0 = -1, inner_probability1 = -1;
 };
 
 struct SlabSpec {

@@ -81,7 +81,7 @@ struct FitOptions {
   std::function<void(std::int64_t updates)> progress;
   // Called once for each member that has stopped, when its last and best parameters are in `models`; one call at a time.
   std::function<void(int member, const MemberHistory&)> finished;
-  const std::atomic<bool>* interrupt = nullptr;  // becomes true: fit throws Interrupted within a few hundred updates
+  const std::atomic<bool>* interrupt = nullptr;  // becomes true: fit throws Interrupted within about a thousand updates
 };
 
 struct Interrupted {};

@@ -73,7 +73,7 @@ std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-// ---- one array -------------------------------------------------------------------------------------------------------
+// ---- one array --------------------------------------------------------------------------------------------
 
 std::int64_t NpyArray::size() const { return static_cast<std::int64_t>(bytes.size() / size_of(type)); }
 
@@ -135,7 +135,7 @@ NpyArray read_npy(const std::string& path) {
   return parse_npy(std::as_bytes(std::span(content)), path);
 }
 
-// ---- reading archives ------------------------------------------------------------------------------------------------
+// ---- reading archives -------------------------------------------------------------------------------------
 
 NpzReader::NpzReader(const std::string& path) : path_(path) {
   int code = 0;
@@ -189,7 +189,7 @@ NpyArray NpzReader::read(std::string_view name) const {
   return parse_npy(content, where);
 }
 
-// ---- writing archives ------------------------------------------------------------------------------------------------
+// ---- writing archives -------------------------------------------------------------------------------------
 
 NpzWriter::NpzWriter(std::string path, Compression compression)
     : path_(std::move(path)), spill_path_(fmt::format("{}.{}.spill", path_, ::getpid())),

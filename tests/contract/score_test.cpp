@@ -1,7 +1,11 @@
 // Claim: `score` and `logits` give the bits of plain loops over the same rows on every body: splits, randomised variants,
 // AUC, rows of the caller's own.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
+
+#include <fmt/format.h>
 
 #include "contract/ensembles.hpp"
 #include "law/loss.hpp"
@@ -35,7 +39,9 @@ class ScoreBody : public OnBody {
       std::vector<float> logits(expected.size());
       wave.logits(members[k], split, variant, logits);
       ASSERT_TRUE(same_bits(logits, expected));
-      if (table.rows > 3) ASSERT_TRUE(varied(logits, 0.3));
+      if (table.rows > 3) {
+        ASSERT_TRUE(varied(logits, 0.3));
+      }
 
       std::vector<std::int32_t> labels = table.y;
       if (variant.against == Against::predictions) {

@@ -1,7 +1,6 @@
 // Claim: `train` gives the scalar twin's bits on every body, whatever the shapes, the settings and the company.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "contract/ensembles.hpp"
 #include "support/small_data.hpp"
@@ -32,8 +31,9 @@ class Train : public OnBody {
         twin.train(rows[static_cast<std::size_t>(m)], updates[static_cast<std::size_t>(m)]);
         const std::vector<float> now = parameters(e, *wave, m);
         ASSERT_TRUE(same_bits(now, twin.parameters(), nan));
-        if (nan == Nan::rejected && updates[static_cast<std::size_t>(m)] > 0)
+        if (nan == Nan::rejected && updates[static_cast<std::size_t>(m)] > 0) {
           ASSERT_FALSE(same_bits(now, e.start[static_cast<std::size_t>(m)])) << "nothing was learnt";
+        }
       }
     }
   }

@@ -5,6 +5,7 @@
 The data are slab data and every number is measured on them; only the classifiers are simple: logistic regression for a
 linear coordinate, and bumps over the slabs for a 5-slab coordinate.
 """
+
 import json
 import os
 import sys
@@ -25,7 +26,9 @@ def slab_coordinate(kind, y, random, margin=0.1):
     if kind == "slab5":
         w = (2 * WIDTH - 8 * m) / 5
         centre = random.random(rows) < 0.75
-        return z * np.where(y == 1, 0.5 * w + 2 * m + w * u, np.where(centre, 0.5 * w * u, 1.5 * w + 4 * m + w * u))
+        return z * np.where(
+            y == 1, 0.5 * w + 2 * m + w * u, np.where(centre, 0.5 * w * u, 1.5 * w + 4 * m + w * u)
+        )
     w = (2 * WIDTH - 12 * m) / 7
     pick = random.random(rows)
     ones = np.where(pick < 0.875, 0.5 * w + 2 * m, 2.5 * w + 6 * m) + w * u
@@ -80,12 +83,34 @@ class Member:
         return float(np.mean((score > 0) == (self.y == 1)))
 
 
-def make_case(name, kinds, seeds, *, rows=2000, stop=5001, check_every=5000, published=None, config=None, kept=3,
-              diverged=()):
+def make_case(
+    name,
+    kinds,
+    seeds,
+    *,
+    rows=2000,
+    stop=5001,
+    check_every=5000,
+    published=None,
+    config=None,
+    kept=3,
+    diverged=(),
+):
     dim = len(kinds)
-    metrics = {key: [] for key in ("standard_auc", "s_randomized_auc", "sc_randomized_auc", "standard_accuracy",
-                                   "s_randomized_accuracy", "sc_randomized_accuracy", "train_accuracy", "train_loss",
-                                   "updates")}
+    metrics = {
+        key: []
+        for key in (
+            "standard_auc",
+            "s_randomized_auc",
+            "sc_randomized_auc",
+            "standard_accuracy",
+            "s_randomized_accuracy",
+            "sc_randomized_accuracy",
+            "train_accuracy",
+            "train_loss",
+            "updates",
+        )
+    }
     status, arrays, histories, scores, per_coordinate = [], {}, [], [], []
     members = [Member(kinds, rows, [zlib.crc32(name.encode()), seed]) for seed in range(seeds)]
     complement = list(range(1, dim))
@@ -98,7 +123,11 @@ def make_case(name, kinds, seeds, *, rows=2000, stop=5001, check_every=5000, pub
             histories.append([(1, 0.5, 2e6, 0.5, 2e6, 0.5, 0.5)])
             per_coordinate.append([np.nan] * dim)
             continue
-        sets = {"standard": member.x, "s_randomized": member.shuffled([0]), "sc_randomized": member.shuffled(complement)}
+        sets = {
+            "standard": member.x,
+            "s_randomized": member.shuffled([0]),
+            "sc_randomized": member.shuffled(complement),
+        }
         values = {key: member.score(x) for key, x in sets.items()}
         for key, score in values.items():
             metrics[f"{key}_auc"].append(roc_auc(score, member.y))
@@ -114,20 +143,37 @@ def make_case(name, kinds, seeds, *, rows=2000, stop=5001, check_every=5000, pub
         for updates in checks:
             skill = 1 / (1 + np.exp(-14 * (updates / stop_here - 0.75))) if updates > 1 else 0.0
             score = {key: member.score(x, skill) for key, x in sets.items()}
-            history.append((updates, member.accuracy(score["standard"]), member.loss(score["standard"]),
-                            member.accuracy(score["sc_randomized"]), member.loss(score["sc_randomized"]),
-                            roc_auc(score["s_randomized"], member.y), roc_auc(score["sc_randomized"], member.y)))
+            history.append(
+                (
+                    updates,
+                    member.accuracy(score["standard"]),
+                    member.loss(score["standard"]),
+                    member.accuracy(score["sc_randomized"]),
+                    member.loss(score["sc_randomized"]),
+                    roc_auc(score["s_randomized"], member.y),
+                    roc_auc(score["sc_randomized"], member.y),
+                )
+            )
         histories.append(history)
         per_coordinate.append([member.accuracy(member.score(member.shuffled([j]))) for j in range(dim)])
         if len(scores) < kept:
             scores.append((values, member))
     longest = max(len(history) for history in histories)
-    columns = ("updates", "train_accuracy", "train_loss", "test_accuracy", "test_loss", "s_randomized_auc",
-               "sc_randomized_auc")
+    columns = (
+        "updates",
+        "train_accuracy",
+        "train_loss",
+        "test_accuracy",
+        "test_loss",
+        "s_randomized_auc",
+        "sc_randomized_auc",
+    )
     for column, key in enumerate(columns):
-        table = np.full((seeds, longest), -1 if key == "updates" else np.nan, np.int64 if key == "updates" else float)
+        table = np.full(
+            (seeds, longest), -1 if key == "updates" else np.nan, np.int64 if key == "updates" else float
+        )
         for row, history in enumerate(histories):
-            table[row, :len(history)] = [check[column] for check in history]
+            table[row, : len(history)] = [check[column] for check in history]
         arrays[f"{name}/history/{key}"] = table
     if scores:
         for key in ("standard", "s_randomized", "sc_randomized"):
@@ -145,36 +191,90 @@ def make_case(name, kinds, seeds, *, rows=2000, stop=5001, check_every=5000, pub
         units = 100
         strength = random.random((len(scores), units)) ** 3
         sign = random.choice([-1.0, 1.0], strength.shape)
-        arrays[f"{name}/alignment/cosine"] = (sign * strength + random.standard_normal(strength.shape)
-                                              / np.sqrt(dim)).clip(-1, 1)
-        arrays[f"{name}/alignment/norm"] = 0.55 + 1.6 * strength + 0.05 * random.standard_normal(strength.shape)
+        arrays[f"{name}/alignment/cosine"] = (
+            sign * strength + random.standard_normal(strength.shape) / np.sqrt(dim)
+        ).clip(-1, 1)
+        arrays[f"{name}/alignment/norm"] = (
+            0.55 + 1.6 * strength + 0.05 * random.standard_normal(strength.shape)
+        )
     arrays[f"{name}/per_coordinate_accuracy"] = np.array(per_coordinate)
-    counts = {"linear": kinds.count("linear"), "slabs3": 0, "slabs5": kinds.count("slab5"), "slabs7": kinds.count("slab7")}
-    case = {"name": name, "seeds": list(range(seeds)), "status": status, "metrics": metrics,
-            "config": {"dim": dim, **counts, "margin": 0.1, "rotate": True, "train": 100_000, "test": rows,
-                       "hidden": "100x100", "activation": "relu", "optimizer": "sgd", "lr": 0.1, "momentum": 0.0,
-                       "weight_decay": 5e-5, "batch": 256, "simple": [0], **(config or {})},
-            "published": published or {}, "verdicts": {}, "tolerances": {"s_randomized_auc": 0.01}}
+    counts = {
+        "linear": kinds.count("linear"),
+        "slabs3": 0,
+        "slabs5": kinds.count("slab5"),
+        "slabs7": kinds.count("slab7"),
+    }
+    case = {
+        "name": name,
+        "seeds": list(range(seeds)),
+        "status": status,
+        "metrics": metrics,
+        "config": {
+            "dim": dim,
+            **counts,
+            "margin": 0.1,
+            "rotate": True,
+            "train": 100_000,
+            "test": rows,
+            "hidden": "100x100",
+            "activation": "relu",
+            "optimizer": "sgd",
+            "lr": 0.1,
+            "momentum": 0.0,
+            "weight_decay": 5e-5,
+            "batch": 256,
+            "simple": [0],
+            **(config or {}),
+        },
+        "published": published or {},
+        "verdicts": {},
+        "tolerances": {"s_randomized_auc": 0.01},
+    }
     return case, arrays
 
 
 def make_result(seeds=20, dim=50, rows=2000):
     """LMS-5 and MS-(5,7) as extreme_slab records them: (result.json, arrays, timing.json)."""
     lms, lms_arrays = make_case(
-        "LMS-5", ["linear"] + ["slab5"] * (dim - 1), seeds, rows=rows, stop=5001, check_every=500,
-        published={"updates": 5001, "standard_auc": 1.0, "s_randomized_auc": 0.507, "sc_randomized_auc": 1.0})
+        "LMS-5",
+        ["linear"] + ["slab5"] * (dim - 1),
+        seeds,
+        rows=rows,
+        stop=5001,
+        check_every=500,
+        published={"updates": 5001, "standard_auc": 1.0, "s_randomized_auc": 0.507, "sc_randomized_auc": 1.0},
+    )
     ms, ms_arrays = make_case(
-        "MS-(5,7)", ["slab5"] + ["slab7"] * (dim - 1), seeds, rows=rows,
-        stop=lambda index: (11000, 16000, 16000, 16000, 21000)[index % 5], diverged={3} if seeds > 4 else (),
-        published={"updates": 16000, "standard_auc": 1.0, "s_randomized_auc": 0.502, "sc_randomized_auc": 1.0,
-                   "test_accuracy_at": {"5000": 0.503, "10000": 0.5025, "15000": 1.0}})
+        "MS-(5,7)",
+        ["slab5"] + ["slab7"] * (dim - 1),
+        seeds,
+        rows=rows,
+        stop=lambda index: (11000, 16000, 16000, 16000, 21000)[index % 5],
+        diverged={3} if seeds > 4 else (),
+        published={
+            "updates": 16000,
+            "standard_auc": 1.0,
+            "s_randomized_auc": 0.502,
+            "sc_randomized_auc": 1.0,
+            "test_accuracy_at": {"5000": 0.503, "10000": 0.5025, "15000": 1.0},
+        },
+    )
     for case in (lms, ms):
-        case["verdicts"] = {"s_randomized_auc": "reproduced" if seeds >= 20 else "insufficient",
-                            "standard_auc": "reproduced", "sc_randomized_auc": "reproduced",
-                            "updates": "insufficient" if case is lms else "not reproduced"}
+        case["verdicts"] = {
+            "s_randomized_auc": "reproduced" if seeds >= 20 else "insufficient",
+            "standard_auc": "reproduced",
+            "sc_randomized_auc": "reproduced",
+            "updates": "insufficient" if case is lms else "not reproduced",
+        }
         case["verdict_details"] = {"s_randomized_auc": "90% interval [0.4968, 0.5072] against 0.5 ± 0.01"}
-    return document([lms, ms]), {**lms_arrays, **ms_arrays}, {
-        "total": 41.25, "cases": {"LMS-5": {"data": 2.5, "train": 11.75}, "MS-(5,7)": {"data": 2.5, "train": 24.5}}}
+    return (
+        document([lms, ms]),
+        {**lms_arrays, **ms_arrays},
+        {
+            "total": 41.25,
+            "cases": {"LMS-5": {"data": 2.5, "train": 11.75}, "MS-(5,7)": {"data": 2.5, "train": 24.5}},
+        },
+    )
 
 
 def make_sweep(seeds=5, dim=10, rows=600):
@@ -185,22 +285,38 @@ def make_sweep(seeds=5, dim=10, rows=600):
             for lr in (0.01, 0.03, 0.1, 0.3):
                 name = f"lr={lr} batch={batch} activation={activation}"
                 case, found = make_case(
-                    name, ["linear"] + ["slab5"] * (dim - 1), seeds, rows=rows,
-                    stop=lambda index, lr=lr, batch=batch: int(40 / lr * 256 / batch) * (index % 3 + 1) + 1, check_every=1000,
-                    config={"lr": lr, "batch": batch, "activation": activation}, kept=1)
+                    name,
+                    ["linear"] + ["slab5"] * (dim - 1),
+                    seeds,
+                    rows=rows,
+                    stop=lambda index, lr=lr, batch=batch: int(40 / lr * 256 / batch) * (index % 3 + 1) + 1,
+                    check_every=1000,
+                    config={"lr": lr, "batch": batch, "activation": activation},
+                    kept=1,
+                )
                 cases.append(case)
                 arrays.update(found)
     return document(cases, "train_slab"), arrays, {"total": 12.5}
 
 
 def document(cases, experiment="extreme_slab"):
-    return {"schema": 1, "experiment": experiment, "version": "0.1.0",
-            "device": {"kind": "cpu", "name": "AMD EPYC 7763 (AVX2)"}, "precision": "fp32",
-            "provenance": {"command": f"build/experiments/{experiment} --seeds 20 --out results",
-                           "commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False,
-                           "compiler": "g++ 12.2.0", "flags": "-O3 -mavx2 -mfma", "threads": 2,
-                           "libraries": {"fmt": "9.1.0", "libzip": "1.7.3"}},
-            "cases": cases}
+    return {
+        "schema": 1,
+        "experiment": experiment,
+        "version": "0.1.0",
+        "device": {"kind": "cpu", "name": "AMD EPYC 7763 (AVX2)"},
+        "precision": "fp32",
+        "provenance": {
+            "command": f"build/experiments/{experiment} --seeds 20 --out results",
+            "commit": "0123456789abcdef0123456789abcdef01234567",
+            "dirty": False,
+            "compiler": "g++ 12.2.0",
+            "flags": "-O3 -mavx2 -mfma",
+            "threads": 2,
+            "libraries": {"fmt": "9.1.0", "libzip": "1.7.3"},
+        },
+        "cases": cases,
+    }
 
 
 def write(folder, result, arrays=None, timing=None):

@@ -1,4 +1,5 @@
 """tools/report: what its figures and tables show, the page it writes, and how it refuses malformed results."""
+
 import contextlib
 import dataclasses
 import html.parser
@@ -28,8 +29,13 @@ from report_lib.seed_figures import strip_columns, strip_limits  # noqa: E402
 
 def run_report(*arguments, hash_seed="0"):
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run([sys.executable, os.path.join(TOOLS, "report"), *arguments], capture_output=True, text=True,
-                          check=False, env=environment)
+    return subprocess.run(
+        [sys.executable, os.path.join(TOOLS, "report"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
 
 
 def load_tool():
@@ -80,8 +86,9 @@ class Small(unittest.TestCase):
         self.folder = folder.name
 
     def write(self, document=None, arrays=None):
-        return synthetic_result.write(self.folder, document or self.document,
-                                      self.arrays if arrays is None else arrays, self.timing)
+        return synthetic_result.write(
+            self.folder, document or self.document, self.arrays if arrays is None else arrays, self.timing
+        )
 
     def load(self, document=None, arrays=None):
         return load_result(self.write(document, arrays))
@@ -105,24 +112,30 @@ class Statistics(unittest.TestCase):
         self.assertEqual(statistics.mean_interval([0.1] * 3).mean, 0.1)
 
     def test_histograms_share_their_edges_and_count_class_1_alone(self):
-        scores = {"standard": [[1.0, 2.0, -9.0], [3.0, 4.0, -9.0]], "s_randomized": [[0.0, 10.0, 99.0], [5.0, 5.0, 99.0]]}
+        scores = {
+            "standard": [[1.0, 2.0, -9.0], [3.0, 4.0, -9.0]],
+            "s_randomized": [[0.0, 10.0, 99.0], [5.0, 5.0, 99.0]],
+        }
         labels = [[1, 1, 0], [1, 1, 0]]
         histogram = statistics.score_histograms(scores, labels)
         np.testing.assert_allclose(histogram.edges, np.linspace(0, 10, 21))
         self.assertEqual((histogram.members, histogram.rows), (2, 4))
         for density in histogram.density.values():
             self.assertAlmostEqual(float(density.sum() * 0.5), 1.0)
-        self.assertEqual(histogram.density["standard"][4], 0.25 / 0.5)         # 2.0 opens the bin [2, 2.5)
+        self.assertEqual(histogram.density["standard"][4], 0.25 / 0.5)  # 2.0 opens the bin [2, 2.5)
         self.assertEqual((histogram.low["standard"][4], histogram.high["standard"][4]), (0.0, 1.0))
         self.assertIsNone(statistics.score_histograms(scores, np.zeros((2, 3))))
 
     def test_stops_are_counted_by_value_and_by_how_members_ended(self):
-        places, counts, exact = statistics.stop_frequencies([5001, 10001, 5001, np.nan, 1],
-                                                            ["converged", "limit", "converged", "diverged", "diverged"])
+        places, counts, exact = statistics.stop_frequencies(
+            [5001, 10001, 5001, np.nan, 1], ["converged", "limit", "converged", "diverged", "diverged"]
+        )
         self.assertTrue(exact)
         self.assertEqual(places.tolist(), [1, 5001, 10001])
-        self.assertEqual({word: values.tolist() for word, values in counts.items()},
-                         {"converged": [0, 2, 0], "limit": [0, 0, 1], "diverged": [1, 0, 0]})
+        self.assertEqual(
+            {word: values.tolist() for word, values in counts.items()},
+            {"converged": [0, 2, 0], "limit": [0, 0, 1], "diverged": [1, 0, 0]},
+        )
         edges, counts, exact = statistics.stop_frequencies(np.arange(100.0), [])
         self.assertFalse(exact)
         self.assertEqual((len(edges), counts["recorded"].tolist()), (21, [5] * 20))
@@ -154,7 +167,9 @@ class Statistics(unittest.TestCase):
         offsets = statistics.swarm_offsets(values, span=1.0)
         self.assertEqual(len(set(offsets[:3].tolist())), 3)
         self.assertEqual(offsets[3], 0.0)
-        self.assertLessEqual(np.abs(statistics.swarm_offsets(np.full(500, 0.5), span=1.0)).max(), 0.35 + 1e-12)
+        self.assertLessEqual(
+            np.abs(statistics.swarm_offsets(np.full(500, 0.5), span=1.0)).max(), 0.35 + 1e-12
+        )
 
     def test_coordinates_are_summarised_over_seeds(self):
         mean, half_width, low, high = statistics.coordinate_summary([[0.4, 1.0], [0.6, 1.0], [np.nan, 1.0]])
@@ -165,22 +180,38 @@ class Statistics(unittest.TestCase):
 
 class Tables(Small):
     def test_numbers_have_the_digits_their_interval_allows(self):
-        for values, expected in (([0.5, 0.5044], "0.5022 ± 0.0280"), ([1.0, 1.0], "1.0000 ± 0.0000"), ([16000], "16,000"),
-                                 ([5001, 5001], "5,001 ± 0"), ([240.5, 260.5], "250 ± 127"), ([0.00012], "0.00012")):
+        for values, expected in (
+            ([0.5, 0.5044], "0.5022 ± 0.0280"),
+            ([1.0, 1.0], "1.0000 ± 0.0000"),
+            ([16000], "16,000"),
+            ([5001, 5001], "5,001 ± 0"),
+            ([240.5, 260.5], "250 ± 127"),
+            ([0.00012], "0.00012"),
+            ([0.999999, 0.9999995], "1.0000 ± 0.0000"),
+        ):
             self.assertEqual(tables.format_interval(statistics.mean_interval(values)), expected)
         self.assertEqual(tables.format_interval(None), "–")
-        self.assertEqual([tables.format_published(value) for value in (5001, 1.0, 0.507, [101, 151], None, {"1": 2})],
-                         ["5,001", "1.0", "0.507", "101, 151", "–", "–"])
+        self.assertEqual(
+            [tables.format_published(value) for value in (5001, 1.0, 0.507, [101, 151], None, {"1": 2})],
+            ["5,001", "1.0", "0.507", "101, 151", "–", "–"],
+        )
 
     def test_settings_are_one_line(self):
         blocks = [{"kind": "linear"}] + [{"kind": "slab5"}] * 49
         self.assertEqual(tables.format_setting(blocks), "{kind linear}, 49 × {kind slab5}")
         self.assertEqual(tables.format_setting([]), "[]")
-        self.assertEqual(tables.flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}), {"a.b": 1, "a.c.d": [2], "e": {}})
+        self.assertEqual(
+            tables.flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}), {"a.b": 1, "a.c.d": [2], "e": {}}
+        )
 
     def test_verdicts_have_kinds(self):
-        for text, kind in (("reproduced", "good"), ("not reproduced", "bad"), ("insufficient", "open"), ("void", "open"),
-                           ("shown", "other")):
+        for text, kind in (
+            ("reproduced", "good"),
+            ("not reproduced", "bad"),
+            ("insufficient", "open"),
+            ("void", "open"),
+            ("shown", "other"),
+        ):
             self.assertEqual(tables.verdict_kind(text), kind)
 
     def test_compared_measures_come_with_interval_published_and_verdict(self):
@@ -197,14 +228,18 @@ class Tables(Small):
         self.assertEqual(rows, [("LMS-5", ["1", "5", "0"]), ("MS-(5,7)", ["0", "1", "5"])])
 
     def test_names_of_measures(self):
-        self.assertEqual(tables.metric_name("sc_randomized_auc"), "<i>S</i><sup><i>c</i></sup>-randomised AUC")
+        self.assertEqual(
+            tables.metric_name("sc_randomized_auc"), "<i>S</i><sup><i>c</i></sup>-randomised AUC"
+        )
         self.assertEqual(tables.metric_name("best_train_loss"), "train loss, best model")
         self.assertEqual(tables.metric_name("best_at_update"), "update of the best model")
         self.assertEqual(tables.metric_name("<b>_loss"), "&lt;b&gt; loss")
 
     def test_timing_tells_seconds_from_updates(self):
-        self.assertEqual(tables.timing_rows({"train": 2.5, "updates": 5001, "cases": {"LMS-5": {"data": 1}}}),
-                         [("time, train", "2.50 s"), ("updates", "5,001"), ("time, cases, LMS-5, data", "1.00 s")])
+        self.assertEqual(
+            tables.timing_rows({"train": 2.5, "updates": 5001, "cases": {"LMS-5": {"data": 1}}}),
+            [("time, train", "2.50 s"), ("updates", "5,001"), ("time, cases, LMS-5, data", "1.00 s")],
+        )
 
 
 class Figures(Small):
@@ -216,9 +251,16 @@ class Figures(Small):
         plates, notes = self.drawn(self.load().cases[0])
         self.assertEqual(list(plates), [key for key, *_ in figures.FIGURES])
         self.assertEqual(notes, [])
-        for key, text in (("data", "300 test rows"), ("decision-boundary", "60,000 points"), ("scores", "20 common bins"),
-                          ("measures", "n = 5"), ("training", "5 seeds"), ("stops", "5 seeds"), ("coordinates", "6 coord"),
-                          ("alignment", "100 units, 3 members")):
+        for key, text in (
+            ("data", "300 test rows"),
+            ("decision-boundary", "60,000 points"),
+            ("scores", "20 common bins"),
+            ("measures", "n = 5"),
+            ("training", "5 seeds"),
+            ("stops", "5 seeds"),
+            ("coordinates", "6 coord"),
+            ("alignment", "100 units, 3 members"),
+        ):
             self.assertIn(text, plates[key].caption)
 
     def test_figures_show_what_was_measured(self):
@@ -228,7 +270,11 @@ class Figures(Small):
         # 11,000 and 21,000 once, 16,000 twice, and the member that diverged after one update.
         self.assertEqual(sum(bar.get_height() for bar in bars), 5)
         self.assertEqual(sorted(bar.get_height() for bar in bars if bar.get_height()), [1, 1, 1, 2])
-        points = [len(c.get_offsets()) for c in plates["coordinates"].figure.axes[0].collections if c.get_offsets().size > 2]
+        points = [
+            len(c.get_offsets())
+            for c in plates["coordinates"].figure.axes[0].collections
+            if c.get_offsets().size > 2
+        ]
         self.assertEqual(max(points), 5)
         strip = plates["measures"].figure.axes[1]
         self.assertEqual(len(strip.collections[0].get_offsets()), 4)
@@ -239,23 +285,45 @@ class Figures(Small):
         median = next(line for line in accuracy.lines if line.get_label() == "test")
         case = result.cases[1]
         alive = [m for m, word in enumerate(case.status) if word != "diverged"]
-        final = np.median([[v for v in case.arrays["history/test_accuracy"][m] if np.isfinite(v)][-1] for m in alive])
+        final = np.median(
+            [[v for v in case.arrays["history/test_accuracy"][m] if np.isfinite(v)][-1] for m in alive]
+        )
         self.assertAlmostEqual(median.get_ydata()[-1], final)
         data = plates["data"].figure.axes
-        self.assertEqual([(axis.get_xlabel(), axis.get_ylabel()) for axis in data],
-                         [("coordinate 0 (5-slab)", "coordinate 1 (7-slab)"), ("coordinate 2 (7-slab)", "coordinate 1 (7-slab)")])
+        self.assertEqual(
+            [(axis.get_xlabel(), axis.get_ylabel()) for axis in data],
+            [
+                ("coordinate 0 (5-slab)", "coordinate 1 (7-slab)"),
+                ("coordinate 2 (7-slab)", "coordinate 1 (7-slab)"),
+            ],
+        )
 
     def test_each_array_may_be_missing(self):
         draw = {key: function for key, function, *_ in figures.FIGURES}
         case = self.load().cases[0]
-        for left_out, lost in (("sample/x", "data"), ("boundary/label", "decision-boundary"), ("scores/labels", "scores"),
-                               ("history/updates", "training"), ("per_coordinate_accuracy", "coordinates"),
-                               ("alignment/norm", "alignment")):
+        for left_out, lost in (
+            ("sample/x", "data"),
+            ("boundary/label", "decision-boundary"),
+            ("scores/labels", "scores"),
+            ("history/updates", "training"),
+            ("per_coordinate_accuracy", "coordinates"),
+            ("alignment/norm", "alignment"),
+        ):
             kept = {key: value for key, value in case.arrays.items() if key != left_out}
             self.assertIsNotNone(draw[lost](case))
             self.assertIsNone(draw[lost](dataclasses.replace(case, arrays=kept)))
-        few = {key: case.arrays[key] for key in ("boundary/a", "boundary/b", "boundary/label", "history/updates",
-                                                 "history/train_loss", "scores/labels", "scores/standard")}
+        few = {
+            key: case.arrays[key]
+            for key in (
+                "boundary/a",
+                "boundary/b",
+                "boundary/label",
+                "history/updates",
+                "history/train_loss",
+                "scores/labels",
+                "scores/standard",
+            )
+        }
         plates, notes = self.drawn(dataclasses.replace(case, arrays=few))
         self.assertEqual(list(plates), ["decision-boundary", "scores", "measures", "training", "stops"])
         self.assertEqual([note.split(":")[0] for note in notes], ["data", "coordinates", "alignment"])
@@ -276,9 +344,14 @@ class Figures(Small):
         self.assertTrue(low < 0.48 and 0.52 < high < 0.53)
 
     def test_coordinates_know_their_blocks(self):
-        self.assertEqual(coordinate_kinds({"linear": 1, "slabs3": 0, "slabs5": 1, "slabs7": 1}, 4),
-                         ["linear", "5-slab", "7-slab", "unused"])
-        self.assertEqual(coordinate_kinds({"linear": 1, "slabs5": 2, "linear_position": 2}, 3), ["5-slab", "5-slab", "linear"])
+        self.assertEqual(
+            coordinate_kinds({"linear": 1, "slabs3": 0, "slabs5": 1, "slabs7": 1}, 4),
+            ["linear", "5-slab", "7-slab", "unused"],
+        )
+        self.assertEqual(
+            coordinate_kinds({"linear": 1, "slabs5": 2, "linear_position": 2}, 3),
+            ["5-slab", "5-slab", "linear"],
+        )
         self.assertEqual(coordinate_kinds({"data": {"coordinates": [{"kind": "slab7"}]}}, 1), ["7-slab"])
         self.assertEqual(coordinate_kinds({}, 2), [None, None])
         self.assertEqual(shown_coordinates({"simple": [2]}, 4), (2, 0, 1))
@@ -291,30 +364,45 @@ class Sweeps(unittest.TestCase):
         style.apply_settings()
         folder = tempfile.TemporaryDirectory(prefix="occam-report-")
         cls.addClassCleanup(folder.cleanup)
-        cls.folder = synthetic_result.write(folder.name, *synthetic_result.make_sweep(seeds=3, dim=4, rows=80))
+        cls.folder = synthetic_result.write(
+            folder.name, *synthetic_result.make_sweep(seeds=3, dim=4, rows=80)
+        )
         cls.result = load_result(cls.folder)
 
     def test_settings_that_vary_are_found(self):
         settings = overview.varying_settings(self.result.cases)
         self.assertEqual([setting.label for setting in settings], ["activation", "lr", "batch"])
         self.assertEqual(settings[1].values[:4], [0.01, 0.03, 0.1, 0.3])
-        self.assertEqual([sorted(map(len, overview.line_groups(settings, k))) for k in range(3)], [[2] * 8, [4] * 4, [2] * 8])
+        self.assertEqual(
+            [sorted(map(len, overview.line_groups(settings, k))) for k in range(3)],
+            [[2] * 8, [4] * 4, [2] * 8],
+        )
 
     def test_positions_are_logarithmic_linear_or_by_category(self):
         place, ticks, labels = overview.positions(overview.Setting("lr", [0.1, 0.01, 1.0]))
         np.testing.assert_allclose(place, [-1, -2, 0])
         self.assertEqual(labels, ["0.01", "0.1", "1"])
         self.assertEqual(overview.positions(overview.Setting("d", [10.0, 20.0, 50.0]))[1], [10, 20, 50])
-        self.assertEqual(overview.positions(overview.Setting("wd", [0.0, 5e-5, 5e-4]))[1:], ([0, 1, 2], ["0", "5e-05", "0.0005"]))
+        self.assertEqual(
+            overview.positions(overview.Setting("wd", [0.0, 5e-5, 5e-4]))[1:],
+            ([0, 1, 2], ["0", "5e-05", "0.0005"]),
+        )
         self.assertEqual(overview.positions(overview.Setting("net", ["b", "a", "b"]))[0].tolist(), [0, 1, 0])
 
     def test_settings_that_vary_together_are_one(self):
-        cases = [type("Case", (), {"config": config}) for config in (
-            {"linear": 1, "slabs5": 9, "seed": 1, "lr": 1}, {"linear": 0, "slabs5": 10, "seed": 2, "lr": 1},
-            {"linear": 1, "slabs5": 9, "seed": 3, "lr": 2})]
+        cases = [
+            type("Case", (), {"config": config})
+            for config in (
+                {"linear": 1, "slabs5": 9, "seed": 1, "lr": 1},
+                {"linear": 0, "slabs5": 10, "seed": 2, "lr": 1},
+                {"linear": 1, "slabs5": 9, "seed": 3, "lr": 2},
+            )
+        ]
         settings = overview.varying_settings(cases)
-        self.assertEqual([(s.label, s.values) for s in settings],
-                         [("linear / slabs5", ["1 / 9", "0 / 10", "1 / 9"]), ("lr", [1.0, 1.0, 2.0])])
+        self.assertEqual(
+            [(s.label, s.values) for s in settings],
+            [("linear / slabs5", ["1 / 9", "0 / 10", "1 / 9"]), ("lr", [1.0, 1.0, 2.0])],
+        )
 
     def test_overview_shows_every_case(self):
         forest, settings = overview.overview_plates(self.result.cases)
@@ -357,9 +445,20 @@ class Pages(Small):
         self.assertEqual(self.left_behind, ["arrays.npz", "report.html", "result.json", "timing.json"])
 
     def test_page_tells_verdicts_provenance_and_configuration(self):
-        for part in ("extreme_slab", "✗ not reproduced", "… insufficient", "0.502", "4 of 5", "AMD EPYC 7763",
-                     "0123456789abcdef", "fmt 9.1.0", "weight_decay", "90% interval [0.4968, 0.5072]", "41.25 s",
-                     "5 seeds: 4 converged, 1 diverged"):
+        for part in (
+            "extreme_slab",
+            "✗ not reproduced",
+            "… insufficient",
+            "0.502",
+            "4 of 5",
+            "AMD EPYC 7763",
+            "0123456789abcdef",
+            "fmt 9.1.0",
+            "weight_decay",
+            "90% interval [0.4968, 0.5072]",
+            "41.25 s",
+            "5 seeds: 4 converged, 1 diverged",
+        ):
             self.assertIn(part, self.text)
 
     def test_names_are_escaped(self):
@@ -372,7 +471,9 @@ class Pages(Small):
         document["experiment"] = "<img src=x onerror=alert(1)>"
         document["cases"][0]["config"]["<i>"] = "</table>"
         document["cases"][0]["verdicts"]["<u>_auc"] = "<s>shown"
-        document["cases"].append({**document["cases"][1], "name": "$third"})     # three: an overview with names in figures
+        document["cases"].append(
+            {**document["cases"][1], "name": "$third"}
+        )  # three: an overview with names in figures
         text = page.render(self.load(document, arrays))
         parsed = Page(text)
         self.assertFalse({"script", "img", "b", "s", "u"} & (set(parsed.tags) - {"b"}))
@@ -440,38 +541,53 @@ class Errors(Small):
             document = self.copy()
             change(document)
             return document
-        first = lambda document: document["cases"][0]     # noqa: E731
+
+        first = lambda document: document["cases"][0]  # noqa: E731
         for words, document in (
-                (("schema is 2",), broken(lambda d: d.update(schema=2))),
-                (("cases should be a list",), broken(lambda d: d.update(cases={}))),
-                (("cases[1]", "expected an object"), broken(lambda d: d["cases"].insert(1, 7))),
-                (("standard_auc has 1 values for 5 seeds",), broken(lambda d: first(d)["metrics"].update(standard_auc=[1]))),
-                (("status has 2 values",), broken(lambda d: first(d).update(status=["converged"] * 2))),
-                (("neither a number nor null",), broken(lambda d: first(d)["metrics"].update(updates=["x"] * 5))),
-                (("should be a list with one value per seed",), broken(lambda d: first(d)["metrics"].update(updates=3))),
-                (("two cases are called 'LMS-5'",), broken(lambda d: d["cases"].append(first(d)))),
-                (("verdicts should be an object",), broken(lambda d: first(d).update(verdicts=[])))):
+            (("schema is 2",), broken(lambda d: d.update(schema=2))),
+            (("cases should be a list",), broken(lambda d: d.update(cases={}))),
+            (("cases[1]", "expected an object"), broken(lambda d: d["cases"].insert(1, 7))),
+            (
+                ("standard_auc has 1 values for 5 seeds",),
+                broken(lambda d: first(d)["metrics"].update(standard_auc=[1])),
+            ),
+            (("status has 2 values",), broken(lambda d: first(d).update(status=["converged"] * 2))),
+            (("neither a number nor null",), broken(lambda d: first(d)["metrics"].update(updates=["x"] * 5))),
+            (
+                ("should be a list with one value per seed",),
+                broken(lambda d: first(d)["metrics"].update(updates=3)),
+            ),
+            (("two cases are called 'LMS-5'",), broken(lambda d: d["cases"].append(first(d)))),
+            (("verdicts should be an object",), broken(lambda d: first(d).update(verdicts=[]))),
+        ):
             self.write(document)
             self.refused(3, "result.json", *words)
 
     def test_malformed_files(self):
         path, npy = self.write(), io.BytesIO()
         np.save(npy, np.zeros(3))
-        for name, content, word in (("result.json", b"{", "not valid JSON"), ("result.json", b"[]", "expected a JSON object"),
-                                    ("timing.json", b"\xff\xfe", "not valid JSON"), ("arrays.npz", b"PK\x03\x04junk", "npz"),
-                                    ("arrays.npz", b"", "npz"), ("arrays.npz", npy.getvalue(), "single array")):
+        for name, content, word in (
+            ("result.json", b"{", "not valid JSON"),
+            ("result.json", b"[]", "expected a JSON object"),
+            ("timing.json", b"\xff\xfe", "not valid JSON"),
+            ("arrays.npz", b"PK\x03\x04junk", "npz"),
+            ("arrays.npz", b"", "npz"),
+            ("arrays.npz", npy.getvalue(), "single array"),
+        ):
             self.write()
             with open(os.path.join(path, name), "wb") as file:
                 file.write(content)
             self.refused(3, name, word)
 
     def test_malformed_arrays(self):
-        for key, value, word in (("scores/labels", np.zeros(3, np.uint8), "1 dimensions, expected 2"),
-                                 ("sample/x", np.zeros((4, 9)), "has size"),
-                                 ("history/updates", np.zeros((5, 11)), "type float64"),
-                                 ("boundary/coordinates", np.array([0, 1, 2]), "size 3"),
-                                 ("scores/standard", np.array([["x"]]), "type <U1"),
-                                 ("rotation", np.array([{}], dtype=object), "npz")):
+        for key, value, word in (
+            ("scores/labels", np.zeros(3, np.uint8), "1 dimensions, expected 2"),
+            ("sample/x", np.zeros((4, 9)), "has size"),
+            ("history/updates", np.zeros((5, 11)), "type float64"),
+            ("boundary/coordinates", np.array([0, 1, 2]), "size 3"),
+            ("scores/standard", np.array([["x"]]), "type <U1"),
+            ("rotation", np.array([{}], dtype=object), "npz"),
+        ):
             self.write(arrays={**self.arrays, f"LMS-5/{key}": value})
             self.refused(3, "arrays.npz", word)
 

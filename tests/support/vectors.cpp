@@ -13,9 +13,7 @@ std::vector<T> values(const NpzReader& file, const std::string& name) {
   return {all.begin(), all.end()};
 }
 
-}  // namespace
-
-std::vector<PytorchCase> pytorch_cases() {
+std::vector<PytorchCase> read_cases() {
   const NpzReader file(OCCAM_SOURCE_DIR "/tests/data/pytorch_vectors.npz");
   std::vector<PytorchCase> cases;
   constexpr std::string_view suffix = "/settings";
@@ -56,6 +54,13 @@ std::vector<PytorchCase> pytorch_cases() {
     c.end = values<double>(file, c.name + "/end"), c.logits = values<double>(file, c.name + "/logits");
     cases.push_back(std::move(c));
   }
+  return cases;
+}
+
+}  // namespace
+
+const std::vector<PytorchCase>& pytorch_cases() {
+  static const std::vector<PytorchCase> cases = read_cases();
   return cases;
 }
 

@@ -23,6 +23,6 @@ struct PytorchCase {
 };
 
 // Every training case of pytorch_vectors.npz.
-std::vector<PytorchCase> pytorch_cases();
+const std::vector<PytorchCase>& pytorch_cases();
 
 }  // namespace occam::test

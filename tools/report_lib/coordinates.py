@@ -1,6 +1,12 @@
 """What a case's coordinates are: their blocks, their names, and which are the simple ones S."""
 
-_KIND_NAMES = {"linear": "linear", "slab3": "3-slab", "slab5": "5-slab", "slab7": "7-slab", "unused": "unused"}
+_KIND_NAMES = {
+    "linear": "linear",
+    "slab3": "3-slab",
+    "slab5": "5-slab",
+    "slab7": "7-slab",
+    "unused": "unused",
+}
 
 
 def coordinate_kinds(config, dim):

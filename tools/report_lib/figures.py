@@ -1,4 +1,5 @@
 """The figures of one case, in the order of the page."""
+
 from dataclasses import dataclass
 
 from .model_figures import draw_alignment, draw_boundary, draw_coordinates, draw_data, draw_scores
@@ -8,10 +9,11 @@ from .seed_figures import draw_measures, draw_stops, draw_training
 @dataclass(frozen=True)
 class Plate:
     """One figure of a page."""
-    key: str                # names the file: "<number>-<case>-<key>"
+
+    key: str  # names the file: "<number>-<case>-<key>"
     figure: object
     caption: str
-    columns: int            # of the page's twelve
+    columns: int  # of the page's twelve
 
 
 def case_plates(case):

@@ -2,6 +2,7 @@
 
 Keys may be missing, and then less is drawn; what is there must have the right type and shape.
 """
+
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 SCHEMA = 1
-DETAILED_CASES = 8      # cases with figures of their own; of the others only result.json is read
+DETAILED_CASES = 8  # cases with figures of their own; of the others only result.json is read
 
 
 class ReportError(Exception):
@@ -28,9 +29,19 @@ class ReportError(Exception):
 # same size everywhere in a case, the other letters within a group (the part before the slash).
 ARRAY_SHAPES = {
     "history/updates": "sc",
-    **{f"history/{name}": "sc" for name in (
-        "train_accuracy", "train_loss", "test_accuracy", "test_loss", "validation_accuracy", "validation_loss",
-        "s_randomized_auc", "sc_randomized_auc")},
+    **{
+        f"history/{name}": "sc"
+        for name in (
+            "train_accuracy",
+            "train_loss",
+            "test_accuracy",
+            "test_loss",
+            "validation_accuracy",
+            "validation_loss",
+            "s_randomized_auc",
+            "sc_randomized_auc",
+        )
+    },
     "scores/standard": "kr",
     "scores/s_randomized": "kr",
     "scores/sc_randomized": "kr",
@@ -54,13 +65,13 @@ class Case:
     name: str
     seeds: list
     config: dict
-    status: list                # one word per seed; empty when not recorded
-    metrics: dict               # name -> float array [seeds], NaN where that member has no value or diverged
-    published: dict             # name -> number, list of numbers, or dict
-    verdicts: dict              # name -> str
-    verdict_details: dict       # name -> str: the tests behind the verdict
-    variance_shares: dict       # metric name -> {factor: share}, where seeds were crossed
-    tolerances: dict            # name -> float: half the width of the accepted interval, where the run recorded it
+    status: list  # one word per seed; empty when not recorded
+    metrics: dict  # name -> float array [seeds], NaN where that member has no value or diverged
+    published: dict  # name -> number, list of numbers, or dict
+    verdicts: dict  # name -> str
+    verdict_details: dict  # name -> str: the tests behind the verdict
+    variance_shares: dict  # metric name -> {factor: share}, where seeds were crossed
+    tolerances: dict  # name -> float: half the width of the accepted interval, where the run recorded it
     arrays: dict = field(default_factory=dict)
 
     def diverged(self):
@@ -91,28 +102,36 @@ class Result:
     provenance: dict
     cases: list
     timing: dict
-    notes: list                 # what was not there, for the reader of the page
+    notes: list  # what was not there, for the reader of the page
 
 
 def load_result(folder):
     path = os.path.join(folder, "result.json")
     if not os.path.isdir(folder):
-        raise ReportError(f"{folder}: no such folder; give the folder that --out made, with result.json in it")
+        raise ReportError(
+            f"{folder}: no such folder; give the folder that --out made, with result.json in it"
+        )
     if not os.path.isfile(path):
-        raise ReportError(f"{path}: not found; give the folder of one experiment (the one that --out made holds one "
-                          "folder per experiment)")
+        raise ReportError(
+            f"{path}: not found; give the folder of one experiment (the one that --out made holds one "
+            "folder per experiment)"
+        )
     document = _read_json(path)
     if document.get("schema") != SCHEMA:
-        raise ReportError(f"{path}: schema is {document.get('schema')!r}, this tool reads schema {SCHEMA}; use the "
-                          "tools/report of the version that wrote it")
+        raise ReportError(
+            f"{path}: schema is {document.get('schema')!r}, this tool reads schema {SCHEMA}; use the "
+            "tools/report of the version that wrote it"
+        )
     notes = []
     entries = _expect(document, "cases", list, path, [])
     cases = [_load_case(entry, index, path) for index, entry in enumerate(entries)]
     names = [case.name for case in cases]
     for name in names:
         if names.count(name) > 1:
-            raise ReportError(f"{path}: two cases are called {name!r}; their arrays cannot be told apart, rerun the "
-                              "experiment")
+            raise ReportError(
+                f"{path}: two cases are called {name!r}; their arrays cannot be told apart, rerun the "
+                "experiment"
+            )
     _load_arrays(os.path.join(folder, "arrays.npz"), cases[:DETAILED_CASES], notes)
     timing_path = os.path.join(folder, "timing.json")
     timing = _read_json(timing_path) if os.path.isfile(timing_path) else {}
@@ -122,7 +141,10 @@ def load_result(folder):
         device=_expect(document, "device", dict, path, {}),
         precision=_expect(document, "precision", str, path, ""),
         provenance=_expect(document, "provenance", dict, path, {}),
-        cases=cases, timing=timing, notes=notes)
+        cases=cases,
+        timing=timing,
+        notes=notes,
+    )
 
 
 def _read_json(path):
@@ -132,7 +154,9 @@ def _read_json(path):
     except (ValueError, UnicodeDecodeError) as error:
         raise ReportError(f"{path}: not valid JSON ({error}); rerun the experiment") from error
     if not isinstance(document, dict):
-        raise ReportError(f"{path}: expected a JSON object, found {type(document).__name__}; rerun the experiment")
+        raise ReportError(
+            f"{path}: expected a JSON object, found {type(document).__name__}; rerun the experiment"
+        )
     return document
 
 
@@ -143,38 +167,55 @@ def _expect(owner, key, kind, where, default):
         return default
     if not isinstance(value, kind):
         wanted = {list: "a list", dict: "an object", str: "a string"}[kind]
-        raise ReportError(f"{where}: {key} should be {wanted}, found {json.dumps(value)[:60]}; rerun the experiment")
+        raise ReportError(
+            f"{where}: {key} should be {wanted}, found {json.dumps(value)[:60]}; rerun the experiment"
+        )
     return value
 
 
 def _load_case(entry, index, path):
     where = f"{path}: cases[{index}]"
     if not isinstance(entry, dict):
-        raise ReportError(f"{where}: expected an object, found {json.dumps(entry)[:60]}; rerun the experiment")
+        raise ReportError(
+            f"{where}: expected an object, found {json.dumps(entry)[:60]}; rerun the experiment"
+        )
     name = _expect(entry, "name", str, where, f"case {index}")
     where = f"{path}: case {name!r}"
-    metrics = {key: _metric_values(value, f"{where}: metrics.{key}")
-               for key, value in _expect(entry, "metrics", dict, where, {}).items()}
+    metrics = {
+        key: _metric_values(value, f"{where}: metrics.{key}")
+        for key, value in _expect(entry, "metrics", dict, where, {}).items()
+    }
     seeds = _expect(entry, "seeds", list, where, None)
     if seeds is None:
         seeds = list(range(max((len(values) for values in metrics.values()), default=0)))
     status = _expect(entry, "status", list, where, [])
     for key, values in [*((f"metrics.{key}", values) for key, values in metrics.items()), ("status", status)]:
         if len(values) != len(seeds) and (key != "status" or status):
-            raise ReportError(f"{where}: {key} has {len(values)} values for {len(seeds)} seeds; rerun the experiment")
+            raise ReportError(
+                f"{where}: {key} has {len(values)} values for {len(seeds)} seeds; rerun the experiment"
+            )
     status = [str(word) for word in status]
     if "diverged" in status:
         there = np.array(status) != "diverged"
         metrics = {key: np.where(there, values, math.nan) for key, values in metrics.items()}
     verdicts = _expect(entry, "verdicts", dict, where, {})
-    tolerances = {key: value for key, value in _expect(entry, "tolerances", dict, where, {}).items()
-                  if _is_number(value)}
-    return Case(name=name, seeds=seeds, config=_expect(entry, "config", dict, where, {}),
-                status=status, metrics=metrics,
-                published=_expect(entry, "published", dict, where, {}),
-                verdicts={key: str(value) for key, value in verdicts.items() if value is not None},
-                verdict_details=_expect(entry, "verdict_details", dict, where, {}),
-                variance_shares=_expect(entry, "variance_shares", dict, where, {}), tolerances=tolerances)
+    tolerances = {
+        key: value
+        for key, value in _expect(entry, "tolerances", dict, where, {}).items()
+        if _is_number(value)
+    }
+    return Case(
+        name=name,
+        seeds=seeds,
+        config=_expect(entry, "config", dict, where, {}),
+        status=status,
+        metrics=metrics,
+        published=_expect(entry, "published", dict, where, {}),
+        verdicts={key: str(value) for key, value in verdicts.items() if value is not None},
+        verdict_details=_expect(entry, "verdict_details", dict, where, {}),
+        variance_shares=_expect(entry, "variance_shares", dict, where, {}),
+        tolerances=tolerances,
+    )
 
 
 def _is_number(value):
@@ -183,12 +224,16 @@ def _is_number(value):
 
 def _metric_values(values, where):
     if not isinstance(values, list):
-        raise ReportError(f"{where} should be a list with one value per seed, found {json.dumps(values)[:60]}; "
-                          "rerun the experiment")
+        raise ReportError(
+            f"{where} should be a list with one value per seed, found {json.dumps(values)[:60]}; "
+            "rerun the experiment"
+        )
     for value in values:
         if value is not None and not _is_number(value):
-            raise ReportError(f"{where} holds {json.dumps(value)[:60]}, which is neither a number nor null; rerun the "
-                              "experiment")
+            raise ReportError(
+                f"{where} holds {json.dumps(value)[:60]}, which is neither a number nor null; rerun the "
+                "experiment"
+            )
     numbers = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
     return np.where(np.isfinite(numbers), numbers, math.nan)
 
@@ -204,8 +249,9 @@ def _load_arrays(path, cases, notes):
                 raise ValueError("it holds a single array")
             for case in cases:
                 keys = [key for key in ARRAY_SHAPES if f"{case.name}/{key}" in archive.files]
-                case.arrays = _check_arrays({key: archive[f"{case.name}/{key}"] for key in keys},
-                                            f"{path}: case {case.name!r}")
+                case.arrays = _check_arrays(
+                    {key: archive[f"{case.name}/{key}"] for key in keys}, f"{path}: case {case.name!r}"
+                )
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ReportError(f"{path}: not a readable npz file ({error}); rerun the experiment") from error
 
@@ -220,15 +266,19 @@ def _check_arrays(arrays, where):
         if array.dtype.kind not in ("biu" if key in INTEGER_ARRAYS else "biuf"):
             raise ReportError(f"{where}: {key} has type {array.dtype}; rerun the experiment")
         if array.ndim != len(letters):
-            raise ReportError(f"{where}: {key} has {array.ndim} dimensions, expected {len(letters)}; rerun the "
-                              "experiment")
+            raise ReportError(
+                f"{where}: {key} has {array.ndim} dimensions, expected {len(letters)}; rerun the "
+                "experiment"
+            )
         for letter, size in zip(letters, array.shape):
             group = letter if letter in "d2" else (letter, key.split("/", maxsplit=1)[0])
             known_size, known_key = sizes.setdefault(group, (size, key))
             if known_size != size:
-                raise ReportError(f"{where}: {key} has size {size} where {known_key} has {known_size}; rerun the "
-                                  "experiment")
+                raise ReportError(
+                    f"{where}: {key} has size {size} where {known_key} has {known_size}; rerun the "
+                    "experiment"
+                )
         if key.startswith("history/") and key != "history/updates":
-            array = np.where(array >= 0, array, math.nan)   # a negative accuracy or loss says "not measured"
+            array = np.where(array >= 0, array, math.nan)  # a negative accuracy or loss says "not measured"
         found[key] = array
     return found

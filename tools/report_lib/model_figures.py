@@ -1,6 +1,7 @@
 """Figures of a case's data and of what its models do with them. Each returns (figure, caption), or None when the case
 lacks what it shows. Sizes are CSS pixels.
 """
+
 import math
 
 import numpy as np
@@ -9,8 +10,21 @@ from matplotlib.ticker import MaxNLocator
 
 from . import statistics
 from .coordinates import axis_name, coordinate_kinds, shown_coordinates, simple_coordinates
-from .style import (CLASS_COLORS, HALF, LIGHT, LOW, MEDIUM, SET_LABELS, SET_LINES, SETS, TALL, THIRD, TWO_THIRDS,
-                    count, new_figure)
+from .style import (
+    CLASS_COLORS,
+    HALF,
+    LIGHT,
+    LOW,
+    MEDIUM,
+    SET_LABELS,
+    SET_LINES,
+    SETS,
+    TALL,
+    THIRD,
+    TWO_THIRDS,
+    count,
+    new_figure,
+)
 
 # ---- data ----------------------------------------------------------------------------------------------------------
 
@@ -22,7 +36,7 @@ def draw_data(case):
     kinds = coordinate_kinds(case.config, x.shape[1])
     first, second, third = shown_coordinates(case.config, x.shape[1])
     if second is None:
-        first, second = 0, 1    # every coordinate is in S
+        first, second = 0, 1  # every coordinate is in S
     pairs = [(first, second)] + ([(third, second)] if third is not None else [])
     figure = new_figure(TWO_THIRDS, TALL)
     axes = figure.subplots(1, len(pairs), squeeze=False)[0]
@@ -39,7 +53,9 @@ def draw_data(case):
 
 def _scatter_classes(axis, a, b, label):
     # All classes in one call, in the order of the rows, so that no class hides another.
-    axis.scatter(a, b, s=5, c=[_class_color(value) for value in label], linewidths=0, alpha=0.85, rasterized=True)
+    axis.scatter(
+        a, b, s=5, c=[_class_color(value) for value in label], linewidths=0, alpha=0.85, rasterized=True
+    )
 
 
 def _class_color(value):
@@ -47,10 +63,18 @@ def _class_color(value):
 
 
 def _class_legend(axis, classes):
-    handles = [Line2D([], [], ls="none", marker="o", ms=5, color=_class_color(value), label=f"y = {int(value)}")
-               for value in classes[:len(CLASS_COLORS)]]
-    axis.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=min(len(handles), 3),
-                columnspacing=1.0, handletextpad=0.1)
+    handles = [
+        Line2D([], [], ls="none", marker="o", ms=5, color=_class_color(value), label=f"y = {int(value)}")
+        for value in classes[: len(CLASS_COLORS)]
+    ]
+    axis.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncol=min(len(handles), 3),
+        columnspacing=1.0,
+        handletextpad=0.1,
+    )
 
 
 def _square(axis, a, b):
@@ -91,27 +115,41 @@ def draw_boundary(case):
     axis.set_ylabel(axis_name(kinds, j))
     axis.set_title("Decision boundary")
     _class_legend(axis, sorted(set(classes.tolist()) | (set(np.unique(y).tolist()) if sampled else set())))
-    return figure, (f"The class the model predicts at {count(len(a), 'point')} in the plane of coordinates {i} and {j}, "
-                    "all other coordinates drawn at random (shade: share of the points of a cell; line: one half)"
-                    + (", with test rows on top." if sampled else "."))
+    return figure, (
+        f"The class the model predicts at {count(len(a), 'point')} in the plane of coordinates {i} and {j}, "
+        "all other coordinates drawn at random (shade: share of the points of a cell; line: one half)"
+        + (", with test rows on top." if sampled else ".")
+    )
 
 
 def _paint_classes(axis, a, b, label):
     """Colours each cell of the plane by its most frequent class, the paler the less unanimous; returns the classes."""
     edges_a, edges_b, classes, share = statistics.boundary_grid(a, b, label)
     smooth = np.array([statistics.smoothed(grid) for grid in share])
-    share = np.where(np.isfinite(share), share, smooth)     # a cell without points looks like its neighbours
+    share = np.where(np.isfinite(share), share, smooth)  # a cell without points looks like its neighbours
     winner = np.argmax(np.nan_to_num(share, nan=-1.0), axis=0)
     image = np.zeros((*winner.shape, 4))
     for index, value in enumerate(classes):
         color = _class_color(value)
-        image[winner == index, :3] = [int(color[k:k + 2], 16) / 255 for k in (1, 3, 5)]
+        image[winner == index, :3] = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     image[..., 3] = np.nan_to_num(0.04 + 0.32 * np.clip(2 * share.max(axis=0) - 1, 0, 1))
-    axis.imshow(image, origin="lower", extent=(edges_a[0], edges_a[-1], edges_b[0], edges_b[-1]), aspect="auto", zorder=1)
+    axis.imshow(
+        image,
+        origin="lower",
+        extent=(edges_a[0], edges_a[-1], edges_b[0], edges_b[-1]),
+        aspect="auto",
+        zorder=1,
+    )
     if len(classes) == 2:
         centres = [(edges[1:] + edges[:-1]) / 2 for edges in (edges_a, edges_b)]
-        axis.contour(*centres, statistics.smoothed(smooth[1]), levels=[0.5], colors=[LIGHT["ink"]], linewidths=1.4,
-                     zorder=2)
+        axis.contour(
+            *centres,
+            statistics.smoothed(smooth[1]),
+            levels=[0.5],
+            colors=[LIGHT["ink"]],
+            linewidths=1.4,
+            zorder=2,
+        )
     return classes
 
 
@@ -131,26 +169,53 @@ def draw_scores(case):
             continue
         color = LIGHT[name]
         if histogram.members > 1:
-            axis.stairs(histogram.high[name], histogram.edges, baseline=histogram.low[name], fill=True, color=color,
-                        alpha=0.16, linewidth=0)
+            axis.stairs(
+                histogram.high[name],
+                histogram.edges,
+                baseline=histogram.low[name],
+                fill=True,
+                color=color,
+                alpha=0.16,
+                linewidth=0,
+            )
         elif name == "standard":
-            axis.stairs(histogram.density[name], histogram.edges, fill=True, color=color, alpha=0.10, linewidth=0)
+            axis.stairs(
+                histogram.density[name], histogram.edges, fill=True, color=color, alpha=0.10, linewidth=0
+            )
         # The standard set is drawn wide, so that it can be seen below one that equals it.
-        axis.stairs(histogram.density[name], histogram.edges, color=color, linestyle=SET_LINES[name],
-                    linewidth=3.2 if name == "standard" else 1.7, alpha=0.55 if name == "standard" else 1)
+        axis.stairs(
+            histogram.density[name],
+            histogram.edges,
+            color=color,
+            linestyle=SET_LINES[name],
+            linewidth=3.2 if name == "standard" else 1.7,
+            alpha=0.55 if name == "standard" else 1,
+        )
     axis.axvline(0, color=LIGHT["spine"], linewidth=0.9, linestyle=(0, (2, 2)), zorder=0.9)
     axis.set_xlabel("score = logit 1 − logit 0")
     axis.set_ylabel("density")
     axis.set_ylim(0, None)
     axis.set_title("Scores of class-1 test rows")
-    handles = [Line2D([], [], color=LIGHT[name], linestyle=SET_LINES[name],
-                      linewidth=3.2 if name == "standard" else 1.7, alpha=0.55 if name == "standard" else 1,
-                      label=SET_LABELS[name]) for name in SETS if name in scores]
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=LIGHT[name],
+            linestyle=SET_LINES[name],
+            linewidth=3.2 if name == "standard" else 1.7,
+            alpha=0.55 if name == "standard" else 1,
+            label=SET_LABELS[name],
+        )
+        for name in SETS
+        if name in scores
+    ]
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.01, 0.99))
     _headroom(axis, 1.12)
     members = f" of {histogram.members} members (shade: range over them)" if histogram.members > 1 else ""
-    return figure, (f"Densities on {len(histogram.edges) - 1} common bins of the scores of {histogram.rows:,} class-1 test "
-                    f"rows{members}; right of the dotted line the model says class 1.")
+    return figure, (
+        f"Densities on {len(histogram.edges) - 1} common bins of the scores of {histogram.rows:,} class-1 test "
+        f"rows{members}; right of the dotted line the model says class 1."
+    )
 
 
 def _headroom(axis, factor):
@@ -182,10 +247,23 @@ def draw_coordinates(case):
             continue
         color = LIGHT[name]
         axis.vlines(chosen, low[chosen], high[chosen], color=color, linewidth=1.0, alpha=0.7)
-        axis.vlines(chosen, (mean - half_width)[chosen], (mean + half_width)[chosen], color=color, linewidth=3.2,
-                    alpha=0.45)
-        axis.scatter(chosen, mean[chosen], s=34 if in_simple else 20, marker=marker, color=color, zorder=3,
-                     label="in $S$" if in_simple else "in $S^c$")
+        axis.vlines(
+            chosen,
+            (mean - half_width)[chosen],
+            (mean + half_width)[chosen],
+            color=color,
+            linewidth=3.2,
+            alpha=0.45,
+        )
+        axis.scatter(
+            chosen,
+            mean[chosen],
+            s=34 if in_simple else 20,
+            marker=marker,
+            color=color,
+            zorder=3,
+            label="in $S$" if in_simple else "in $S^c$",
+        )
     axis.axhline(0.5, color=LIGHT["spine"], linewidth=0.9, linestyle=(0, (2, 2)), zorder=0.9)
     axis.set_ylim(min(0.45, float(np.nanmin(low)) - 0.03), 1.03)
     axis.set_xlim(-0.8, dim - 0.2)
@@ -195,8 +273,10 @@ def draw_coordinates(case):
     axis.set_ylabel("test accuracy")
     axis.set_title("Coordinate-wise randomised accuracy")
     axis.legend(loc="center right", handletextpad=0.2)
-    return figure, (f"Test accuracy after one coordinate alone is shuffled, for each of {count(dim, 'coordinate')}: mean over "
-                    f"{count(len(accuracy), 'seed')}, its 95% interval (thick) and the range over seeds (thin).")
+    return figure, (
+        f"Test accuracy after one coordinate alone is shuffled, for each of {count(dim, 'coordinate')}: mean over "
+        f"{count(len(accuracy), 'seed')}, its 95% interval (thick) and the range over seeds (thin)."
+    )
 
 
 def draw_alignment(case):
@@ -209,10 +289,19 @@ def draw_alignment(case):
     dim = rotation.shape[1] if rotation is not None else x.shape[1] if x is not None else None
     random = ""
     if dim:
-        axis.axvspan(-1.96 / math.sqrt(dim), 1.96 / math.sqrt(dim), color=LIGHT["band"], linewidth=0, zorder=0)
+        axis.axvspan(
+            -1.96 / math.sqrt(dim), 1.96 / math.sqrt(dim), color=LIGHT["band"], linewidth=0, zorder=0
+        )
         random = f"; a random direction in {dim} dimensions falls into the band 95% of the time"
-    axis.scatter(cosine.ravel(), norm.ravel(), s=11, color=LIGHT["test"], alpha=0.6, linewidths=0,
-                 rasterized=cosine.size > 500)
+    axis.scatter(
+        cosine.ravel(),
+        norm.ravel(),
+        s=11,
+        color=LIGHT["test"],
+        alpha=0.6,
+        linewidths=0,
+        rasterized=cosine.size > 500,
+    )
     axis.axvline(0, color=LIGHT["spine"], linewidth=0.9, zorder=0.9)
     axis.set_xlim(-1.04, 1.04)
     axis.set_ylim(0, float(np.nanmax(norm)) * 1.08 or 1)
@@ -220,5 +309,7 @@ def draw_alignment(case):
     axis.set_xlabel(f"cosine with coordinate {simple}")
     axis.set_ylabel("norm of the weights")
     axis.set_title("First layer: alignment with the simple coordinate")
-    return figure, (f"One point per hidden unit of the first layer ({cosine.shape[1]} units, "
-                    f"{count(len(cosine), 'member')}): how far its weights point along coordinate {simple}{random}.")
+    return figure, (
+        f"One point per hidden unit of the first layer ({cosine.shape[1]} units, "
+        f"{count(len(cosine), 'member')}): how far its weights point along coordinate {simple}{random}."
+    )

@@ -1,4 +1,5 @@
 """Figures over all cases of a run: a forest of the measures, and each measure against the settings that vary."""
+
 import math
 from dataclasses import dataclass
 
@@ -13,14 +14,15 @@ from .tables import flatten, format_setting
 
 FOREST_CASES = 60
 SETTING_PANELS = 4
-_IGNORED = ("seed", "seeds", "name")    # fields that say who ran, not what was varied
+_IGNORED = ("seed", "seeds", "name")  # fields that say who ran, not what was varied
 
 
 @dataclass(frozen=True)
 class Setting:
     """A field of the configuration that varies over the cases, or several that vary together."""
+
     label: str
-    values: list            # one per case: a number, or text
+    values: list  # one per case: a number, or text
 
 
 def varying_settings(cases):
@@ -78,7 +80,9 @@ def overview_plates(cases):
     """Nothing for one or two cases: their own figures say it all."""
     if len(cases) < 3:
         return []
-    kind = next((kind for kind in ("auc", "accuracy") if _measured(cases, [f"{name}_{kind}" for name in SETS])), None)
+    kind = next(
+        (kind for kind in ("auc", "accuracy") if _measured(cases, [f"{name}_{kind}" for name in SETS])), None
+    )
     plates = []
     if kind:
         plates.append(Plate("overview", *_forest(cases, kind), 12))
@@ -125,19 +129,37 @@ def _forest(cases, kind):
     close.tick_params(axis="y", length=0)
     wide.set_ylim(len(shown) - 0.5, -0.5)
     name = "AUC" if kind == "auc" else "accuracy"
+    for axis in (wide, close):
+        left, right = axis.get_xlim()
+        axis.set_xlim(max(left, -0.02), min(right, 1.02))
     wide.set_xlabel(f"{name} (mean, 95% interval)")
     close.set_xlabel(f"$S$-randomised {name} (mean, 95% interval)")
     wide.set_title("All cases")
     close.set_title("The $S$-randomised measure, close up")
-    handles = [Line2D([], [], ls="none", marker=SET_MARKERS[name], ms=5, color=LIGHT[name], label=SET_LABELS[name])
-               for name in SETS if _measured(shown, [f"{name}_{kind}"])]
-    wide.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncol=3, handletextpad=0.1, columnspacing=1)
+    handles = [
+        Line2D([], [], ls="none", marker=SET_MARKERS[name], ms=5, color=LIGHT[name], label=SET_LABELS[name])
+        for name in SETS
+        if _measured(shown, [f"{name}_{kind}"])
+    ]
+    wide.legend(
+        handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncol=3, handletextpad=0.1, columnspacing=1
+    )
     if any(_is_number(case.published.get(metric)) for case in shown):
-        close.legend(handles=[Line2D([], [], ls="none", marker="|", ms=9, mew=2, color=LIGHT["published"],
-                                     label="published")], loc="lower right", bbox_to_anchor=(1, 1), handletextpad=0.1)
+        close.legend(
+            handles=[
+                Line2D(
+                    [], [], ls="none", marker="|", ms=9, mew=2, color=LIGHT["published"], label="published"
+                )
+            ],
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            handletextpad=0.1,
+        )
     cut = f"; the first {len(shown)} of {len(cases)}" if len(cases) > len(shown) else ""
-    return figure, (f"Mean and 95% interval over the seeds of each of {count(len(cases), 'case')}{cut}"
-                    + ("; the yellow band is the tolerance of the mean around one half." if tolerance else "."))
+    return figure, (
+        f"Mean and 95% interval over the seeds of each of {count(len(cases), 'case')}{cut}"
+        + ("; the yellow band is the tolerance of the mean around one half." if tolerance else ".")
+    )
 
 
 def common_tolerance(cases, metric):
@@ -150,9 +172,18 @@ def _forest_points(axis, cases, metric, name, y):
     intervals = [mean_interval(case.metrics.get(metric, [])) for case in cases]
     there = [(interval, row) for interval, row in zip(intervals, y) if interval]
     if there:
-        axis.errorbar([interval.mean for interval, _ in there], [row for _, row in there],
-                      xerr=[np.nan_to_num(interval.half_width) for interval, _ in there], ls="none",
-                      marker=SET_MARKERS[name], ms=4.5, color=LIGHT[name], elinewidth=1.4, capsize=0, zorder=3)
+        axis.errorbar(
+            [interval.mean for interval, _ in there],
+            [row for _, row in there],
+            xerr=[np.nan_to_num(interval.half_width) for interval, _ in there],
+            ls="none",
+            marker=SET_MARKERS[name],
+            ms=4.5,
+            color=LIGHT[name],
+            elinewidth=1.4,
+            capsize=0,
+            zorder=3,
+        )
 
 
 # ---- settings ------------------------------------------------------------------------------------------------------
@@ -162,10 +193,14 @@ def _settings_figure(cases, settings, kind):
     rows = []
     if kind:
         name = "ROC-AUC" if kind == "auc" else "accuracy"
-        rows = [(name, [(f"{role}_{kind}", role, role) for role in SETS]),
-                (f"{name}, $S$-randomised", [(f"s_randomized_{kind}", "s_randomized", "s_randomized")])]
-    rows += [("train accuracy", [("train_accuracy", "train", "standard")]),
-             ("updates at the stop", [("updates", "test", "standard")])]
+        rows = [
+            (name, [(f"{role}_{kind}", role, role) for role in SETS]),
+            (f"{name}, $S$-randomised", [(f"s_randomized_{kind}", "s_randomized", "s_randomized")]),
+        ]
+    rows += [
+        ("train accuracy", [("train_accuracy", "train", "standard")]),
+        ("updates at the stop", [("updates", "test", "standard")]),
+    ]
     rows = [(label, [entry for entry in series if _measured(cases, [entry[0]])]) for label, series in rows]
     rows = [row for row in rows if row[1]]
     if not rows:
@@ -181,21 +216,39 @@ def _settings_figure(cases, settings, kind):
     for axis, setting in zip(axes[-1], shown):
         axis.set_xlabel(plain(setting.label, 40))
     if len(rows[0][1]) > 1:
-        handles = [Line2D([], [], marker=SET_MARKERS[role], ms=5, color=LIGHT[role], label=SET_LABELS[role])
-                   for _, role, _ in rows[0][1]]
-        figure.legend(handles=handles, loc="upper right", ncol=3, columnspacing=1.2, bbox_to_anchor=(0.995, 1.0))
+        handles = [
+            Line2D([], [], marker=SET_MARKERS[role], ms=5, color=LIGHT[role], label=SET_LABELS[role])
+            for _, role, _ in rows[0][1]
+        ]
+        figure.legend(
+            handles=handles, loc="upper right", ncol=3, columnspacing=1.2, bbox_to_anchor=(0.995, 1.0)
+        )
     figure.suptitle("Measures against settings", x=0.012, ha="left", fontsize=9, fontweight="bold")
-    how = "; pale lines join cases equal in all other settings, the bold line is their mean" if len(settings) > 1 else ""
+    how = (
+        "; pale lines join cases equal in all other settings, the bold line is their mean"
+        if len(settings) > 1
+        else ""
+    )
     cut = f". Not drawn: {', '.join(setting.label for setting in left_out)}" if left_out else ""
-    return figure, (f"Mean and 95% interval over the seeds of {count(len(cases), 'case')} against each setting that varies"
-                    f"{how}{cut}.")
+    return figure, (
+        f"Mean and 95% interval over the seeds of {count(len(cases), 'case')} against each setting that varies"
+        f"{how}{cut}."
+    )
 
 
 def _scale_row(axes, cases, label, series):
     """One scale for a row of panels: shares of at most 1, counts from 0 or logarithmic."""
-    edges = [edge for case in cases for metric, _, _ in series if (interval := mean_interval(case.metrics.get(metric, [])))
-             for edge in (interval.mean - np.nan_to_num(interval.half_width),
-                          interval.mean + np.nan_to_num(interval.half_width), interval.mean)]
+    edges = [
+        edge
+        for case in cases
+        for metric, _, _ in series
+        if (interval := mean_interval(case.metrics.get(metric, [])))
+        for edge in (
+            interval.mean - np.nan_to_num(interval.half_width),
+            interval.mean + np.nan_to_num(interval.half_width),
+            interval.mean,
+        )
+    ]
     low, high = min(edges), max(edges)
     first = axes[0]
     if label == "updates at the stop":
@@ -215,7 +268,9 @@ def _scale_row(axes, cases, label, series):
             axis.axhline(0.5, color=LIGHT["spine"], linewidth=0.9, zorder=0.9)
         low, high = min(low, 0.5 - tolerance), max(high, 0.5 + tolerance)
     span = max(high - low, 0.01)
-    first.set_ylim(low - 0.1 * span if high - low >= 0.01 else high - span, min(high + 0.1 * span, 1 + 0.08 * span))
+    first.set_ylim(
+        low - 0.1 * span if high - low >= 0.01 else high - span, min(high + 0.1 * span, 1 + 0.08 * span)
+    )
     first.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
@@ -227,20 +282,43 @@ def _setting_panel(axis, cases, settings, chosen, series):
     for k, (metric, role, marker) in enumerate(series):
         intervals = [mean_interval(case.metrics.get(metric, [])) for case in cases]
         mean = np.array([interval.mean if interval else math.nan for interval in intervals])
-        half = np.array([np.nan_to_num(interval.half_width) if interval else math.nan for interval in intervals])
-        shift = (k - (len(series) - 1) / 2) * 0.018 * span      # series that coincide stay visible side by side
+        half = np.array(
+            [np.nan_to_num(interval.half_width) if interval else math.nan for interval in intervals]
+        )
+        shift = (k - (len(series) - 1) / 2) * 0.018 * span  # series that coincide stay visible side by side
         for group in groups:
-            order = sorted((index for index in group if np.isfinite(mean[index])), key=lambda index: place[index])
-            axis.errorbar(place[order] + shift, mean[order], yerr=half[order], color=LIGHT[role],
-                          linewidth=1.7 if alone else 0.8, alpha=1 if alone else 0.35, marker=SET_MARKERS[marker],
-                          ms=5 if alone else 3, elinewidth=1.2, capsize=0)
+            order = sorted(
+                (index for index in group if np.isfinite(mean[index])), key=lambda index: place[index]
+            )
+            axis.errorbar(
+                place[order] + shift,
+                mean[order],
+                yerr=half[order],
+                color=LIGHT[role],
+                linewidth=1.7 if alone else 0.8,
+                alpha=1 if alone else 0.35,
+                marker=SET_MARKERS[marker],
+                ms=5 if alone else 3,
+                elinewidth=1.2,
+                capsize=0,
+            )
         if not alone:
             levels = np.array([level for level in ticks if np.isfinite(mean[place == level]).any()])
             middle = [float(np.nanmean(mean[place == level])) for level in levels]
-            axis.plot(levels + shift, middle, color=LIGHT[role], marker=SET_MARKERS[marker], ms=5.5, linewidth=2, zorder=4)
+            axis.plot(
+                levels + shift,
+                middle,
+                color=LIGHT[role],
+                marker=SET_MARKERS[marker],
+                ms=5.5,
+                linewidth=2,
+                zorder=4,
+            )
     crowded = sum(len(label) for label in labels) > 44
     axis.set_xticks(ticks)
     axis.set_xticklabels(labels, rotation=35 if crowded else 0, ha="right" if crowded else "center")
     axis.set_xlim(min(ticks) - 0.12 * span, max(ticks) + 0.12 * span)
     axis.grid(False, axis="x")
-    axis.tick_params(labelleft=axis.get_subplotspec().is_first_col(), labelbottom=axis.get_subplotspec().is_last_row())
+    axis.tick_params(
+        labelleft=axis.get_subplotspec().is_first_col(), labelbottom=axis.get_subplotspec().is_last_row()
+    )

@@ -1,4 +1,5 @@
 """Puts the page together and writes it, and the figures as files where asked for."""
+
 import os
 import re
 import tempfile
@@ -59,37 +60,66 @@ def render(result, files=None):
             if files:
                 files.save(plate, number, case_name)
             label = escape(f"{case_name}: {plate.key.replace('-', ' ')}")
-            drawn.append({"svg": Markup(inline_svg(plate.figure, f"f{number}", label)), "caption": plate.caption,
-                          "columns": plate.columns, "number": number})
+            drawn.append(
+                {
+                    "svg": Markup(inline_svg(plate.figure, f"f{number}", label)),
+                    "caption": plate.caption,
+                    "columns": plate.columns,
+                    "number": number,
+                }
+            )
         return drawn
 
     overview = embed(overview_plates(result.cases), "all-cases")
     details = []
     for index, case in enumerate(result.cases[:DETAILED_CASES]):
         plates, notes = case_plates(case)
-        details.append({
-            "name": case.name, "anchor": f"case-{index}", "figures": embed(plates, case.name), "notes": notes,
-            "facts": case_facts(case), "variance": tables.variance_table(case),
-            "measures": tables.measure_rows(case, tables.metric_order(case.metrics))})
+        details.append(
+            {
+                "name": case.name,
+                "anchor": f"case-{index}",
+                "figures": embed(plates, case.name),
+                "notes": notes,
+                "facts": case_facts(case),
+                "variance": tables.variance_table(case),
+                "measures": tables.measure_rows(case, tables.metric_order(case.metrics)),
+            }
+        )
     common, varying = tables.config_tables(result.cases)
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True,
-                                     trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-                                     keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
     return environment.get_template("report.html.j2").render(
-        result=result, summary=summary(result), verdicts=verdict_table(result.cases), overview=overview,
-        details=details, detailed=DETAILED_CASES, common=common, varying=varying, count=count,
-        provenance=tables.provenance_rows(result), timing=tables.timing_rows(result.timing),
-        colors={role: {"light": light, "dark": dark} for role, (light, dark) in PALETTE.items()})
+        result=result,
+        summary=summary(result),
+        verdicts=verdict_table(result.cases),
+        overview=overview,
+        details=details,
+        detailed=DETAILED_CASES,
+        common=common,
+        varying=varying,
+        count=count,
+        provenance=tables.provenance_rows(result),
+        timing=tables.timing_rows(result.timing),
+        colors={role: {"light": light, "dark": dark} for role, (light, dark) in PALETTE.items()},
+    )
 
 
 def case_facts(case):
-    """"20 seeds: 19 converged, 1 diverged"."""
+    """ "20 seeds: 19 converged, 1 diverged"."""
     seeds = count(len(case.seeds), "seed")
     return f"{seeds}: {ended(case)}" if case.status else seeds
 
 
 def ended(case):
-    return ", ".join(f"{n} {word}" for word, n in case.counts()) or f"{len(case.seeds)}"
+    """ "19 converged, 1 at the limit"; the number of seeds where the run did not record how they ended."""
+    words = {"limit": "at the limit"}
+    return ", ".join(f"{n} {words.get(word, word)}" for word, n in case.counts()) or f"{len(case.seeds)}"
 
 
 def summary(result):
@@ -98,11 +128,17 @@ def summary(result):
     counts = {}
     for verdict in verdicts:
         counts[verdict] = counts.get(verdict, 0) + 1
-    parts = [{"text": f"{n} {verdict}", "kind": tables.verdict_kind(verdict)}
-             for verdict, n in sorted(counts.items(), key=lambda pair: -pair[1])]
+    parts = [
+        {"text": f"{n} {verdict}", "kind": tables.verdict_kind(verdict)}
+        for verdict, n in sorted(counts.items(), key=lambda pair: -pair[1])
+    ]
     members = sum(len(case.seeds) for case in result.cases)
-    return {"parts": parts, "compared": len(verdicts), "cases": count(len(result.cases), "case"),
-            "members": count(members, "trained model")}
+    return {
+        "parts": parts,
+        "compared": len(verdicts),
+        "cases": count(len(result.cases), "case"),
+        "members": count(members, "trained model"),
+    }
 
 
 def verdict_table(cases):
@@ -111,13 +147,24 @@ def verdict_table(cases):
         groups = []
         for index, case in enumerate(cases):
             names = tables.compared_metrics(case) or tables.main_metrics([case])
-            groups.append({"name": case.name, "anchor": f"case-{index}", "rows": tables.measure_rows(case, names)})
+            groups.append(
+                {"name": case.name, "anchor": f"case-{index}", "rows": tables.measure_rows(case, names)}
+            )
         rows = [row for group in groups for row in group["rows"]]
-        return {"wide": False, "groups": groups, "published": any(row["published"] != "–" for row in rows),
-                "judged": any(row["verdict"] for row in rows)}
+        return {
+            "wide": False,
+            "groups": groups,
+            "published": any(row["published"] != "–" for row in rows),
+            "judged": any(row["verdict"] for row in rows),
+        }
     names = tables.main_metrics(cases)
     extra = {name for case in cases for name in tables.compared_metrics(case) if name in case.metrics}
     names = tables.metric_order(set(names) | extra)
-    return {"wide": True, "names": [tables.metric_name(name) for name in names],
-            "rows": [{"name": case.name, "facts": ended(case), "cells": tables.measure_rows(case, names)}
-                     for case in cases]}
+    return {
+        "wide": True,
+        "names": [tables.metric_name(name) for name in names],
+        "rows": [
+            {"name": case.name, "facts": ended(case), "cells": tables.measure_rows(case, names)}
+            for case in cases
+        ],
+    }

@@ -1,6 +1,7 @@
 """Figures of a case's seeds: their measures, their training and where it stopped. Each returns (figure, caption), or None
 when the case lacks what it shows. Sizes are CSS pixels.
 """
+
 import re
 from dataclasses import dataclass
 
@@ -9,8 +10,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from . import statistics
-from .style import (HALF, LIGHT, MEDIUM, SET_LABELS, SET_LINES, SET_MARKERS, SETS, THIRD, TWO_THIRDS,
-                    count, new_figure, plain)
+from .style import (
+    HALF,
+    LIGHT,
+    MEDIUM,
+    SET_LABELS,
+    SET_LINES,
+    SET_MARKERS,
+    SETS,
+    THIRD,
+    TWO_THIRDS,
+    count,
+    new_figure,
+    plain,
+)
 
 # ---- the measures over seeds ---------------------------------------------------------------------------------------
 
@@ -24,16 +37,27 @@ def draw_measures(case):
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     strips = [_strip(axis, case, name, f"{name}_{kind}") for axis, name in zip(axes, names)]
     axes[0].set_ylabel("ROC-AUC" if kind == "auc" else "accuracy")
-    figure.suptitle(f"{'AUC' if kind == 'auc' else 'Accuracy'} over seeds", x=0.012, ha="left", fontsize=9,
-                    fontweight="bold")
-    handles = [Line2D([], [], color=LIGHT["muted"], marker="_", ls="none", ms=9, mew=2, label="mean, 95% interval")]
+    figure.suptitle(
+        f"{'AUC' if kind == 'auc' else 'Accuracy'} over seeds",
+        x=0.012,
+        ha="left",
+        fontsize=9,
+        fontweight="bold",
+    )
+    handles = [
+        Line2D([], [], color=LIGHT["muted"], marker="_", ls="none", ms=9, mew=2, label="mean, 95% interval")
+    ]
     if any(_numbers(case.published.get(f"{name}_{kind}")) for name in names):
         handles.append(Line2D([], [], color=LIGHT["published"], ls=(0, (4, 2)), label="published"))
     figure.legend(handles=handles, loc="upper right", ncol=2, bbox_to_anchor=(0.995, 1.0), columnspacing=1.4)
     n = max(strip.n for strip in strips)
     twin = next((f" (hollow: the {strip.twin} model)" for strip in strips if strip.twin), "")
-    band = ("; the yellow band is the tolerance of the mean around one half, the value of a model that has lost all it "
-            "relied on" if any(strip.band for strip in strips) else "")
+    band = (
+        "; the yellow band is the tolerance of the mean around one half, the value of a model that has lost all it "
+        "relied on"
+        if any(strip.band for strip in strips)
+        else ""
+    )
     return figure, f"One point per seed, n = {n}{twin}, each panel on its own scale{band}."
 
 
@@ -44,6 +68,7 @@ def _measured_sets(case, kind):
 @dataclass(frozen=True)
 class Strip:
     """What one strip shows: its number of seeds, the other model beside it ("best", "last", or ""), a tolerance band."""
+
     n: int
     twin: str
     band: bool
@@ -69,21 +94,45 @@ def _strip(axis, case, name, metric):
         axis.axhspan(0.5 - tolerance, 0.5 + tolerance, color=LIGHT["band"], linewidth=0, zorder=0)
         axis.axhline(0.5, color=LIGHT["spine"], linewidth=0.9, zorder=0.9)
         pooled = np.concatenate([pooled, [0.5 - tolerance, 0.5 + tolerance]])
-    low, high = strip_limits(np.concatenate([pooled, published]))
+    bounds = [
+        bound
+        for _, values in columns
+        for bound in statistics.mean_interval(values).bounds
+        if np.isfinite(bound)
+    ]
+    low, high = strip_limits(np.concatenate([pooled, published, np.clip(bounds, 0, 1)]))
     axis.set_ylim(low, high)
     for value in published:
         axis.axhline(value, color=LIGHT["published"], linewidth=1.2, linestyle=(0, (4, 2)), zorder=2)
     centres = np.arange(len(columns)) - (len(columns) - 1) / 2
     for k, (centre, (_, values)) in enumerate(zip(centres, columns)):
         few = len(values) <= 60
-        axis.scatter(centre - 0.06 + statistics.swarm_offsets(values, high - low, width=0.3), values,
-                     s=16 if few else 7, marker=SET_MARKERS[name], facecolors="none" if k else LIGHT[name],
-                     edgecolors=LIGHT[name], linewidths=0.8, alpha=0.75 if few else 0.4, zorder=3,
-                     rasterized=len(values) > 300)
+        axis.scatter(
+            centre - 0.06 + statistics.swarm_offsets(values, high - low, width=0.3),
+            values,
+            s=16 if few else 7,
+            marker=SET_MARKERS[name],
+            facecolors="none" if k else LIGHT[name],
+            edgecolors=LIGHT[name],
+            linewidths=0.8,
+            alpha=0.75 if few else 0.4,
+            zorder=3,
+            rasterized=len(values) > 300,
+        )
         interval = statistics.mean_interval(values)
         if interval.n > 1:
-            axis.errorbar(centre + 0.42, interval.mean, yerr=interval.half_width, fmt="_", color=LIGHT["muted"], ms=9,
-                          mew=2, elinewidth=1.3, capsize=0, zorder=4)
+            axis.errorbar(
+                centre + 0.42,
+                interval.mean,
+                yerr=interval.half_width,
+                fmt="_",
+                color=LIGHT["muted"],
+                ms=9,
+                mew=2,
+                elinewidth=1.3,
+                capsize=0,
+                zorder=4,
+            )
     axis.set_xlim(centres[0] - 0.55, centres[-1] + 0.6)
     axis.set_xticks(centres if len(columns) > 1 else [])
     axis.set_xticklabels([word for word, _ in columns] if len(columns) > 1 else [])
@@ -95,7 +144,9 @@ def _strip(axis, case, name, metric):
 
 def _numbers(published):
     values = published if isinstance(published, list) else [published]
-    return [float(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    return [
+        float(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)
+    ]
 
 
 def strip_limits(values, least=0.01):
@@ -118,12 +169,31 @@ def draw_training(case):
     diverged = case.diverged()
     if diverged is not None and len(diverged) == len(updates):  # as in every statistic, they are left out
         updates = np.where(diverged[:, None], -1, updates)
-    panels = [("accuracy", "Accuracy", [(split, f"history/{split}_accuracy") for split in ("train", "validation", "test")]),
-              ("loss", "Loss", [(split, f"history/{split}_loss") for split in ("train", "validation", "test")]),
-              ("ROC-AUC", "AUC along training", [(name, f"history/{name}_auc") for name in ("s_randomized", "sc_randomized")])]
-    panels = [(label, title, [(role, band) for role, key in series
-                              if key in case.arrays and (band := statistics.curve_band(updates, case.arrays[key]))])
-              for label, title, series in panels]
+    panels = [
+        (
+            "accuracy",
+            "Accuracy",
+            [(split, f"history/{split}_accuracy") for split in ("train", "validation", "test")],
+        ),
+        ("loss", "Loss", [(split, f"history/{split}_loss") for split in ("train", "validation", "test")]),
+        (
+            "ROC-AUC",
+            "AUC along training",
+            [(name, f"history/{name}_auc") for name in ("s_randomized", "sc_randomized")],
+        ),
+    ]
+    panels = [
+        (
+            label,
+            title,
+            [
+                (role, band)
+                for role, key in series
+                if key in case.arrays and (band := statistics.curve_band(updates, case.arrays[key]))
+            ],
+        )
+        for label, title, series in panels
+    ]
     panels = [panel for panel in panels if panel[2]]
     if not panels:
         return None
@@ -137,9 +207,11 @@ def draw_training(case):
     reference = case.published.get("test_accuracy_at")
     if isinstance(reference, dict) and panels[0][0] == "accuracy":
         _published_points(axes[0], reference)
-    return figure, (f"Median over {count(members, 'seed')} at every check, with the 5th to 95th percentile as a band"
-                    + (" and every seed as a thin line" if 1 < members <= 20 else "")
-                    + "; a seed that has stopped keeps its last value.")
+    return figure, (
+        f"Median over {count(members, 'seed')} at every check, with the 5th to 95th percentile as a band"
+        + (" and every seed as a thin line" if 1 < members <= 20 else "")
+        + "; a seed that has stopped keeps its last value."
+    )
 
 
 def _curve(axis, role, band):
@@ -152,14 +224,23 @@ def _curve(axis, role, band):
             for x, y in band.curves:
                 axis.plot(x, y, color=color, linewidth=0.6, alpha=0.35)
     label = SET_LABELS.get(role, role)
-    axis.plot(band.updates, band.median, color=color, linestyle=line, linewidth=4 if wide else 1.7, label=label,
-              marker="o" if len(band.updates) <= 40 else None, markersize=5.5 if wide else 3.2, zorder=3)
+    axis.plot(
+        band.updates,
+        band.median,
+        color=color,
+        linestyle=line,
+        linewidth=4 if wide else 1.7,
+        label=label,
+        marker="o" if len(band.updates) <= 40 else None,
+        markersize=5.5 if wide else 3.2,
+        zorder=3,
+    )
 
 
 def _training_axis(axis, label, title, series):
     bands = [band for _, band in series]
-    low = min(float(np.nanmin(band.low)) for band in bands)
-    high = max(float(np.nanmax(band.high)) for band in bands)
+    values = np.concatenate([y for band in bands for _, y in band.curves])
+    low, high = float(values.min()), float(values.max())
     log = label == "loss" and 0 < low < high / 20
     axis.set_title(title)
     axis.set_xlabel("updates")
@@ -167,7 +248,9 @@ def _training_axis(axis, label, title, series):
     last = max(float(band.updates[-1]) for band in bands)
     axis.set_xlim(-0.03 * last, 1.03 * last)
     axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if last >= 10_000 and value else f"{value:,.0f}")
+    axis.xaxis.set_major_formatter(
+        lambda value, _: f"{value / 1000:g}k" if last >= 10_000 and value else f"{value:,.0f}"
+    )
     if label == "loss":
         if log:
             axis.set_yscale("log")
@@ -182,11 +265,23 @@ def _training_axis(axis, label, title, series):
 
 
 def _published_points(axis, reference):
-    points = sorted((float(key), float(value)) for key, value in reference.items()
-                    if re.fullmatch(r"[0-9.]+", str(key)) and _numbers(value))
+    points = sorted(
+        (float(key), float(value))
+        for key, value in reference.items()
+        if re.fullmatch(r"[0-9.]+", str(key)) and _numbers(value)
+    )
     if points:
-        axis.plot(*zip(*points), ls="none", marker="D", ms=6, mfc="none", mew=1.4, color=LIGHT["published"], zorder=4,
-                  label="test, published")
+        axis.plot(
+            *zip(*points),
+            ls="none",
+            marker="D",
+            ms=6,
+            mfc="none",
+            mew=1.4,
+            color=LIGHT["published"],
+            zorder=4,
+            label="test, published",
+        )
         axis.legend(loc="center right")
 
 
@@ -210,19 +305,37 @@ def draw_stops(case):
     published = [value for value in _numbers(case.published.get("updates"))]
     if exact:
         for place, value in zip(x, base):
-            axis.text(place, value, f"{int(value)}", ha="center", va="bottom", fontsize=7.8, color=LIGHT["muted"])
+            axis.text(
+                place, value, f"{int(value)}", ha="center", va="bottom", fontsize=7.8, color=LIGHT["muted"]
+            )
         axis.set_xticks(x)
         turn = len(x) > 5
-        axis.set_xticklabels([f"{value:,.0f}" for value in places], rotation=40 if turn else 0, ha="right" if turn else "center")
-        axis.set_xlim(min(-0.9, -0.5 - 0.2 * len(x)) if len(x) < 3 else -0.7, len(x) - (0.1 if len(x) < 3 else 0.3))
+        axis.set_xticklabels(
+            [f"{value:,.0f}" for value in places],
+            rotation=40 if turn else 0,
+            ha="right" if turn else "center",
+        )
+        axis.set_xlim(
+            min(-0.9, -0.5 - 0.2 * len(x)) if len(x) < 3 else -0.7, len(x) - (0.1 if len(x) < 3 else 0.3)
+        )
         published = [float(np.flatnonzero(places == value)[0]) for value in published if value in places]
     handles, labels = axis.get_legend_handles_labels()
     if published:
-        axis.plot(published, [0] * len(published), marker="^", ms=8, ls="none", color=LIGHT["published"], clip_on=False,
-                  zorder=5)
+        axis.plot(
+            published,
+            [0] * len(published),
+            marker="^",
+            ms=8,
+            ls="none",
+            color=LIGHT["published"],
+            clip_on=False,
+            zorder=5,
+        )
         handles.append(Line2D([], [], marker="^", ms=6, ls="none", color=LIGHT["published"]))
         labels.append("published")
-    axis.legend(handles, labels, loc="upper right", ncol=2, handlelength=1.1, columnspacing=1.0, handletextpad=0.4)
+    axis.legend(
+        handles, labels, loc="upper right", ncol=2, handlelength=1.1, columnspacing=1.0, handletextpad=0.4
+    )
     axis.set_xlabel("updates at the stop")
     axis.set_ylabel("seeds")
     axis.set_title("When training stopped")

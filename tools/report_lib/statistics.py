@@ -1,4 +1,5 @@
 """What the figures and tables show, computed: means with intervals, histograms, bands, grids. No drawing here."""
+
 import math
 from dataclasses import dataclass
 
@@ -8,10 +9,10 @@ import numpy as np
 @dataclass(frozen=True)
 class Interval:
     mean: float
-    half_width: float           # of the 95% interval; NaN with fewer than two values
-    n: int                      # values used
+    half_width: float  # of the 95% interval; NaN with fewer than two values
+    n: int  # values used
     low: float
-    high: float                 # smallest and largest value
+    high: float  # smallest and largest value
 
     @property
     def bounds(self):
@@ -41,7 +42,10 @@ def _incomplete_beta(a, b, x):
     if x > (a + 1) / (a + b + 2):
         return 1 - _incomplete_beta(b, a, 1 - x)
     tiny = 1e-300
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    front = (
+        math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+        / a
+    )
     c, d = 1.0, 1 / max(1 - (a + b) * x / (a + 1), tiny)
     value = d
     for m in range(1, 500):
@@ -79,19 +83,23 @@ def t_quantile(probability, degrees):
 
 @dataclass(frozen=True)
 class ScoreHistogram:
-    edges: np.ndarray           # [bins + 1], common to all sets
-    density: dict               # set -> [bins], over the rows of class 1 of all members
-    low: dict                   # set -> [bins], smallest and largest density of one member
+    edges: np.ndarray  # [bins + 1], common to all sets
+    density: dict  # set -> [bins], over the rows of class 1 of all members
+    low: dict  # set -> [bins], smallest and largest density of one member
     high: dict
     members: int
-    rows: int                   # rows of class 1, all members together
+    rows: int  # rows of class 1, all members together
 
 
 def score_histograms(scores, labels, bins=20, positive=1):
     """scores: set -> [kept, rows]; labels [kept, rows]. Densities of the rows of one class, on common edges."""
     labels = np.asarray(labels)
-    chosen = {name: [row[mask & np.isfinite(row)] for row, mask in zip(np.asarray(values, float), labels == positive)]
-              for name, values in scores.items()}
+    chosen = {
+        name: [
+            row[mask & np.isfinite(row)] for row, mask in zip(np.asarray(values, float), labels == positive)
+        ]
+        for name, values in scores.items()
+    }
     pooled = np.concatenate([row for rows in chosen.values() for row in rows])
     if len(pooled) == 0:
         return None
@@ -107,10 +115,13 @@ def score_histograms(scores, labels, bins=20, positive=1):
 
     each = {name: np.array([densities(row) for row in rows]) for name, rows in chosen.items()}
     return ScoreHistogram(
-        edges=edges, density={name: densities(np.concatenate(rows)) for name, rows in chosen.items()},
+        edges=edges,
+        density={name: densities(np.concatenate(rows)) for name, rows in chosen.items()},
         low={name: values.min(axis=0) for name, values in each.items()},
         high={name: values.max(axis=0) for name, values in each.items()},
-        members=len(labels), rows=int((labels == positive).sum()))
+        members=len(labels),
+        rows=int((labels == positive).sum()),
+    )
 
 
 def stop_frequencies(updates, status, most=12, bins=20):
@@ -127,7 +138,10 @@ def stop_frequencies(updates, status, most=12, bins=20):
     order += sorted(set(words.tolist()) - set(order))
     values = np.unique(updates)
     if len(values) <= most:
-        counts = {word: np.array([int(np.sum(updates[words == word] == value)) for value in values]) for word in order}
+        counts = {
+            word: np.array([int(np.sum(updates[words == word] == value)) for value in values])
+            for word in order
+        }
         return values, counts, True
     edges = np.linspace(values[0], values[-1], bins + 1)
     return edges, {word: np.histogram(updates[words == word], edges)[0] for word in order}, False
@@ -138,12 +152,12 @@ def stop_frequencies(updates, status, most=12, bins=20):
 
 @dataclass(frozen=True)
 class Band:
-    updates: np.ndarray         # [points]
-    median: np.ndarray          # [points]
+    updates: np.ndarray  # [points]
+    median: np.ndarray  # [points]
     low: np.ndarray
-    high: np.ndarray            # 5th and 95th percentile over the seeds
+    high: np.ndarray  # 5th and 95th percentile over the seeds
     members: int
-    curves: list                # per member: (updates, values) of its own checks
+    curves: list  # per member: (updates, values) of its own checks
 
 
 def curve_band(updates, values, percentiles=(5, 95)):
@@ -194,7 +208,7 @@ def smoothed(grid):
     """Mean over each cell's 3x3 neighbourhood, NaN cells and cells beyond the edge left out."""
     padded = np.pad(np.asarray(grid, float), 1, constant_values=np.nan)
     rows, columns = np.asarray(grid).shape
-    shifted = [padded[i:i + rows, j:j + columns] for i in range(3) for j in range(3)]
+    shifted = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
     there = np.isfinite(shifted)
     with np.errstate(invalid="ignore"):
         return np.where(there, shifted, 0).sum(axis=0) / there.sum(axis=0)

@@ -1,4 +1,5 @@
 """How the figures look: one palette for paper and screen, matplotlib's settings, and their way into a page."""
+
 import io
 import re
 
@@ -44,23 +45,61 @@ SET_MARKERS = {"standard": "o", "s_randomized": "s", "sc_randomized": "D"}
 SET_LINES = {"standard": "-", "s_randomized": "-", "sc_randomized": (0, (3.2, 1.6))}
 
 SETTINGS = {
-    "font.family": "DejaVu Sans", "font.size": 8.5, "mathtext.fontset": "dejavusans",
-    "axes.titlesize": 9, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 7,
-    "axes.labelsize": 8.5, "xtick.labelsize": 7.8, "ytick.labelsize": 7.8, "legend.fontsize": 7.8,
-    "axes.edgecolor": LIGHT["spine"], "axes.labelcolor": LIGHT["ink"], "text.color": LIGHT["ink"],
-    "axes.titlecolor": LIGHT["ink"], "xtick.color": LIGHT["spine"], "ytick.color": LIGHT["spine"],
-    "xtick.labelcolor": LIGHT["muted"], "ytick.labelcolor": LIGHT["muted"],
-    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
-    "xtick.major.width": 0.8, "ytick.major.width": 0.8, "xtick.major.size": 3, "ytick.major.size": 3,
-    "axes.grid": True, "grid.color": LIGHT["grid"], "grid.linewidth": 0.8, "axes.axisbelow": True,
-    "axes.formatter.useoffset": False, "axes.formatter.limits": (-4, 6), "axes.unicode_minus": True,
-    "legend.frameon": True, "legend.facecolor": LIGHT["surface"], "legend.edgecolor": "none", "legend.framealpha": 0.75,
-    "legend.fancybox": False, "legend.borderpad": 0.25, "legend.handlelength": 1.8, "legend.borderaxespad": 0.2, "legend.labelspacing": 0.35,
-    "lines.linewidth": 1.6, "lines.solid_capstyle": "round", "lines.dash_capstyle": "butt",
-    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "figure.dpi": 96,
-    "figure.constrained_layout.use": True, "figure.constrained_layout.h_pad": 0.045,
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "mathtext.fontset": "dejavusans",
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 7,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 7.8,
+    "ytick.labelsize": 7.8,
+    "legend.fontsize": 7.8,
+    "axes.edgecolor": LIGHT["spine"],
+    "axes.labelcolor": LIGHT["ink"],
+    "text.color": LIGHT["ink"],
+    "axes.titlecolor": LIGHT["ink"],
+    "xtick.color": LIGHT["spine"],
+    "ytick.color": LIGHT["spine"],
+    "xtick.labelcolor": LIGHT["muted"],
+    "ytick.labelcolor": LIGHT["muted"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.major.width": 0.8,
+    "ytick.major.width": 0.8,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "axes.grid": True,
+    "grid.color": LIGHT["grid"],
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-4, 6),
+    "axes.unicode_minus": True,
+    "legend.frameon": True,
+    "legend.facecolor": LIGHT["surface"],
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.75,
+    "legend.fancybox": False,
+    "legend.borderpad": 0.25,
+    "legend.handlelength": 1.8,
+    "legend.borderaxespad": 0.2,
+    "legend.labelspacing": 0.35,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "lines.dash_capstyle": "butt",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "figure.dpi": 96,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.045,
     "figure.constrained_layout.w_pad": 0.045,
-    "svg.fonttype": "path", "svg.hashsalt": "occam", "image.interpolation": "nearest",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "occam",
+    "image.interpolation": "nearest",
 }
 # Sizes in CSS pixels: a page is 1120 wide, in rows of equal height.
 FULL, TWO_THIRDS, HALF, THIRD = 1120, 740, 550, 362
@@ -82,7 +121,7 @@ def new_figure(width, height):
 
 
 def count(n, one, many=None):
-    """"1 seed", "20 seeds"."""
+    """ "1 seed", "20 seeds"."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
@@ -97,8 +136,13 @@ def plain(text, most=60):
 def svg_text(figure, facecolor="none"):
     """The figure as a standalone SVG document, without dates or versions."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", dpi=RASTER_DPI, facecolor=facecolor,
-                   metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(
+        buffer,
+        format="svg",
+        dpi=RASTER_DPI,
+        facecolor=facecolor,
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     return re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
@@ -110,15 +154,19 @@ def inline_svg(figure, prefix, label):
     label: what a screen reader says; the caller escapes it.
     """
     text = svg_text(figure)
-    text = text[text.index("<svg"):].strip()
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)  # the page's style sheet has it
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(
+        r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL
+    )  # the page's style sheet has it
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
     for role, color in LIGHT.items():
         text = re.sub(rf"(?<=[ :\"]){color}\b", f"var(--fig-{role})", text, flags=re.IGNORECASE)
-    opening = text[:text.index(">") + 1]
-    width, height = (float(re.search(rf'{side}="([0-9.]+)pt"', opening).group(1)) for side in ("width", "height"))
+    opening = text[: text.index(">") + 1]
+    width, height = (
+        float(re.search(rf'{side}="([0-9.]+)pt"', opening).group(1)) for side in ("width", "height")
+    )
     box = f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{label}"'
     return f"<svg {box}>{text[len(opening):]}"
 
@@ -129,4 +177,6 @@ def save_files(figure, path_without_suffix, formats):
         with open(f"{path_without_suffix}.svg", "w", encoding="utf-8") as file:
             file.write(svg_text(figure, "white"))
     if "png" in formats:
-        figure.savefig(f"{path_without_suffix}.png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
+        figure.savefig(
+            f"{path_without_suffix}.png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None}
+        )

@@ -1,20 +1,39 @@
 """Text of the page: numbers with intervals, names of measures, configurations. No drawing, no HTML but small marks."""
+
 import json
 import math
 
 from markupsafe import Markup, escape
 
 from .statistics import mean_interval
+from .style import SETS
 
-_MAIN_METRICS = ["standard_auc", "s_randomized_auc", "sc_randomized_auc", "standard_accuracy", "s_randomized_accuracy",
-                 "sc_randomized_accuracy", "train_accuracy", "train_loss", "updates"]
-_SETS = {"standard": Markup("standard"), "s_randomized": Markup("<i>S</i>-randomised"),
-         "sc_randomized": Markup("<i>S</i><sup><i>c</i></sup>-randomised"),
-         "s_swapped": Markup("<i>S</i>-swapped"), "sc_swapped": Markup("<i>S</i><sup><i>c</i></sup>-swapped")}
+_MAIN_METRICS = [
+    "standard_auc",
+    "s_randomized_auc",
+    "sc_randomized_auc",
+    "standard_accuracy",
+    "s_randomized_accuracy",
+    "sc_randomized_accuracy",
+    "train_accuracy",
+    "train_loss",
+    "updates",
+    "per_coordinate_simple_accuracy",
+    "per_coordinate_other_least_accuracy",
+]
+_SETS = {
+    "standard": Markup("standard"),
+    "s_randomized": Markup("<i>S</i>-randomised"),
+    "sc_randomized": Markup("<i>S</i><sup><i>c</i></sup>-randomised"),
+    "s_swapped": Markup("<i>S</i>-swapped"),
+    "sc_swapped": Markup("<i>S</i><sup><i>c</i></sup>-swapped"),
+}
 _KINDS = {"auc": "AUC", "accuracy": "accuracy", "loss": "loss", "agreement": "agreement with itself"}
-_NAMES = {"best_at_update": "update of the best model",
-          "per_coordinate_simple_accuracy": Markup("accuracy, a coordinate of <i>S</i> shuffled (mean)"),
-          "per_coordinate_other_least_accuracy": "accuracy, another coordinate shuffled (least)"}
+_NAMES = {
+    "best_at_update": "update of the best model",
+    "per_coordinate_simple_accuracy": Markup("accuracy, a coordinate of <i>S</i> shuffled (mean)"),
+    "per_coordinate_other_least_accuracy": "accuracy, another coordinate shuffled (least)",
+}
 _MISSING = "–"
 
 
@@ -26,7 +45,7 @@ def metric_name(name):
     if model:
         return metric_name(base) + f", {model} model"
     for key, text in _SETS.items():
-        kind = name[len(key) + 1:]
+        kind = name[len(key) + 1 :]
         if name.startswith(key + "_") and kind in _KINDS:
             return text + " " + _KINDS[kind]
     return escape(name.replace("_", " "))
@@ -40,17 +59,19 @@ def _split_model(name):
 
 def metric_order(names):
     """The measures that every reader looks for first, then the others, each evaluated model before the other one."""
+
     def rank(name):
         model, base = _split_model(name)
         return _MAIN_METRICS.index(base) if base in _MAIN_METRICS else len(_MAIN_METRICS), base, model
+
     return sorted(names, key=rank)
 
 
 def main_metrics(cases):
     """Of the main measures those that some case has: AUC where there is any, else accuracy; and how training went."""
     there = {name for case in cases for name, values in case.metrics.items() if mean_interval(values)}
-    kind = "auc" if any(f"{name}_auc" in there for name in _SETS) else "accuracy"
-    wanted = [f"{name}_{kind}" for name in _SETS] + ["train_accuracy", "updates"]
+    kind = "auc" if any(f"{name}_auc" in there for name in SETS) else "accuracy"
+    wanted = [f"{name}_{kind}" for name in SETS] + ["train_accuracy", "updates"]
     return [name for name in wanted if name in there]
 
 
@@ -58,15 +79,15 @@ def main_metrics(cases):
 
 
 def decimals_for(mean, half_width):
-    """Digits after the point: two of the interval's are shown, and of values of order one at least four."""
-    least = 4 if abs(mean) < 10 else 0
+    """Digits after the point: two of the interval's, four for values of order one, at most six for small ones."""
+    least, most = (4, 4) if 0.01 <= abs(mean) < 10 or mean == 0 else (0, 2) if abs(mean) >= 10 else (4, 6)
     scale = half_width if half_width and math.isfinite(half_width) else 0.0
-    if not scale:   # no interval to go by: whole numbers stay whole, others show four digits or more
-        if abs(mean) >= 10:
-            return 0 if float(mean).is_integer() else 2
+    if not scale:  # no interval to go by: whole numbers stay whole
+        if abs(mean) >= 10 and float(mean).is_integer():
+            return 0
         scale = abs(mean)
     digits = 1 - math.floor(math.log10(scale)) if scale else 0
-    return min(max(least, digits, 0), 8)
+    return min(max(least, digits), most)
 
 
 def format_interval(interval):
@@ -126,20 +147,31 @@ def measure_rows(case, names):
         verdict = case.verdicts.get(name, "")
         kind = verdict_kind(verdict)
         decimals = decimals_for(interval.mean, interval.half_width) if interval else None
-        rows.append({
-            "name": metric_name(name), "value": format_interval(interval), "n": interval.n if interval else 0,
-            "total": len(case.seeds), "low": format_number(interval.low if interval else None, decimals),
-            "high": format_number(interval.high if interval else None, decimals),
-            "published": format_published(case.published.get(name)), "verdict": verdict,
-            "detail": str(case.verdict_details.get(name, "")), "kind": kind,
-            "mark": verdict_mark(kind)})
+        rows.append(
+            {
+                "name": metric_name(name),
+                "value": format_interval(interval),
+                "n": interval.n if interval else 0,
+                "total": len(case.seeds),
+                "low": format_number(interval.low if interval else None, decimals),
+                "high": format_number(interval.high if interval else None, decimals),
+                "published": format_published(case.published.get(name)),
+                "verdict": verdict,
+                "detail": str(case.verdict_details.get(name, "")),
+                "kind": kind,
+                "mark": verdict_mark(kind),
+            }
+        )
     return rows
 
 
 def compared_metrics(case):
     """The measures that have a published value or a verdict; published values of other things are left out."""
-    names = [name for name in {**case.verdicts, **case.published}
-             if name in case.verdicts or (name in case.metrics and not isinstance(case.published[name], dict))]
+    names = [
+        name
+        for name in {**case.verdicts, **case.published}
+        if name in case.verdicts or (name in case.metrics and not isinstance(case.published[name], dict))
+    ]
     return metric_order(names)
 
 
@@ -188,8 +220,14 @@ def config_tables(cases):
 
 def provenance_rows(result):
     """[(what, text)] of the page's head: device and precision, then everything the run recorded about itself."""
-    device = " ".join(str(value) for value in (result.device.get("name"), f"({result.device.get('kind')})"
-                                               if result.device.get("kind") else "") if value)
+    device = " ".join(
+        str(value)
+        for value in (
+            result.device.get("name"),
+            f"({result.device.get('kind')})" if result.device.get("kind") else "",
+        )
+        if value
+    )
     rows = [("device", device), ("precision", result.precision), ("version", result.version)]
     provenance = dict(result.provenance)
     commit, dirty = provenance.pop("commit", ""), provenance.pop("dirty", False)
@@ -213,11 +251,17 @@ def timing_rows(timing):
 
 
 def variance_table(case):
-    """(factors, [(measure, percentages)]): shares of the variance, where the run crossed its seeds."""
-    shares = {name: parts for name, parts in case.variance_shares.items() if isinstance(parts, dict) and parts}
+    """(factors, [(measure, percentages)]): what the main measures vary by, where the run crossed its seeds."""
+    shares = {
+        name: parts
+        for name, parts in case.variance_shares.items()
+        if name in _MAIN_METRICS and isinstance(parts, dict) and parts
+    }
     factors = list(dict.fromkeys(factor for parts in shares.values() for factor in parts))
-    return factors, [(metric_name(name), [_percentage(shares[name].get(factor)) for factor in factors])
-                     for name in metric_order(shares)]
+    return factors, [
+        (metric_name(name), [_percentage(shares[name].get(factor)) for factor in factors])
+        for name in metric_order(shares)
+    ]
 
 
 def _percentage(value):
