@@ -7,5 +7,6 @@ int main(int argc, char** argv) {
   occam::Experiment experiment("train_slab", "Trains networks on slab data and measures which coordinates they rely on.");
   experiment.accept_user_data();
   experiment.sizes({.cpu_quick = 1, .cpu = 2, .cpu_full = 20, .cuda_quick = 20, .cuda = 100, .cuda_full = 1000});
-  return experiment.run(argc, argv, [&] { experiment.add({.name = ""}); });  // named by the settings that vary
+  const occam::Case defaults;  // unnamed: its cases are called after the settings that vary
+  return experiment.run(argc, argv, [&] { experiment.add(defaults); });
 }

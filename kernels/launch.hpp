@@ -58,7 +58,8 @@ __device__ __forceinline__ void copy_async(void* shared_memory, const void* glob
   if constexpr (Bytes == 16) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global) : "memory");
   } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(address), "l"(global), "n"(Bytes) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(address), "l"(global), "n"(Bytes)
+                 : "memory");
   }
 }
 
@@ -80,7 +81,8 @@ __device__ __forceinline__ void named_barrier(int id, int threads) {
 template <class... Parameters, class... Arguments>
 void launch(Stream& stream, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             std::size_t dynamic_shared_bytes, Arguments&&... arguments) {
-  static_assert(sizeof...(Parameters) == sizeof...(Arguments), "the kernel takes another number of arguments");
+  static_assert(sizeof...(Parameters) == sizeof...(Arguments),
+                "the kernel takes another number of arguments");
   static_assert((std::is_trivially_copyable_v<Parameters> && ...), "kernel parameters are plain values");
   if (dynamic_shared_bytes > 48 * 1024) {
     detail::raise_shared_limit(reinterpret_cast<const void*>(kernel), name, dynamic_shared_bytes);
@@ -89,8 +91,8 @@ void launch(Stream& stream, const char* name, void (*kernel)(Parameters...), dim
   const cudaError_t status = std::apply(
       [&](Parameters&... value) {
         void* pointers[] = {static_cast<void*>(&value)..., nullptr};
-        return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, dynamic_shared_bytes,
-                                static_cast<cudaStream_t>(stream.handle()));
+        return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers,
+                                dynamic_shared_bytes, static_cast<cudaStream_t>(stream.handle()));
       },
       values);
   detail::check_launch(static_cast<int>(status), name, grid, block, dynamic_shared_bytes);

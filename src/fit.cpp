@@ -18,10 +18,13 @@ void validate(const Training& training, std::int64_t rows, bool batch_norm) {
   require(o.alpha >= 0 && o.alpha < 1, "alpha: {} is outside [0, 1)", o.alpha);
   require(finite(o.epsilon) && o.epsilon > 0, "optimizer epsilon: {} is not a finite number > 0", o.epsilon);
   const StopRule& stop = training.stop;
-  require(stop.check_every >= 1, "check every: {} updates (at least 1)", stop.check_every);
-  require(stop.patience >= 1, "patience: {} updates (at least 1)", stop.patience);
-  require(stop.max_updates >= 1 && stop.max_updates <= 4'000'000'000, "max updates: {} is outside 1 … 4000000000",
-          stop.max_updates);
+  constexpr std::int64_t kMostUpdates = 4'000'000'000;  // what dropout's 32-bit counter word holds
+  require(stop.check_every >= 1 && stop.check_every <= kMostUpdates, "check every: {} updates is outside 1 … {}",
+          stop.check_every, kMostUpdates);
+  require(stop.patience >= 1 && stop.patience <= kMostUpdates, "patience: {} updates is outside 1 … {}", stop.patience,
+          kMostUpdates);
+  require(stop.max_updates >= 1 && stop.max_updates <= kMostUpdates, "max updates: {} is outside 1 … {}",
+          stop.max_updates, kMostUpdates);
   if (stop.criterion == StopCriterion::accuracy)
     require(stop.epsilon >= 0 && stop.epsilon <= 1, "stop accuracy: 1 - {} is outside [0, 1]", stop.epsilon);
   if (stop.criterion == StopCriterion::loss)

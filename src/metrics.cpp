@@ -20,9 +20,15 @@ std::span<const float> parameters(const MlpEnsemble& models, int member, Which w
   return which == Which::last ? models.last(member) : models.best(member);
 }
 
+void require_member(const MlpEnsemble& models, int member, const Data& data) {
+  require(member >= 0 && member < models.members(), "member {} is outside 0 … {}", member, models.members() - 1);
+  require(dim(data) == models.spec().inputs, "data: dimension {}, the network has {} inputs", dim(data),
+          models.spec().inputs);
+}
+
 // A wave of one member, loaded.
 std::unique_ptr<Wave> open_one(const MlpEnsemble& models, int member, const Data& data, Which which) {
-  require(member >= 0 && member < models.members(), "member {} is outside 0 … {}", member, models.members() - 1);
+  require_member(models, member, data);
   const Seeds seeds = models.seeds(member);
   std::unique_ptr<Wave> wave = backend(models.device()).open({&models.spec(), {&data, 1}, {&seeds, 1}, {}});
   wave->load(0, parameters(models, member, which));
@@ -96,6 +102,7 @@ std::vector<double> roc_aucs(std::span<const float> logits, int outputs, std::sp
 
 std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const Data> data,
                                       std::span<const Randomization> variants, Which which, Split split) {
+  for (const Data& one : data) require(rows(one, split) > 0, "score: the split has no rows");
   std::vector<std::vector<Score>> result(static_cast<std::size_t>(models.members()));
   for_each_wave(models, data, {}, [&](Wave& wave, WaveRange range) {
     std::vector<int> members(static_cast<std::size_t>(range.count));
@@ -150,6 +157,8 @@ std::vector<float> scores_of(const Logits& logits) {
 
 Boundary decision_boundary(const MlpEnsemble& models, int member, const Data& data, int a, int b, std::int64_t points,
                            double limit, bool symmetric, Which which) {
+  require_member(models, member, data);
+  require(points >= 1, "boundary: {} points (at least 1)", points);
   const int width = dim(data);
   require(a >= 0 && a < width && b >= 0 && b < width && a != b, "boundary: coordinates {} and {} of {}", a, b, width);
   const std::int64_t tested = rows(data, Split::test);
@@ -195,6 +204,7 @@ Boundary decision_boundary(const MlpEnsemble& models, int member, const Data& da
 }
 
 Alignment first_layer_alignment(const MlpEnsemble& models, int member, const Data& data, int coordinate, Which which) {
+  require_member(models, member, data);
   const MlpSpec& spec = models.spec();
   const int width = spec.inputs;
   require(coordinate >= 0 && coordinate < width, "alignment: coordinate {} is outside 0 … {}", coordinate, width - 1);

@@ -63,8 +63,7 @@ namespace {
 float initial_draw(std::uint32_t seed, int layer, std::int64_t i, bool normal) {
   const std::uint32_t word = draw(seed, Stream::initialization, static_cast<std::uint32_t>(i / 4),
                                   static_cast<std::uint32_t>(layer)).word[i % 4];
-  if (normal) return law::normal_quantile(law::fma(uniform01(word), 1.0f, 0x1p-25f));  // inside (0, 1)
-  return law::fma(2.0f, uniform01(word), -1.0f);                                       // [−1, 1)
+  return normal ? law::standard_normal(word) : law::fma(2.0f, uniform01(word), -1.0f);  // uniform on [−1, 1)
 }
 
 }  // namespace

@@ -98,14 +98,14 @@ TEST(Fit, ChecksHoldTheTwinsScoresAndParameters) {
 }
 
 TEST(Fit, BestModelIsTheHighestPeriodicCheckTiesToTheLater) {
-  constexpr std::uint32_t kMembers = 12;
+  constexpr std::uint32_t kMembers = 30;
   std::vector<Seeds> seeds;
   std::vector<Data> data;
   std::vector<Training> trainings;
   for (std::uint32_t m = 0; m < kMembers; ++m) {
     seeds.push_back({m, m, m});
     data.push_back(noisy(m, m % 2 ? 30 : 0));
-    trainings.push_back(training(limit(90 + m, 7), 0.5));
+    trainings.push_back(training(limit(20 + m, 7), 0.8));
   }
   MlpEnsemble models(kSpec, seeds, cpu());
   const History history = fit(models, data, trainings);
@@ -118,7 +118,7 @@ TEST(Fit, BestModelIsTheHighestPeriodicCheckTiesToTheLater) {
     // Train again to that check: the same bits.
     MlpEnsemble again(kSpec, {seeds[m]}, cpu());
     const Training shorter =
-        training(limit(history[m].checks[static_cast<std::size_t>(best)].updates, 7), 0.5);
+        training(limit(history[m].checks[static_cast<std::size_t>(best)].updates, 7), 0.8);
     fit(again, {&data[m], 1}, {&shorter, 1});
     EXPECT_TRUE(same_bits(models.best(static_cast<int>(m)), again.last(0)));
     const auto accuracy = [&](const Check& c) {
@@ -170,7 +170,8 @@ TEST(Fit, StopsByLoss) {
                                  .epsilon = 0.05,
                                  .check_every = 10,
                                  .patience = 1,
-                                 .max_updates = 5000});
+                                 .max_updates = 5000},
+                                0.02);
   const MemberHistory history = fit(models, {&data, 1}, {&how, 1})[0];
   EXPECT_EQ(history.status, FitStatus::converged);
   EXPECT_GT(history.checks.size(), 2u);

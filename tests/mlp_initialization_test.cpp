@@ -47,7 +47,7 @@ void expect_distribution(std::span<const float> values, double variance, double 
   EXPECT_NEAR(sum / n, 0, 5 * std::sqrt(variance / n));
   EXPECT_NEAR(squares / n, variance, 5 * variance * std::sqrt((fourth_over_square - 1) / n));
   EXPECT_LE(largest, bound * 1.000001);
-  EXPECT_GE(largest, 0.9 * std::min(bound, 3 * std::sqrt(variance)));
+  EXPECT_GE(largest, 0.9 * std::min(bound, 2 * std::sqrt(variance)));
 }
 
 TEST(Initialization, HasTheStatedDistribution) {

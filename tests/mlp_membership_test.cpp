@@ -44,7 +44,7 @@ std::vector<Member> crowd() {
       member.data = slab_data(slab, {m})[0];
     } else {
       member.data = clouds_data(
-          {.dim = 9, .classes = 2, .train = 60 + 7 * m, .validation = m % 2 ? 11 : 0, .test = 30}, m);
+          {.dim = 9, .classes = 2, .train = 60 + 6 * m, .validation = m % 2 ? 11 : 0, .test = 30}, m);
     }
     member.training.optimizer = optimizers[m];
     member.training.stop = {

@@ -44,10 +44,10 @@ TEST(MlpPytorch, TrainsAlike) {
     OneMember body(c.spec, data, {0, 0, c.order_seed}, c.training, c.start);
     ScalarTwin twin(c.spec, c.training, c.order_seed, c.start);
     twin.train(materialize(data, Split::train), 1);
-    EXPECT_TRUE(gradients.within(twin.gradient(), c.gradient, {.absolute = 5e-7, .relative = 5e-6}));
+    EXPECT_TRUE(gradients.within(twin.gradient(), c.gradient, {.absolute = 1e-7, .relative = 1e-6}));
     body.train(c.updates);
-    EXPECT_TRUE(ends.within(body.parameters(), c.end, {.absolute = 1e-5, .relative = 1e-5}));
-    EXPECT_TRUE(logits.within(body.logits(Split::test), c.logits, {.absolute = 2e-5, .relative = 2e-5}));
+    EXPECT_TRUE(ends.within(body.parameters(), c.end, {.absolute = 1e-6, .relative = 1e-6}));
+    EXPECT_TRUE(logits.within(body.logits(Split::test), c.logits, {.absolute = 2e-6, .relative = 2e-6}));
   }
 }
 

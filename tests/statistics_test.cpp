@@ -123,7 +123,7 @@ TEST(Statistics, EquivalenceIsTwoOneSidedTests) {
 TEST(Statistics, HolmStepsDown) {
   // Thresholds 0.05/4, 0.05/3, 0.05/2, 0.05/1 in order of p.
   EXPECT_EQ(holm(std::vector<double>{0.01, 0.04, 0.016, 0.024}), (std::vector<bool>{true, true, true, true}));
-  EXPECT_EQ(holm(std::vector<double>{0.01, 0.04, 0.017, 0.0001}),
+  EXPECT_EQ(holm(std::vector<double>{0.01, 0.04, 0.03, 0.0001}),
             (std::vector<bool>{true, false, false, true}));
   EXPECT_EQ(holm(std::vector<double>{0.02, 0.001}), (std::vector<bool>{true, true}));
   EXPECT_EQ(holm(std::vector<double>{0.02, kNan, kNan}), (std::vector<bool>{false, false, false}));

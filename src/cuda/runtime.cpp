@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::size_t kStagingBytes = std::size_t{4} << 20;  // of each of a stream's two chunks
 
-void check(cudaError_t status, const char* call, std::source_location where = std::source_location::current()) {
+void check(cudaError_t status, const char* call,
+           std::source_location where = std::source_location::current()) {
   if (status == cudaSuccess) return;
   (void)cudaGetLastError();  // an error that can be survived does not show up in the next call
   const std::string_view path = where.file_name();
@@ -60,7 +61,8 @@ bool is_capturing(const Stream& stream) {
 }
 
 void refuse_recording(const Stream& stream, const char* what) {
-  if (is_capturing(stream)) fail(ErrorKind::device, "{} while a graph is captured: it cannot be replayed", what);
+  if (is_capturing(stream))
+    fail(ErrorKind::device, "{} while a graph is captured: it cannot be replayed", what);
 }
 
 bool is_pinned(const void* host) {
@@ -82,7 +84,8 @@ int attribute(cudaDeviceAttr which, int device) {
 int device_count(std::string* why) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
-  if (why != nullptr) *why = status == cudaSuccess ? (count == 0 ? "no CUDA device" : "") : cudaGetErrorString(status);
+  if (why != nullptr)
+    *why = status == cudaSuccess ? (count == 0 ? "no CUDA device" : "") : cudaGetErrorString(status);
   if (status != cudaSuccess) (void)cudaGetLastError();
   return status == cudaSuccess ? count : 0;
 }
@@ -114,11 +117,13 @@ Memory device_memory() {
 // ---- streams, events, graphs -----------------------------------------------------------------------------------------
 
 Stream::Stream() : handle_(new StreamState) {
-  check(cudaStreamCreateWithFlags(&state_of(*this).stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  check(cudaStreamCreateWithFlags(&state_of(*this).stream, cudaStreamNonBlocking),
+        "cudaStreamCreateWithFlags");
 }
 void Stream::synchronize() const { check(cudaStreamSynchronize(native(*this)), "cudaStreamSynchronize"); }
 void Stream::wait(const Event& event) {
-  check(cudaStreamWaitEvent(native(*this), static_cast<cudaEvent_t>(event.handle()), 0), "cudaStreamWaitEvent");
+  check(cudaStreamWaitEvent(native(*this), static_cast<cudaEvent_t>(event.handle()), 0),
+        "cudaStreamWaitEvent");
 }
 void* Stream::handle() const { return native(*this); }
 
@@ -130,11 +135,14 @@ Event::Event() {
 void Event::record(Stream& stream) {
   check(cudaEventRecord(static_cast<cudaEvent_t>(handle()), native(stream)), "cudaEventRecord");
 }
-void Event::synchronize() const { check(cudaEventSynchronize(static_cast<cudaEvent_t>(handle())), "cudaEventSynchronize"); }
+void Event::synchronize() const {
+  check(cudaEventSynchronize(static_cast<cudaEvent_t>(handle())), "cudaEventSynchronize");
+}
 float Event::milliseconds_since(const Event& start) const {
   synchronize();
   float milliseconds = 0;
-  check(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(start.handle()), static_cast<cudaEvent_t>(handle())),
+  check(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(start.handle()),
+                             static_cast<cudaEvent_t>(handle())),
         "cudaEventElapsedTime");
   return milliseconds;
 }
@@ -151,7 +159,8 @@ Graph capture(Stream& stream, const std::function<void()>& record) {
   try {
     record();
   } catch (...) {
-    if (cudaStreamEndCapture(native(stream), &recorded) == cudaSuccess && recorded != nullptr) cudaGraphDestroy(recorded);
+    if (cudaStreamEndCapture(native(stream), &recorded) == cudaSuccess && recorded != nullptr)
+      cudaGraphDestroy(recorded);
     (void)cudaGetLastError();
     throw;
   }
@@ -189,12 +198,13 @@ void release_pinned(void* memory) { cudaFreeHost(memory); }
 void* allocate_buffer(const char* name, std::size_t count, std::size_t element_bytes) {
   void* memory = nullptr;
   const bool overflow = count > ~std::size_t{0} / element_bytes;
-  const cudaError_t status = overflow ? cudaErrorMemoryAllocation : cudaMalloc(&memory, count * element_bytes);
+  const cudaError_t status =
+      overflow ? cudaErrorMemoryAllocation : cudaMalloc(&memory, count * element_bytes);
   if (status == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();
     const Memory now = device_memory();
-    fail(ErrorKind::device, "{}: out of device memory: {} elements of {} B asked for, {} of {} B are free", name, count,
-         element_bytes, now.free, now.total);
+    fail(ErrorKind::device, "{}: out of device memory: {} elements of {} B asked for, {} of {} B are free",
+         name, count, element_bytes, now.free, now.total);
   }
   check(status, "cudaMalloc");
   return memory;
@@ -215,7 +225,8 @@ void copy_to_device(Stream& stream, void* device, const void* host, std::size_t 
   refuse_recording(stream, "a copy from the host");
   if (bytes == 0) return;
   if (is_pinned(host)) {
-    check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, native(stream)), "cudaMemcpyAsync to the device");
+    check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, native(stream)),
+          "cudaMemcpyAsync to the device");
     stream.synchronize();
     return;
   }
@@ -223,10 +234,11 @@ void copy_to_device(Stream& stream, void* device, const void* host, std::size_t 
   staging.open();
   for (std::size_t first = 0, turn = 0; first < bytes; first += kStagingBytes, turn ^= 1) {
     const std::size_t part = std::min(kStagingBytes, bytes - first);
-    check(cudaEventSynchronize(staging.done[turn]), "cudaEventSynchronize");  // the chunk's last copy has left it
+    check(cudaEventSynchronize(staging.done[turn]),
+          "cudaEventSynchronize");  // the chunk's last copy has left it
     std::memcpy(staging.chunk[turn], static_cast<const unsigned char*>(host) + first, part);
-    check(cudaMemcpyAsync(static_cast<unsigned char*>(device) + first, staging.chunk[turn], part, cudaMemcpyHostToDevice,
-                          native(stream)),
+    check(cudaMemcpyAsync(static_cast<unsigned char*>(device) + first, staging.chunk[turn], part,
+                          cudaMemcpyHostToDevice, native(stream)),
           "cudaMemcpyAsync to the device");
     check(cudaEventRecord(staging.done[turn], native(stream)), "cudaEventRecord");
   }
@@ -236,7 +248,8 @@ void copy_to_host(Stream& stream, void* host, const void* device, std::size_t by
   refuse_recording(stream, "a copy to the host");
   if (bytes == 0) return;
   if (is_pinned(host)) {
-    check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, native(stream)), "cudaMemcpyAsync to the host");
+    check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, native(stream)),
+          "cudaMemcpyAsync to the host");
     stream.synchronize();
     return;
   }
@@ -253,13 +266,15 @@ void copy_to_host(Stream& stream, void* host, const void* device, std::size_t by
   for (std::size_t first = 0, turn = 0; first < bytes; first += kStagingBytes, turn ^= 1) {
     start(first + kStagingBytes, turn ^ 1);
     check(cudaEventSynchronize(staging.done[turn]), "cudaEventSynchronize");
-    std::memcpy(static_cast<unsigned char*>(host) + first, staging.chunk[turn], std::min(kStagingBytes, bytes - first));
+    std::memcpy(static_cast<unsigned char*>(host) + first, staging.chunk[turn],
+                std::min(kStagingBytes, bytes - first));
   }
 }
 
 void copy_on_device(Stream& stream, void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, native(stream)), "cudaMemcpyAsync on the device");
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, native(stream)),
+        "cudaMemcpyAsync on the device");
 }
 
 void fill(Stream& stream, void* device, unsigned char byte, std::size_t bytes) {
@@ -279,8 +294,8 @@ void raise_shared_limit(const void* kernel, const char* name, std::size_t bytes)
   if (bytes <= limit) return;
   const auto most = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
   if (bytes > most) {
-    fail(ErrorKind::device, "launch of {}: {} B of shared memory asked for, a block of this device has {} B", name, bytes,
-         most);
+    fail(ErrorKind::device, "launch of {}: {} B of shared memory asked for, a block of this device has {} B",
+         name, bytes, most);
   }
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
         "cudaFuncSetAttribute of the shared memory");
@@ -291,8 +306,8 @@ void check_launch(int status, const char* name, dim3 grid, dim3 block, std::size
   const auto error = static_cast<cudaError_t>(status);
   if (error == cudaSuccess) return;
   (void)cudaGetLastError();
-  fail(ErrorKind::device, "launch of {} <<<({}, {}, {}), ({}, {}, {}), {} B>>>: {}: {}", name, grid.x, grid.y, grid.z,
-       block.x, block.y, block.z, shared_bytes, cudaGetErrorName(error), cudaGetErrorString(error));
+  fail(ErrorKind::device, "launch of {} <<<({}, {}, {}), ({}, {}, {}), {} B>>>: {}: {}", name, grid.x, grid.y,
+       grid.z, block.x, block.y, block.z, shared_bytes, cudaGetErrorName(error), cudaGetErrorString(error));
 }
 
 }  // namespace detail

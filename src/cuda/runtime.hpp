@@ -22,12 +22,12 @@ namespace occam::cuda {
 int device_count(std::string* why = nullptr);
 
 struct DeviceProperties {
-  std::string name;  // "NVIDIA H200"
-  int major = 0, minor = 0;              // compute capability
+  std::string name;          // "NVIDIA H200"
+  int major = 0, minor = 0;  // compute capability
   int multiprocessors = 0;
-  std::size_t shared_per_block = 0;      // bytes, the opt-in limit of one block's dynamic shared memory
-  std::size_t l2 = 0, memory = 0;        // bytes
-  int driver = 0, runtime = 0;           // versions as CUDA numbers them: 13000 is 13.0
+  std::size_t shared_per_block = 0;  // bytes, the opt-in limit of one block's dynamic shared memory
+  std::size_t l2 = 0, memory = 0;    // bytes
+  int driver = 0, runtime = 0;       // versions as CUDA numbers them: 13000 is 13.0
 };
 DeviceProperties device_properties(int index);
 
@@ -63,9 +63,9 @@ class Event;
 class Stream {
  public:
   Stream();
-  void synchronize() const;           // waits for all of it; throws what went wrong on the device
-  void wait(const Event& event);      // later work of this stream comes after the event
-  void* handle() const;               // the runtime's own: a cudaStream_t, as a library wants it
+  void synchronize() const;       // waits for all of it; throws what went wrong on the device
+  void wait(const Event& event);  // later work of this stream comes after the event
+  void* handle() const;           // the runtime's own: a cudaStream_t, as a library wants it
   void* state() const { return handle_.get(); }
 
  private:
@@ -199,13 +199,15 @@ void fill(Stream& stream, T* device, std::size_t count, unsigned char byte = 0) 
 
 template <class T>
 void copy_to_device(Stream& stream, DeviceBuffer<T>& device, std::span<const std::type_identity_t<T>> host) {
-  require(host.size() <= device.size(), "copy to device: {} elements into a buffer of {}", host.size(), device.size());
+  require(host.size() <= device.size(), "copy to device: {} elements into a buffer of {}", host.size(),
+          device.size());
   copy_to_device(stream, device.data(), host.data(), host.size());
 }
 
 template <class T>
 void copy_to_host(Stream& stream, std::span<T> host, const DeviceBuffer<std::remove_const_t<T>>& device) {
-  require(host.size() <= device.size(), "copy to host: {} elements from a buffer of {}", host.size(), device.size());
+  require(host.size() <= device.size(), "copy to host: {} elements from a buffer of {}", host.size(),
+          device.size());
   copy_to_host(stream, host.data(), device.data(), host.size());
 }
 

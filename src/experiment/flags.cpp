@@ -224,7 +224,9 @@ std::string config_text(const std::string& name, const Options& options, const s
     if (!previous || previous->room != field.room) text += fmt::format("\n# {}\n", title(field.room));
     previous = &field;
     if (options.given(field.flag)) {
-      text += fmt::format("{} = {}\n", field.flag, toml(options.fields.at(field.flag)));
+      // CLI11 takes no array for a flag, but a text with commas.
+      const std::vector<std::string>& values = options.fields.at(field.flag);
+      text += fmt::format("{} = {}\n", field.flag, field.boolean ? toml(joined(values)) : toml(values));
     } else if (field.get && !covered.contains(field.flag) && !cases.empty()) {
       const std::string value = field.get(cases.front());
       const bool same =

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <limits>
 
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
-#if OCCAM_HAS_CUDA
-#include "cuda/devices.hpp"
-#endif
 
 namespace occam::experiment {
 namespace {
@@ -31,12 +29,12 @@ nlohmann::ordered_json number(double value) {
   return value;  // NaN becomes null
 }
 
+// The version of NVIDIA's kernel driver; nothing stands between a CPU and its arithmetic.
 std::string driver_of(const Device& device) {
-#if OCCAM_HAS_CUDA
-  if (device.kind == DeviceKind::cuda) return cuda::driver_text();
-#endif
-  (void)device;
-  return "";
+  if (device.kind == DeviceKind::cpu) return "";
+  std::string version;
+  std::ifstream("/sys/module/nvidia/version") >> version;
+  return version.empty() ? "unknown" : version;
 }
 
 nlohmann::ordered_json provenance(const Run& run) {

@@ -173,11 +173,11 @@ NpyArray NpzReader::read(std::string_view name) const {
   // memory.
   std::vector<std::byte> content;
   for (;;) {
-    constexpr std::size_t kStep = std::size_t{1} << 22;
+    const std::size_t step = std::min<std::size_t>(stat.size + 1, std::size_t{1} << 22);
     const std::size_t old = content.size();
-    if (content.capacity() < old + kStep) content.reserve(std::max(2 * old, old + kStep));
-    content.resize(old + kStep);
-    const zip_int64_t got = zip_fread(file.get(), content.data() + old, kStep);
+    if (content.capacity() < old + step) content.reserve(std::max(2 * old, old + step));
+    content.resize(old + step);
+    const zip_int64_t got = zip_fread(file.get(), content.data() + old, step);
     if (got < 0)
       fail(ErrorKind::data, "{}: is damaged: {}; write the file again", where, zip_file_strerror(file.get()));
     content.resize(old + static_cast<std::size_t>(got));

@@ -19,7 +19,8 @@ namespace {
 
 // The names of the __global__ functions in the files of kernels/.
 std::set<std::string> kernels_in_sources() {
-  const std::regex kernel(R"(__global__\s+void\s+(?:__launch_bounds__\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\s*\()");
+  const std::regex kernel(
+      R"(__global__\s+void\s+(?:__launch_bounds__\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\s*\()");
   std::set<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(OCCAM_SOURCE_DIR "/kernels")) {
     if (entry.path().extension() != ".cu" && entry.path().extension() != ".cuh") continue;
@@ -29,31 +30,40 @@ std::set<std::string> kernels_in_sources() {
     for (std::sregex_iterator match(text.begin(), text.end(), kernel), end; match != end; ++match, ++found)
       names.insert((*match)[1]);
     std::size_t written = 0;
-    for (std::size_t at = text.find("__global__ "); at != std::string::npos; at = text.find("__global__ ", at + 1)) ++written;
-    EXPECT_EQ(found, written) << entry.path() << ": a __global__ function is written in a way that this test cannot read";
+    for (std::size_t at = text.find("__global__ "); at != std::string::npos;
+         at = text.find("__global__ ", at + 1))
+      ++written;
+    EXPECT_EQ(found, written) << entry.path()
+                              << ": a __global__ function is written in a way that this test cannot read";
   }
   return names;
 }
 
-void score_every_way(const Ensemble& ensemble, Wave& wave) {
+void score(const Ensemble& ensemble, Wave& wave, Split split, const Randomization& variant) {
   std::vector<int> members(static_cast<std::size_t>(ensemble.members()));
   std::iota(members.begin(), members.end(), 0);
   std::vector<WaveScore> scores(members.size());
-  for (const auto kind : {Randomization::Kind::permute, Randomization::Kind::swap}) {
-    wave.score(members, Split::train, {{0}, kind, Randomization::Against::labels}, true, scores);
-    wave.score(members, Split::test, {{0}, kind, Randomization::Against::predictions}, true, scores);
-  }
+  wave.score(members, split, variant, true, scores);
 }
 
 TEST(Coverage, EveryKernelRunsUnderTheChecks) {
   const simt::Body& body = simt::checked_body();
   const auto backend = body.make_backend(0);
   for (std::uint32_t number = 0; number < 30; ++number) {
-    const Ensemble ensemble = drawn_ensemble(number, {.widest = 20, .largest_batch = 20, .members = 2, .depth = 2});
+    const Ensemble ensemble =
+        drawn_ensemble(number, {.widest = 20, .largest_batch = 20, .members = 2, .depth = 2});
     const auto wave = open_loaded(*backend, ensemble);
     wave->train(std::vector<std::int64_t>(static_cast<std::size_t>(ensemble.members()), 2));
-    score_every_way(ensemble, *wave);
+    score(ensemble, *wave, Split::train, {});
   }
+  Ensemble scored;
+  scored.spec.inputs = 9, scored.spec.hidden = {6};
+  scored.add(slabs(9, 70, 33, 45, true, 1), {}, 10);
+  scored.add(clouds_data({9, 2, 40, 12, 100}, 3), {}, 30);
+  const auto wave = open_loaded(*backend, scored, false);
+  for (const auto kind : {Randomization::Kind::permute, Randomization::Kind::swap})
+    for (const auto against : {Randomization::Against::labels, Randomization::Against::predictions})
+      score(scored, *wave, Split::test, {{0}, kind, against});
   const std::vector<std::string> launched = body.launched_kernels();
   const std::set<std::string> sources = kernels_in_sources();
   EXPECT_GE(sources.size(), 10u);

@@ -2,8 +2,8 @@
 
     /usr/bin/python3 tests/python/synthetic_result.py DIR [--seeds N] [--sweep]
 
-The data are slab data and every number is measured on them; only the classifiers are simple: logistic regression for a
-linear coordinate, and bumps over the slabs for a 5-slab coordinate.
+The data are slab data and every number is measured on them; only the classifiers are not trained: they are a
+squashed linear coordinate, or bumps over the outer slabs of a 5-slab, with a little of the other coordinates.
 """
 
 import json

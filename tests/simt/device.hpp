@@ -48,14 +48,15 @@ __forceinline__ T from_bits(std::uint64_t bits) {
 }
 
 template <class T>
-inline constexpr bool is_atomic_integer = std::is_same_v<T, int> || std::is_same_v<T, unsigned> ||
-                                          std::is_same_v<T, unsigned long long>;
+inline constexpr bool is_atomic_integer =
+    std::is_same_v<T, int> || std::is_same_v<T, unsigned> || std::is_same_v<T, unsigned long long>;
 template <class T>
 __forceinline__ T atomic(AtomicOperation operation, T* address, T value, T compare, Where where) {
-  static_assert(!std::is_floating_point_v<T>, "floating-point atomics have no fixed order, so Occam has none");
+  static_assert(!std::is_floating_point_v<T>,
+                "floating-point atomics have no fixed order, so Occam has none");
   static_assert(is_atomic_integer<T>, "atomics are int, unsigned or unsigned long long");
-  return from_bits<T>(atomic_access(operation, address, sizeof(T), std::is_signed_v<T>, to_bits(value), to_bits(compare),
-                                    where));
+  return from_bits<T>(atomic_access(operation, address, sizeof(T), std::is_signed_v<T>, to_bits(value),
+                                    to_bits(compare), where));
 }
 }  // namespace occam::simt
 
@@ -63,16 +64,20 @@ __forceinline__ T atomic(AtomicOperation operation, T* address, T value, T compa
 __forceinline__ void __syncthreads(occam::simt::Where where = occam::simt::Where::current()) {
   occam::simt::block_barrier(occam::simt::BlockReduction::none, 0, where);
 }
-__forceinline__ int __syncthreads_count(int predicate, occam::simt::Where where = occam::simt::Where::current()) {
+__forceinline__ int __syncthreads_count(int predicate,
+                                        occam::simt::Where where = occam::simt::Where::current()) {
   return occam::simt::block_barrier(occam::simt::BlockReduction::count, predicate, where);
 }
-__forceinline__ int __syncthreads_and(int predicate, occam::simt::Where where = occam::simt::Where::current()) {
+__forceinline__ int __syncthreads_and(int predicate,
+                                      occam::simt::Where where = occam::simt::Where::current()) {
   return occam::simt::block_barrier(occam::simt::BlockReduction::all, predicate, where);
 }
-__forceinline__ int __syncthreads_or(int predicate, occam::simt::Where where = occam::simt::Where::current()) {
+__forceinline__ int __syncthreads_or(int predicate,
+                                     occam::simt::Where where = occam::simt::Where::current()) {
   return occam::simt::block_barrier(occam::simt::BlockReduction::any, predicate, where);
 }
-__forceinline__ void __syncwarp(unsigned mask = 0xFFFFFFFFu, occam::simt::Where where = occam::simt::Where::current()) {
+__forceinline__ void __syncwarp(unsigned mask = 0xFFFFFFFFu,
+                                occam::simt::Where where = occam::simt::Where::current()) {
   occam::simt::warp_collective(occam::simt::WarpOperation::sync, mask, 0, 0, where);
 }
 __forceinline__ void __threadfence_block() {}
@@ -84,24 +89,24 @@ __forceinline__ T __shfl_sync(unsigned mask, T value, int source, int width = 32
                               occam::simt::Where where = occam::simt::Where::current()) {
   const unsigned lane = occam::simt::lane_index(), segment = lane & ~(static_cast<unsigned>(width) - 1);
   const unsigned from = segment | (static_cast<unsigned>(source) & (static_cast<unsigned>(width) - 1));
-  return occam::simt::from_bits<T>(
-      occam::simt::warp_collective(occam::simt::WarpOperation::shuffle, mask, occam::simt::to_bits(value), from, where));
+  return occam::simt::from_bits<T>(occam::simt::warp_collective(occam::simt::WarpOperation::shuffle, mask,
+                                                                occam::simt::to_bits(value), from, where));
 }
 template <class T>
 __forceinline__ T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32,
                                  occam::simt::Where where = occam::simt::Where::current()) {
   const unsigned lane = occam::simt::lane_index(), segment = lane & ~(static_cast<unsigned>(width) - 1);
   const unsigned from = lane >= segment + delta ? lane - delta : lane;
-  return occam::simt::from_bits<T>(
-      occam::simt::warp_collective(occam::simt::WarpOperation::shuffle, mask, occam::simt::to_bits(value), from, where));
+  return occam::simt::from_bits<T>(occam::simt::warp_collective(occam::simt::WarpOperation::shuffle, mask,
+                                                                occam::simt::to_bits(value), from, where));
 }
 template <class T>
 __forceinline__ T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32,
                                    occam::simt::Where where = occam::simt::Where::current()) {
   const unsigned lane = occam::simt::lane_index(), segment = lane & ~(static_cast<unsigned>(width) - 1);
   const unsigned from = lane + delta < segment + static_cast<unsigned>(width) ? lane + delta : lane;
-  return occam::simt::from_bits<T>(
-      occam::simt::warp_collective(occam::simt::WarpOperation::shuffle, mask, occam::simt::to_bits(value), from, where));
+  return occam::simt::from_bits<T>(occam::simt::warp_collective(occam::simt::WarpOperation::shuffle, mask,
+                                                                occam::simt::to_bits(value), from, where));
 }
 template <class T>
 __forceinline__ T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32,
@@ -109,24 +114,29 @@ __forceinline__ T __shfl_xor_sync(unsigned mask, T value, int lanes, int width =
   const unsigned lane = occam::simt::lane_index(), segment = lane & ~(static_cast<unsigned>(width) - 1);
   const unsigned other = lane ^ static_cast<unsigned>(lanes);
   const unsigned from = other < segment + static_cast<unsigned>(width) ? other : lane;
-  return occam::simt::from_bits<T>(
-      occam::simt::warp_collective(occam::simt::WarpOperation::shuffle, mask, occam::simt::to_bits(value), from, where));
+  return occam::simt::from_bits<T>(occam::simt::warp_collective(occam::simt::WarpOperation::shuffle, mask,
+                                                                occam::simt::to_bits(value), from, where));
 }
 __forceinline__ unsigned __ballot_sync(unsigned mask, int predicate,
                                        occam::simt::Where where = occam::simt::Where::current()) {
   return static_cast<unsigned>(
       occam::simt::warp_collective(occam::simt::WarpOperation::ballot, mask, predicate != 0, 0, where));
 }
-__forceinline__ int __any_sync(unsigned mask, int predicate, occam::simt::Where where = occam::simt::Where::current()) {
-  return static_cast<int>(occam::simt::warp_collective(occam::simt::WarpOperation::any, mask, predicate != 0, 0, where));
+__forceinline__ int __any_sync(unsigned mask, int predicate,
+                               occam::simt::Where where = occam::simt::Where::current()) {
+  return static_cast<int>(
+      occam::simt::warp_collective(occam::simt::WarpOperation::any, mask, predicate != 0, 0, where));
 }
-__forceinline__ int __all_sync(unsigned mask, int predicate, occam::simt::Where where = occam::simt::Where::current()) {
-  return static_cast<int>(occam::simt::warp_collective(occam::simt::WarpOperation::all, mask, predicate != 0, 0, where));
+__forceinline__ int __all_sync(unsigned mask, int predicate,
+                               occam::simt::Where where = occam::simt::Where::current()) {
+  return static_cast<int>(
+      occam::simt::warp_collective(occam::simt::WarpOperation::all, mask, predicate != 0, 0, where));
 }
-#define OCCAM_SIMT_REDUCTION(name, type, operation)                                                          \
-  __forceinline__ type name(unsigned mask, type value, occam::simt::Where where = occam::simt::Where::current()) { \
-    return occam::simt::from_bits<type>(occam::simt::warp_collective(                                        \
-        occam::simt::WarpOperation::operation, mask, occam::simt::to_bits(value), 0, where));                \
+#define OCCAM_SIMT_REDUCTION(name, type, operation)                                           \
+  __forceinline__ type name(unsigned mask, type value,                                        \
+                            occam::simt::Where where = occam::simt::Where::current()) {       \
+    return occam::simt::from_bits<type>(occam::simt::warp_collective(                         \
+        occam::simt::WarpOperation::operation, mask, occam::simt::to_bits(value), 0, where)); \
   }
 OCCAM_SIMT_REDUCTION(__reduce_add_sync, int, add)
 OCCAM_SIMT_REDUCTION(__reduce_add_sync, unsigned, add)
@@ -138,14 +148,15 @@ OCCAM_SIMT_REDUCTION(__reduce_and_sync, unsigned, bit_and)
 OCCAM_SIMT_REDUCTION(__reduce_or_sync, unsigned, bit_or)
 OCCAM_SIMT_REDUCTION(__reduce_xor_sync, unsigned, bit_xor)
 #undef OCCAM_SIMT_REDUCTION
-#define __activemask() _Pragma("GCC error \"__activemask() depends on the hardware's schedule: pass the mask\"") 0u
+#define __activemask() \
+  _Pragma("GCC error \"__activemask() depends on the hardware's schedule: pass the mask\"") 0u
 
 // ---- atomics ---------------------------------------------------------------------------------------------------------
-#define OCCAM_SIMT_ATOMIC(name, operation)                                                                   \
-  template <class T>                                                                                         \
-  __forceinline__ T name(T* address, std::type_identity_t<T> value,                                          \
-                         occam::simt::Where where = occam::simt::Where::current()) {                         \
-    return occam::simt::atomic<T>(occam::simt::AtomicOperation::operation, address, value, T{}, where);      \
+#define OCCAM_SIMT_ATOMIC(name, operation)                                                              \
+  template <class T>                                                                                    \
+  __forceinline__ T name(T* address, std::type_identity_t<T> value,                                     \
+                         occam::simt::Where where = occam::simt::Where::current()) {                    \
+    return occam::simt::atomic<T>(occam::simt::AtomicOperation::operation, address, value, T{}, where); \
   }
 OCCAM_SIMT_ATOMIC(atomicAdd, add)
 OCCAM_SIMT_ATOMIC(atomicSub, subtract)
@@ -159,7 +170,8 @@ OCCAM_SIMT_ATOMIC(atomicXor, bit_xor)
 template <class T>
 __forceinline__ T atomicCAS(T* address, std::type_identity_t<T> compare, std::type_identity_t<T> value,
                             occam::simt::Where where = occam::simt::Where::current()) {
-  return occam::simt::atomic<T>(occam::simt::AtomicOperation::compare_exchange, address, value, compare, where);
+  return occam::simt::atomic<T>(occam::simt::AtomicOperation::compare_exchange, address, value, compare,
+                                where);
 }
 
 // ---- loads and arithmetic --------------------------------------------------------------------------------------------
@@ -199,7 +211,7 @@ __forceinline__ int __popc(unsigned x) { return __builtin_popcount(x); }
 __forceinline__ int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 __forceinline__ int __clz(int x) { return x == 0 ? 32 : __builtin_clz(static_cast<unsigned>(x)); }
 __forceinline__ int __ffs(int x) { return __builtin_ffs(x); }
-#define OCCAM_SIMT_MIN_MAX(type)                                      \
+#define OCCAM_SIMT_MIN_MAX(type)                                     \
   __forceinline__ type min(type a, type b) { return b < a ? b : a; } \
   __forceinline__ type max(type a, type b) { return a < b ? b : a; }
 OCCAM_SIMT_MIN_MAX(int)
@@ -239,7 +251,8 @@ __forceinline__ void named_barrier(int id, int threads, simt::Where where = simt
 template <class... Parameters, class... Arguments>
 void launch(Stream& stream, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             std::size_t dynamic_shared_bytes, Arguments&&... arguments) {
-  static_assert(sizeof...(Parameters) == sizeof...(Arguments), "the kernel takes another number of arguments");
+  static_assert(sizeof...(Parameters) == sizeof...(Arguments),
+                "the kernel takes another number of arguments");
   static_assert((std::is_trivially_copyable_v<Parameters> && ...), "kernel parameters are plain values");
   using Values = std::tuple<Parameters...>;
   struct Call {
@@ -251,8 +264,12 @@ void launch(Stream& stream, const char* name, void (*kernel)(Parameters...), dim
     }
   };
   const Call call{kernel, Values{std::forward<Arguments>(arguments)...}};
-  simt::submit(stream.state(), {name, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, dynamic_shared_bytes,
-                                reinterpret_cast<const void*>(kernel)},
+  simt::submit(stream.state(),
+               {name,
+                {grid.x, grid.y, grid.z},
+                {block.x, block.y, block.z},
+                dynamic_shared_bytes,
+                reinterpret_cast<const void*>(kernel)},
                Call::run, &call, sizeof(Call));
 }
 

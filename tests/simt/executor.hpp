@@ -54,7 +54,8 @@ struct Launch {
 };
 
 // Runs, or records when the stream is being captured, body(argument) for every thread; `argument` is copied.
-void submit(void* stream, const Launch& launch, void (*body)(const void*), const void* argument, std::size_t bytes);
+void submit(void* stream, const Launch& launch, void (*body)(const void*), const void* argument,
+            std::size_t bytes);
 
 // Runs it now; throws Violation.
 void run(const Launch& launch, void (*body)(const void*), const void* argument, std::size_t bytes);
@@ -66,14 +67,25 @@ int block_barrier(BlockReduction reduction, int predicate, Where where);
 void named_barrier(int id, int threads, Where where);
 
 enum class WarpOperation {
-  sync, shuffle, ballot, any, all, add, min_signed, min_unsigned, max_signed, max_unsigned, bit_and, bit_or, bit_xor
+  sync,
+  shuffle,
+  ballot,
+  any,
+  all,
+  add,
+  min_signed,
+  min_unsigned,
+  max_signed,
+  max_unsigned,
+  bit_and,
+  bit_or,
+  bit_xor
 };
 // All lanes of `mask` meet; the result is this lane's. `source` is the lane that a shuffle reads.
-std::uint64_t warp_collective(WarpOperation operation, unsigned mask, std::uint64_t value, unsigned source, Where where);
+std::uint64_t warp_collective(WarpOperation operation, unsigned mask, std::uint64_t value, unsigned source,
+                              Where where);
 
-enum class AtomicOperation {
-  add, subtract, exchange, min, max, bit_and, bit_or, bit_xor, compare_exchange
-};
+enum class AtomicOperation { add, subtract, exchange, min, max, bit_and, bit_or, bit_xor, compare_exchange };
 std::uint64_t atomic_access(AtomicOperation operation, void* address, std::size_t bytes, bool is_signed,
                             std::uint64_t value, std::uint64_t compare, Where where);
 

@@ -89,7 +89,8 @@ TEST_F(Executor, MissingBarrierIsFoundUnderEverySeed) {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     simt::set_seed(seed);
     EXPECT_THAT(violation([&] {
-                  launch(stream, "reverse", reverse_kernel<false>, 1, kThreads, sizeof(Rows), out.data(), in.data());
+                  launch(stream, "reverse", reverse_kernel<false>, 1, kThreads, sizeof(Rows), out.data(),
+                         in.data());
                 }),
                 AllOf(HasSubstr("kernel reverse"), HasSubstr("uninitialised"), HasSubstr("shared memory"),
                       HasSubstr("executor_test.cpp:")));
@@ -107,10 +108,11 @@ TEST_F(Executor, RaceNamesBothThreadsAndBothLines) {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     auto values = upload("values", kThreads);
     simt::set_seed(seed);
-    EXPECT_THAT(violation([&] { launch(stream, "rotate", rotate_kernel, 1, kThreads, 0, values.data()); }),
-                testing::ContainsRegex("race on byte [0-9]+ of buffer 'values' .*: "
-                                       "thread \\([0-9]+, 0, 0\\) (reads|writes) it at executor_test.cpp:[0-9]+.*"
-                                       "thread \\([0-9]+, 0, 0\\) (reads|writes) it at executor_test.cpp:[0-9]+"));
+    EXPECT_THAT(
+        violation([&] { launch(stream, "rotate", rotate_kernel, 1, kThreads, 0, values.data()); }),
+        testing::ContainsRegex("race on byte [0-9]+ of buffer 'values' .*: "
+                               "thread \\([0-9]+, 0, 0\\) (reads|writes) it at executor_test.cpp:[0-9]+.*"
+                               "thread \\([0-9]+, 0, 0\\) (reads|writes) it at executor_test.cpp:[0-9]+"));
   }
 }
 
@@ -140,7 +142,9 @@ TEST_F(Executor, BlocksThatWriteOneWordRace) {
   launch(stream, "same_word", same_word_kernel, 1, 1, 0, out.data());
 }
 
-__global__ void bytes_kernel(unsigned char* out) { out[threadIdx.x] = static_cast<unsigned char>(threadIdx.x); }
+__global__ void bytes_kernel(unsigned char* out) {
+  out[threadIdx.x] = static_cast<unsigned char>(threadIdx.x);
+}
 
 TEST_F(Executor, BytesOfOneWordAreApart) {
   DeviceBuffer<unsigned char> out("out", kThreads);
@@ -164,7 +168,8 @@ TEST_F(Executor, AtomicsDoNotRaceWithEachOtherButWithReads) {
   copy_to_host(stream, &value, count.data(), 1);
   EXPECT_EQ(value, 3 * kThreads);
   EXPECT_THAT(violation([&] {
-                launch(stream, "count_and_read", count_and_read_kernel, 1, kThreads, 0, count.data(), out.data());
+                launch(stream, "count_and_read", count_and_read_kernel, 1, kThreads, 0, count.data(),
+                       out.data());
               }),
               HasSubstr("race on byte 0 of buffer 'count'"));
 }
@@ -189,11 +194,12 @@ TEST_F(Executor, SyncwarpOrdersLanesAndShufflesDoNot) {
   DeviceBuffer<float> out("out", kThreads);
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     simt::set_seed(seed);
-    launch(stream, "warp_reverse", warp_reverse_kernel<true>, 1, kThreads, sizeof(Rows), out.data(), in.data());
+    launch(stream, "warp_reverse", warp_reverse_kernel<true>, 1, kThreads, sizeof(Rows), out.data(),
+           in.data());
     EXPECT_EQ(download(out)[0], 32.0f);
     EXPECT_THAT(violation([&] {
-                  launch(stream, "warp_reverse", warp_reverse_kernel<false>, 1, kThreads, sizeof(Rows), out.data(),
-                         in.data());
+                  launch(stream, "warp_reverse", warp_reverse_kernel<false>, 1, kThreads, sizeof(Rows),
+                         out.data(), in.data());
                 }),
                 HasSubstr("race on"));
   }
@@ -211,7 +217,8 @@ TEST_F(Executor, SyncwarpDoesNotOrderWarps) {
   const auto in = upload("in", kThreads);
   DeviceBuffer<float> out("out", kThreads);
   EXPECT_THAT(violation([&] {
-                launch(stream, "cross_warp", cross_warp_kernel, 1, kThreads, sizeof(Rows), out.data(), in.data());
+                launch(stream, "cross_warp", cross_warp_kernel, 1, kThreads, sizeof(Rows), out.data(),
+                       in.data());
               }),
               testing::AnyOf(HasSubstr("race on"), HasSubstr("uninitialised")));
 }
@@ -236,7 +243,8 @@ TEST_F(Executor, NamedBarrierOrdersItsWarpsAlone) {
   launch(stream, "named", named_kernel<true>, 1, 96, 96 * sizeof(float), out.data(), in.data());
   EXPECT_EQ(download(out)[0], 64.0f);
   EXPECT_THAT(violation([&] {
-                launch(stream, "named", named_kernel<false>, 1, 96, 96 * sizeof(float), out.data(), in.data());
+                launch(stream, "named", named_kernel<false>, 1, 96, 96 * sizeof(float), out.data(),
+                       in.data());
               }),
               testing::AnyOf(HasSubstr("race on"), HasSubstr("uninitialised")));
 }
@@ -252,17 +260,19 @@ TEST_F(Executor, IndexOffByOneIsOutOfBounds) {
   const auto in = upload("in", 100);
   DeviceBuffer<float> out("out", 101);
   launch(stream, "copy", copy_kernel, 2, kThreads, 0, out.data(), in.data(), 100u);
-  EXPECT_THAT(violation([&] { launch(stream, "copy", copy_kernel, 2, kThreads, 0, out.data(), in.data(), 101u); }),
-              AllOf(HasSubstr("out of bounds"), HasSubstr("thread (36, 0, 0) reads byte 400 of buffer 'in' (400 B"),
-                    HasSubstr("block (1, 0, 0)"), HasSubstr("executor_test.cpp:")));
+  EXPECT_THAT(
+      violation([&] { launch(stream, "copy", copy_kernel, 2, kThreads, 0, out.data(), in.data(), 101u); }),
+      AllOf(HasSubstr("out of bounds"), HasSubstr("thread (36, 0, 0) reads byte 400 of buffer 'in' (400 B"),
+            HasSubstr("block (1, 0, 0)"), HasSubstr("executor_test.cpp:")));
 }
 
 __global__ void beyond_shared_kernel() { (&shared<float>())[threadIdx.x] = 0.0f; }
 
 TEST_F(Executor, SharedMemoryEndsWhereTheLaunchSays) {
   launch(stream, "beyond_shared", beyond_shared_kernel, 1, 32, 32 * sizeof(float));
-  EXPECT_THAT(violation([&] { launch(stream, "beyond_shared", beyond_shared_kernel, 1, 33, 32 * sizeof(float)); }),
-              HasSubstr("writes byte 128 of the block's 128 B of shared memory"));
+  EXPECT_THAT(
+      violation([&] { launch(stream, "beyond_shared", beyond_shared_kernel, 1, 33, 32 * sizeof(float)); }),
+      HasSubstr("writes byte 128 of the block's 128 B of shared memory"));
 }
 
 struct TwoRows {
@@ -286,8 +296,9 @@ TEST_F(Executor, LayoutMustFitTheLaunch) {
 
 TEST_F(Executor, UninitialisedReadsAreFound) {
   DeviceBuffer<float> in("in", kThreads), out("out", kThreads);
-  EXPECT_THAT(violation([&] { launch(stream, "copy", copy_kernel, 1, kThreads, 0, out.data(), in.data(), 64u); }),
-              AllOf(HasSubstr("uninitialised"), HasSubstr("of buffer 'in'")));
+  EXPECT_THAT(
+      violation([&] { launch(stream, "copy", copy_kernel, 1, kThreads, 0, out.data(), in.data(), 64u); }),
+      AllOf(HasSubstr("uninitialised"), HasSubstr("of buffer 'in'")));
   EXPECT_THAT(violation([&] { download(out); }), HasSubstr("byte 0 of buffer 'out'"));
 }
 
@@ -304,9 +315,11 @@ __global__ void shared_sum_kernel(float* out) {
 
 TEST_F(Executor, UninitialisedSharedReadIsFoundInEveryBlock) {
   DeviceBuffer<float> out("out", 1);
-  EXPECT_THAT(violation([&] { launch(stream, "shared_sum", shared_sum_kernel, 1, kThreads, sizeof(Rows), out.data()); }),
-              AllOf(HasSubstr("uninitialised: thread (0, 0, 0) reads byte 0 of the block's 256 B of shared memory"),
-                    HasSubstr("nobody wrote")));
+  EXPECT_THAT(
+      violation(
+          [&] { launch(stream, "shared_sum", shared_sum_kernel, 1, kThreads, sizeof(Rows), out.data()); }),
+      AllOf(HasSubstr("uninitialised: thread (0, 0, 0) reads byte 0 of the block's 256 B of shared memory"),
+            HasSubstr("nobody wrote")));
 }
 
 TEST_F(Executor, ReleasedBufferIsFound) {
@@ -314,15 +327,17 @@ TEST_F(Executor, ReleasedBufferIsFound) {
   DeviceBuffer<float> out("out", kThreads);
   float* const dangling = out.data();
   out = {};
-  EXPECT_THAT(violation([&] { launch(stream, "copy", copy_kernel, 1, kThreads, 0, dangling, in.data(), 64u); }),
-              AllOf(HasSubstr("out of bounds"), HasSubstr("released buffer 'out'")));
+  EXPECT_THAT(
+      violation([&] { launch(stream, "copy", copy_kernel, 1, kThreads, 0, dangling, in.data(), 64u); }),
+      AllOf(HasSubstr("out of bounds"), HasSubstr("released buffer 'out'")));
 }
 
 TEST_F(Executor, HostMemoryIsFound) {
   const auto in = upload("in", kThreads);
   std::vector<float> host(kThreads);
-  EXPECT_THAT(violation([&] { launch(stream, "copy", copy_kernel, 1, kThreads, 0, host.data(), in.data(), 64u); }),
-              HasSubstr("which is not device memory"));
+  EXPECT_THAT(
+      violation([&] { launch(stream, "copy", copy_kernel, 1, kThreads, 0, host.data(), in.data(), 64u); }),
+      HasSubstr("which is not device memory"));
 }
 
 __global__ void vector_kernel(float* out, const float* in, int offset) {
@@ -415,7 +430,8 @@ TEST_F(Executor, WarpsMaySplitByMaskAndNotOtherwise) {
     launch(stream, "split_warp", split_warp_kernel, 1, 32, 0, out.data());
     std::vector<int> values(32);
     copy_to_host(stream, values.data(), out.data(), 32);
-    for (int lane = 0; lane < 32; ++lane) ASSERT_EQ(values[static_cast<std::size_t>(lane)], lane < 16 ? 120 : 8);
+    for (int lane = 0; lane < 32; ++lane)
+      ASSERT_EQ(values[static_cast<std::size_t>(lane)], lane < 16 ? 120 : 8);
   }
   EXPECT_THAT(violation([&] { launch(stream, "mixed_warp", mixed_warp_kernel, 1, 32, 0, out.data()); }),
               HasSubstr("divergent warp"));
@@ -452,15 +468,18 @@ TEST_F(Executor, AsynchronousCopiesArriveWhenWaitedFor) {
       ASSERT_EQ(sums[static_cast<std::size_t>(t)], static_cast<float>(3 * (kThreads - t) + 3 * kThreads));
     }
     EXPECT_THAT(violation([&] {
-                  launch(stream, "pipeline", pipeline_kernel<1>, 1, kThreads, sizeof(Rows), out.data(), in.data(), 1);
+                  launch(stream, "pipeline", pipeline_kernel<1>, 1, kThreads, sizeof(Rows), out.data(),
+                         in.data(), 1);
                 }),
                 AllOf(HasSubstr("asynchronous copy in flight"), HasSubstr("has not been waited for")));
     EXPECT_THAT(violation([&] {
-                  launch(stream, "pipeline", pipeline_kernel<2>, 1, kThreads, sizeof(Rows), out.data(), in.data(), 1);
+                  launch(stream, "pipeline", pipeline_kernel<2>, 1, kThreads, sizeof(Rows), out.data(),
+                         in.data(), 1);
                 }),
                 testing::AnyOf(HasSubstr("race on"), HasSubstr("uninitialised"), HasSubstr("in flight")));
     EXPECT_THAT(violation([&] {
-                  launch(stream, "pipeline", pipeline_kernel<3>, 1, kThreads, sizeof(Rows), out.data(), in.data(), 2);
+                  launch(stream, "pipeline", pipeline_kernel<3>, 1, kThreads, sizeof(Rows), out.data(),
+                         in.data(), 2);
                 }),
                 testing::AnyOf(HasSubstr("race on"), HasSubstr("in flight")));
   }
@@ -473,10 +492,12 @@ __global__ void forgotten_copy_kernel(const float* in) {
 
 TEST_F(Executor, ForgottenAndMisalignedCopiesAreFound) {
   const auto in = upload("in", 8);
-  EXPECT_THAT(violation([&] { launch(stream, "forgotten_copy", forgotten_copy_kernel, 1, 1, 16, in.data()); }),
-              HasSubstr("ends with an asynchronous copy in flight"));
-  EXPECT_THAT(violation([&] { launch(stream, "forgotten_copy", forgotten_copy_kernel, 1, 1, 16, in.data() + 1); }),
-              HasSubstr("misaligned: asynchronous copy of 16 B"));
+  EXPECT_THAT(
+      violation([&] { launch(stream, "forgotten_copy", forgotten_copy_kernel, 1, 1, 16, in.data()); }),
+      HasSubstr("ends with an asynchronous copy in flight"));
+  EXPECT_THAT(
+      violation([&] { launch(stream, "forgotten_copy", forgotten_copy_kernel, 1, 1, 16, in.data() + 1); }),
+      HasSubstr("misaligned: asynchronous copy of 16 B"));
 }
 
 // ---- results ---------------------------------------------------------------------------------------------------------
@@ -489,7 +510,8 @@ __global__ void reductions_kernel(int* out, const float* in) {
   int sum = value;
   for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, lanes);
   if (t % 32 == 0) warp_sum[t / 32] = sum;
-  const int odd = __syncthreads_count(value % 2), all = __syncthreads_and(value > 0), any = __syncthreads_or(value > 9999);
+  const int odd = __syncthreads_count(value % 2), all = __syncthreads_and(value > 0),
+            any = __syncthreads_or(value > 9999);
   if (t == 0) {
     int* const row = out + blockIdx.x * 5;
     row[0] = odd, row[1] = all != 0, row[2] = any != 0, row[3] = warp_sum[0], row[4] = warp_sum[1];
@@ -557,7 +579,8 @@ TEST_F(Executor, ImpossibleLaunchesAndAllocationsAreRefused) {
     FAIL() << "a terabyte was allocated";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::device);
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("activations: out of device memory"), HasSubstr("1099511627776 elements")));
+    EXPECT_THAT(error.what(),
+                AllOf(HasSubstr("activations: out of device memory"), HasSubstr("1099511627776 elements")));
   }
 }
 

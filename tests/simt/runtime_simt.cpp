@@ -80,7 +80,8 @@ void Event::synchronize() const {}
 float Event::milliseconds_since(const Event& start) const {
   const auto& first = *static_cast<const EventState*>(start.handle());
   const auto& last = *static_cast<const EventState*>(handle());
-  if (!first.recorded || !last.recorded) fail(ErrorKind::device, "the time between events that were never recorded");
+  if (!first.recorded || !last.recorded)
+    fail(ErrorKind::device, "the time between events that were never recorded");
   return std::chrono::duration<float, std::milli>(last.when - first.when).count();
 }
 
@@ -162,7 +163,8 @@ void fill(Stream& stream, void* device, unsigned char byte, std::size_t bytes) {
 
 namespace occam::simt {
 
-void submit(void* stream, const Launch& launch, void (*body)(const void*), const void* argument, std::size_t bytes) {
+void submit(void* stream, const Launch& launch, void (*body)(const void*), const void* argument,
+            std::size_t bytes) {
   if (cuda::state_of(stream).recording == nullptr) {
     run(launch, body, argument, bytes);
     return;

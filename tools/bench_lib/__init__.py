@@ -1,1 +1,1 @@
-"""What tools/bench is made of: contestants (processes that train), measurements on them, and the table and JSON of them."""
+"""What tools/bench is made of: contestants (processes that train), measurements on them, and their table."""

@@ -1,5 +1,5 @@
-// Occam's side of tools/bench: answers one JSON request a line on stdin with one JSON line on stdout, so that the bench can
-// take turns between this process and its rivals. docs/performance.md has the protocol.
+// Occam's side of tools/bench: answers one JSON request a line on stdin with one JSON line on stdout, so that
+// the bench can take turns between this process and its rivals. docs/performance.md has the protocol.
 #include <malloc.h>
 #include <unistd.h>
 
@@ -26,7 +26,8 @@ namespace {
 
 using nlohmann::json;
 
-// Wall and CPU time since it was made. CPU time far below wall time times threads: somebody else had the core.
+// Wall and CPU time since it was made. CPU time far below wall time times threads: somebody else had the
+// core.
 class Stopwatch {
  public:
   double seconds() const { return wall() - wall_; }
@@ -52,7 +53,8 @@ std::int64_t resident_bytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-// The training problem of a request: notebook 1's data, network and settings unless the request says otherwise.
+// The training problem of a request: notebook 1's data, network and settings unless the request says
+// otherwise.
 struct Problem {
   SlabSpec spec;
   MlpSpec network;
@@ -90,7 +92,9 @@ struct Problem {
     for (const Seeds& of_member : seeds()) data_seeds.push_back(of_member.data);
     return slab_data(spec, data_seeds);
   }
-  std::vector<Training> trainings() const { return std::vector<Training>(static_cast<std::size_t>(members), training); }
+  std::vector<Training> trainings() const {
+    return std::vector<Training>(static_cast<std::size_t>(members), training);
+  }
 };
 
 // One member that is resident, so that stretches of training can be timed alone.
@@ -161,7 +165,8 @@ json export_data(const json& request) {
   return json::object();
 }
 
-// A whole training by the public API: data, updates, checks. With max_updates: exactly that many, one check at the end.
+// A whole training by the public API: data, updates, checks. With max_updates: exactly that many, one check
+// at the end.
 json whole_fit(const json& request) {
   const Problem problem(request);
   MlpEnsemble models(problem.network, problem.seeds(), problem.device);

@@ -1,4 +1,5 @@
-"""A contestant: a process that answers the bench's requests, one JSON line each, so that measurements can take turns."""
+"""A contestant: a process that answers the bench's requests, a JSON line each, so that several take turns."""
+
 import json
 import os
 import select
@@ -18,17 +19,26 @@ class ContestantError(Exception):
 
 
 class Contestant:
-    """cores: the process is confined to these; None: to none. environment: added to this process's own."""
+    """cores: the process is confined to these; None: to none. environment: replaces these variables of this
+    process's own; an empty value removes one."""
 
     def __init__(self, name, command, environment=None, cores=None):
         self.name = name
         self._errors = tempfile.TemporaryFile("w+")
+        changed = {**os.environ, **(environment or {})}
         confine = (lambda: os.sched_setaffinity(0, cores)) if cores else None
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                             stderr=self._errors, text=True, preexec_fn=confine,
-                                             env={**os.environ, **(environment or {})})
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                preexec_fn=confine,
+                env={name: value for name, value in changed.items() if value},
+            )
         except OSError as error:
+            self._errors.close()
             raise ContestantError(f"{name}: {command[0]}: {error.strerror}") from error
 
     def ask(self, operation, timeout=900, **fields):

@@ -43,7 +43,8 @@ double cuda_sgemm_rate(int device) {
   Operands on;
   for (float** matrix : {&on.a, &on.b, &on.c}) {
     check(cudaMalloc(matrix, bytes), "allocate 256 MiB for the sgemm peak");
-    check(cudaMemset(*matrix, 0x3c, bytes), "fill a matrix");  // 0x3c3c3c3c = 0.0115: neither zero nor denormal
+    check(cudaMemset(*matrix, 0x3c, bytes),
+          "fill a matrix");  // 0x3c3c3c3c = 0.0115: neither zero nor denormal
   }
   check(cublasCreate(&on.handle), "create a cuBLAS handle");
   check(cudaEventCreate(&on.start), "create an event");
@@ -52,7 +53,8 @@ double cuda_sgemm_rate(int device) {
   float best_ms = 0;
   for (int call = 0; call < 10; ++call) {
     check(cudaEventRecord(on.start), "record an event");
-    check(cublasSgemm(on.handle, CUBLAS_OP_N, CUBLAS_OP_N, n, n, n, &one, on.a, n, on.b, n, &zero, on.c, n), "cublasSgemm");
+    check(cublasSgemm(on.handle, CUBLAS_OP_N, CUBLAS_OP_N, n, n, n, &one, on.a, n, on.b, n, &zero, on.c, n),
+          "cublasSgemm");
     check(cudaEventRecord(on.stop), "record an event");
     check(cudaEventSynchronize(on.stop), "wait for cublasSgemm");
     float ms = 0;
@@ -68,7 +70,9 @@ double cuda_sgemm_rate(int device) {
 
 namespace occam::bench {
 
-double cuda_sgemm_rate(int) { fail(ErrorKind::device, "the sgemm peak of a GPU: this build has no CUDA support"); }
+double cuda_sgemm_rate(int) {
+  fail(ErrorKind::device, "the sgemm peak of a GPU: this build has no CUDA support");
+}
 
 }  // namespace occam::bench
 

@@ -1,4 +1,5 @@
 """Which rivals this machine has: frameworks of the Python interpreters the bench was told of."""
+
 import dataclasses
 import os
 import shutil
@@ -10,8 +11,9 @@ SCRIPTS = {"torch": "torch_rival.py", "jax": "jax_rival.py"}
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """One way to write the training. Rivals on CUDA that train many members in one call (torch.func, jax.vmap) belong
-    into this list, with the device they are for."""
+    """One way to write the training. Rivals that train many members in one call (torch.func, jax.vmap) belong
+    here too, with the devices they are for."""
+
     name: str
     module: str
     argument: str = ""
@@ -30,6 +32,7 @@ STYLES = (
 @dataclasses.dataclass(frozen=True)
 class Rival:
     """python is empty, and status says why, for a rival that cannot run."""
+
     style: Style
     status: str = "installed"
     python: str = ""
@@ -45,18 +48,29 @@ class Rival:
 
 
 def interpreters(named):
-    """The interpreters to look into: those named, those of OCCAM_BENCH_PYTHON, and the python3 of Debian and of PATH."""
-    listed = [*named, *filter(None, os.environ.get("OCCAM_BENCH_PYTHON", "").split(os.pathsep)),
-              "/usr/bin/python3", shutil.which("python3") or ""]
-    paths = [os.path.abspath(path) if os.sep in path else shutil.which(path) or path for path in listed if path]
+    """Interpreters to look into: those named, those of OCCAM_BENCH_PYTHON, Debian's python3 and PATH's."""
+    listed = [
+        *named,
+        *filter(None, os.environ.get("OCCAM_BENCH_PYTHON", "").split(os.pathsep)),
+        "/usr/bin/python3",
+        shutil.which("python3") or "",
+    ]
+    paths = [
+        os.path.abspath(path) if os.sep in path else shutil.which(path) or path for path in listed if path
+    ]
     return list(dict.fromkeys(paths))
 
 
 def installed_version(python, module):
     """(version, "") or ("", why there is none)."""
     try:
-        found = subprocess.run([python, "-c", f"import {module}; print({module}.__version__)"], text=True,
-                               capture_output=True, timeout=120, check=False)
+        found = subprocess.run(
+            [python, "-c", f"import {module}; print({module}.__version__)"],
+            text=True,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return "", f"{python}: {error}"
     if found.returncode == 0:
@@ -75,7 +89,7 @@ def release(version):
 
 
 def find_rivals(pythons, device):
-    """One Rival per style and installed version of its framework; one that says why for a style that cannot run."""
+    """One Rival per style and installed version of its framework; one that says why if a style cannot run."""
     versions = {}
     for module in SCRIPTS:
         of_module, broken = {}, []
@@ -91,7 +105,11 @@ def find_rivals(pythons, device):
         if device not in style.devices:
             continue
         of_module, why_not = versions[style.module]
-        able = {version: python for version, python in of_module.items() if release(version) >= style.least_version}
+        able = {
+            version: python
+            for version, python in of_module.items()
+            if release(version) >= style.least_version
+        }
         if of_module and not able:
             why_not = f"needs {'.'.join(map(str, style.least_version))}, installed: {', '.join(of_module)}"
         rivals += [Rival(style, "installed", python, version) for version, python in able.items()]

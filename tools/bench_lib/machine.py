@@ -1,4 +1,5 @@
 """What the measurements ran on."""
+
 import os
 import platform
 import re
@@ -13,13 +14,24 @@ def cpu_model():
 
 def gpu_names():
     try:
-        listed = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"],
-                                capture_output=True, text=True, timeout=30, check=True)
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return []
     return listed.stdout.strip().splitlines()
 
 
 def describe():
-    return {"cpu": cpu_model(), "cores": os.cpu_count(), "cores_allowed": len(os.sched_getaffinity(0)),
-            "kernel": platform.release(), "gpus": gpu_names(), "load_at_start": round(os.getloadavg()[0], 2)}
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "cores_allowed": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "gpus": gpu_names(),
+        "load_at_start": round(os.getloadavg()[0], 2),
+    }

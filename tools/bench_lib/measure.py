@@ -1,4 +1,5 @@
 """Measurements on contestants that take turns, so that all of them meet the same disturbances."""
+
 import dataclasses
 import statistics
 
@@ -6,12 +7,12 @@ import statistics
 @dataclasses.dataclass
 class Settings:
     quick: bool = False
-    rounds: int = 9              # turns each contestant takes
+    rounds: int = 9  # turns each contestant takes
     stretch_seconds: float = 0.4  # least length of a turn
-    repeats: int = 3             # of a whole training
-    clock: str = "wall"          # or "cpu": seconds of CPU time, for a machine that others use too
+    repeats: int = 3  # of a whole training
+    clock: str = "wall"  # or "cpu": seconds of CPU time, for a machine that others use too
     train_rows: int = 100_000
-    core: int = 0                # where single-core measurements run
+    core: int = 0  # where single-core measurements run
 
     def seconds(self, reply):
         return reply["seconds" if self.clock == "wall" else "cpu_seconds"]
@@ -20,8 +21,8 @@ class Settings:
 @dataclasses.dataclass
 class Stretch:
     updates: int
-    seconds: float      # by the clock of the settings
-    contention: float   # 1 − CPU time / wall time: share of the time that somebody else had the core
+    seconds: float  # by the clock of the settings
+    contention: float  # 1 − CPU time / wall time: share of the time that somebody else had the core
 
 
 class Contention:
@@ -40,11 +41,14 @@ class Contention:
 
 
 def flop_per_update(inputs, hidden, outputs, rows, batch):
-    """Model FLOP of an update, averaged over an epoch: a product forward, two backward, but for the input gradient of the
-    first layer, which nobody needs; 2 FLOP a multiply-add. Gather, bias, activation, loss and optimiser are not counted."""
+    """Model FLOP of an update, averaged over an epoch: a product forward, two backward, but for the input
+    gradient of the first layer, which nobody needs; 2 FLOP a multiply-add. Gather, bias, activation, loss and
+    optimiser are not counted."""
     widths = [inputs, *hidden, outputs]
-    multiply_adds = sum(fan_in * fan_out * (3 if layer else 2)
-                        for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:])))
+    multiply_adds = sum(
+        fan_in * fan_out * (3 if layer else 2)
+        for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:]))
+    )
     return 2 * multiply_adds * rows / -(-rows // batch)
 
 
@@ -63,7 +67,9 @@ def take_turns(contestants, settings, contention, before_each=lambda contestant:
         for contestant, count, of_contestant in zip(contestants, epochs, turns):
             before = before_each(contestant)
             reply = contestant.ask("run", epochs=count)
-            of_contestant.append((Stretch(reply["updates"], settings.seconds(reply), contention.of(reply)), before))
+            of_contestant.append(
+                (Stretch(reply["updates"], settings.seconds(reply), contention.of(reply)), before)
+            )
     return turns
 
 

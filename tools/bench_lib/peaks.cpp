@@ -59,7 +59,8 @@ double fma_rate(const Chains& chains, int lanes) {
   for (int repeat = 0; repeat < kFmaRepeats; ++repeat) {
     const double start = read_clock(CLOCK_THREAD_CPUTIME_ID);
     sink = chains(kFmaSteps, 0.5f);
-    best = std::max(best, 2.0 * 12 * lanes * kFmaSteps / (read_clock(CLOCK_THREAD_CPUTIME_ID) - start) * 1e-9);
+    best =
+        std::max(best, 2.0 * 12 * lanes * kFmaSteps / (read_clock(CLOCK_THREAD_CPUTIME_ID) - start) * 1e-9);
   }
   static_cast<void>(sink);
   return best;
@@ -83,8 +84,8 @@ std::vector<Timed> time_sgemm(int calls) {
   std::vector<Timed> times;
   for (int call = 0; call < calls; ++call) {
     const double start = read_clock(CLOCK_MONOTONIC), cpu_start = read_clock(CLOCK_THREAD_CPUTIME_ID);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1.0f, matrices[0].data(), n, matrices[1].data(), n,
-                0.0f, product.data(), n);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1.0f, matrices[0].data(), n,
+                matrices[1].data(), n, 0.0f, product.data(), n);
     times.push_back({read_clock(CLOCK_MONOTONIC) - start, read_clock(CLOCK_THREAD_CPUTIME_ID) - cpu_start});
   }
   return times;
@@ -93,7 +94,10 @@ std::vector<Timed> time_sgemm(int calls) {
 std::string openblas_core() { return openblas_get_corename(); }
 std::string openblas_config() { return openblas_get_config(); }
 
-bool has_avx512() { return __builtin_cpu_supports("avx512f"); }
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+}
 
 double fma_rate_avx2() { return fma_rate(fma_chains_avx2, 8); }
 double fma_rate_avx512() { return fma_rate(fma_chains_avx512, 16); }

@@ -17,10 +17,11 @@ std::vector<Timed> time_sgemm(int calls);
 std::string openblas_core();
 std::string openblas_config();
 
+// Whether Occam's AVX-512 body can run.
 bool has_avx512();
 
-// Fused multiply-adds on registers alone, with enough independent chains to hide their latency: GFLOP/s that no product
-// can exceed. fma_rate_avx512 requires has_avx512().
+// Fused multiply-adds on registers alone, with enough independent chains to hide their latency: GFLOP/s that
+// no product can exceed. fma_rate_avx512 requires has_avx512().
 double fma_rate_avx2();
 double fma_rate_avx512();
 

@@ -5,8 +5,14 @@ def columns(header, rows):
     """Lines of a table; the first column is flush left, the others right."""
     cells = [header, *rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    return ["  " + "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
-                             for i, (cell, width) in enumerate(zip(row, widths))).rstrip() for row in cells]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in cells
+    ]
 
 
 def net_name(hidden):
@@ -22,8 +28,15 @@ def rival_rows(rivals):
     for row in rivals:
         name = row["name"] + (f" {row['version']}" if row["version"] else "")
         if row["status"] == "measured":
-            rows.append([name, net_name(row["net"]), ms(row["updates_per_second"]), ms(row["occam_updates_per_second"]),
-                         f"{row['ratio']:.2f}x"])
+            rows.append(
+                [
+                    name,
+                    net_name(row["net"]),
+                    ms(row["updates_per_second"]),
+                    ms(row["occam_updates_per_second"]),
+                    f"{row['ratio']:.2f}x",
+                ]
+            )
         else:
             rows.append([name, net_name(row["net"]), row["status"], "", ""])
     return columns(["rival", "net", "its ms/update", "Occam's ms/update", "Occam is faster"], rows)
@@ -34,46 +47,91 @@ def whole_rows(whole):
     for row in whole:
         name = row["name"] + (f" {row['version']}" if row["version"] else "")
         if row["status"] == "measured":
-            rows.append([name, row["set"], f"{row['seconds']:.2f} ({row['updates'][0]:,})",
-                         f"{row['occam_seconds']:.2f} ({row['occam_updates'][0]:,})", f"{row['ratio']:.2f}x"])
+            rows.append(
+                [
+                    name,
+                    row["set"],
+                    f"{row['seconds']:.2f} ({row['updates'][0]:,})",
+                    f"{row['occam_seconds']:.2f} ({row['occam_updates'][0]:,})",
+                    f"{row['ratio']:.2f}x",
+                ]
+            )
         else:
             rows.append([name, row["set"], row["status"], "", ""])
-    return columns(["rival", "set", "its s (updates)", "Occam's s (updates)", "Occam is faster, per update"], rows)
+    return columns(
+        ["rival", "set", "its s (updates)", "Occam's s (updates)", "Occam is faster, per update"], rows
+    )
 
 
 def cpu_lines(result):
     lines = ["Share of one core's matrix-product peak while training"]
-    rows = [[net_name(row["net"]), row["instruction_set"], ms(row["updates_per_second"]), f"{row['gflops']:.1f}",
-             f"{row['sgemm_gflops']:.1f}", f"{100 * row['share_of_sgemm']:.1f}%", f"{100 * row['share_of_fma']:.1f}%"]
-            for row in result["shares"]]
-    lines += columns(["net", "ISA", "ms/update", "GFLOP/s", "sgemm GFLOP/s", "of sgemm", "of FMA limit"], rows)
+    rows = [
+        [
+            net_name(row["net"]),
+            row["instruction_set"],
+            ms(row["updates_per_second"]),
+            f"{row['gflops']:.1f}",
+            f"{row['sgemm_gflops']:.1f}",
+            f"{100 * row['share_of_sgemm']:.1f}%",
+            f"{100 * row['share_of_fma']:.1f}%",
+        ]
+        for row in result["shares"]
+    ]
+    lines += columns(
+        ["net", "ISA", "ms/update", "GFLOP/s", "sgemm GFLOP/s", "of sgemm", "of FMA limit"], rows
+    )
     for isa, best in result["sgemm"]["chosen"].items():
-        lines.append(f"  {isa}: sgemm by OpenBLAS's {best['core']} kernels"
-                     + (f" (OPENBLAS_CORETYPE={best['coretype']})" if best["coretype"] else " (its own choice)")
-                     + f", FMA limit {result['fma_gflops'][isa]:.1f} GFLOP/s")
-    lines.append("  tried: " + ", ".join(f"{entry['coretype'] or 'own choice'} ({entry['core']}) {entry['gflops']:.1f}"
-                                         for entry in result["sgemm"]["tried"]))
+        lines.append(
+            f"  {isa}: sgemm by OpenBLAS's {best['core']} kernels"
+            + (f" (OPENBLAS_CORETYPE={best['coretype']})" if best["coretype"] else " (its own choice)")
+            + f", FMA limit {result['fma_gflops'][isa]:.1f} GFLOP/s"
+        )
+    lines.append(
+        "  tried: "
+        + ", ".join(
+            f"{entry['coretype'] or 'own choice'} ({entry['core']}) {entry['gflops']:.1f}"
+            for entry in result["sgemm"]["tried"]
+        )
+    )
     lines += ["", "Whole LMS-5 trainings, data and checks included"]
-    lines += columns(["threads", "members", "trainings/s"],
-                     [[str(row["threads"]), str(row["members"]), f"{row['members_per_second']:.3f}"]
-                      for row in result["throughput"]])
+    lines += columns(
+        ["threads", "members", "trainings/s"],
+        [
+            [str(row["threads"]), str(row["members"]), f"{row['members_per_second']:.3f}"]
+            for row in result["throughput"]
+        ],
+    )
     resident, parameters = result["resident"], result["throughput"][0]["parameter_bytes"]
-    lines.append(f"  a resident member holds {resident['bytes'] / 2**20:.1f} MiB, its {resident['rows']:,} training rows "
-                 f"are made in {resident['open_seconds']:.3f} s; every member keeps {2 * parameters / 1024:.0f} KiB "
-                 "of parameters (last and best)")
+    lines.append(
+        f"  a resident member holds {resident['bytes'] / 2**20:.1f} MiB, its {resident['rows']:,} training"
+        f" rows are made in {resident['open_seconds']:.3f} s;"
+        f" every member keeps {2 * parameters / 1024:.0f} KiB of parameters (last and best)"
+    )
     lines += ["", "One update on one core, rivals in turns with Occam", *rival_rows(result["rivals"])]
     lines += ["", "(100,2) to its stop on one core", *whole_rows(result["whole"])]
     return lines
 
 
 def cuda_lines(result):
-    rows = [[net_name(row["net"]), str(row["members"]), f"{row['updates_per_second']:,.0f}", f"{row['gflops']:,.0f}",
-             f"{100 * row['share_of_sgemm']:.1f}%"] for row in result["ensembles"]]
-    lines = [f"Ensembles on {result['occam']['device']}; cuBLAS sgemm {result['sgemm_gflops']:,.0f} GFLOP/s",
-             *columns(["net", "members", "updates/s, all members", "GFLOP/s", "of sgemm"], rows)]
+    rows = [
+        [
+            net_name(row["net"]),
+            str(row["members"]),
+            f"{row['updates_per_second']:,.0f}",
+            f"{row['gflops']:,.0f}",
+            f"{100 * row['share_of_sgemm']:.1f}%",
+        ]
+        for row in result["ensembles"]
+    ]
+    lines = [
+        f"Ensembles on {result['occam']['device']}; cuBLAS sgemm {result['sgemm_gflops']:,.0f} GFLOP/s",
+        *columns(["net", "members", "updates/s, all members", "GFLOP/s", "of sgemm"], rows),
+    ]
     lines += ["", "Whole LMS-5 trainings, data and checks included"]
-    lines += columns(["members", "trainings/s"], [[str(row["members"]), f"{row['members_per_second']:.2f}"]
-                                                  for row in result["throughput"]])
+    lines += columns(
+        ["members", "trainings/s"],
+        [[str(row["members"]), f"{row['members_per_second']:.2f}"] for row in result["throughput"]],
+    )
     lines += ["", "One network at a time, beside Occam's fastest ensemble", *rival_rows(result["rivals"])]
     return lines
 
@@ -82,11 +140,15 @@ def lines(report):
     """The whole table of a report (the object of --json)."""
     machine, result, protocol = report["machine"], report["result"], report["protocol"]
     body = cpu_lines(result) if report["device"] == "cpu" else cuda_lines(result)
-    return [*body, "",
-            f"Protocol: LMS-5 (d=50, N={protocol['train_rows']:,}), batch 256, SGD, fp32; {protocol['rounds']} turns of "
-            f"{protocol['stretch_seconds']} s each, medians; {protocol['clock']} time; "
-            f"core {protocol['core']} alone where one core is named; {report['date']}",
-            f"Hardware: {machine['cpu']}, {machine['cores_allowed']} cores"
-            + "".join(f"; {gpu}" for gpu in machine["gpus"])
-            + f"; {result['occam']['compiler']}; {result['occam'].get('openblas_config', '')}",
-            *(f"Warning: {warning}" for warning in report["warnings"])]
+    return [
+        *body,
+        "",
+        f"Protocol: LMS-5 (d=50, N={protocol['train_rows']:,}), batch 256, SGD, fp32; "
+        f"{protocol['rounds']} turns of {protocol['stretch_seconds']} s each, medians; "
+        f"{protocol['clock']} time; core {protocol['core']} alone where one core is named; {report['date']}",
+        f"Hardware: {machine['cpu']}, {machine['cores_allowed']} cores"
+        + "".join(f"; {gpu}" for gpu in machine["gpus"])
+        + f"; {result['occam']['instruction_set']}; {result['occam']['compiler']}; "
+        + " ".join(result["occam"]["openblas_config"].split()[:2]),
+        *(f"Warning: {warning}" for warning in report["warnings"]),
+    ]

@@ -24,9 +24,9 @@ class ReportError(Exception):
         super().__init__(re.sub(r"\s+", " ", str(message)).strip())
 
 
-# Keys of arrays.npz below "<case>/", with the letters of their shape: s seeds, c checks, k members kept for detail,
-# r test rows, d coordinates, m rows of the sample, p points, u units of the first hidden layer, 2 two. d means the
-# same size everywhere in a case, the other letters within a group (the part before the slash).
+# Keys of arrays.npz below "<case>/", with the letters of their shape: s seeds, c checks, k members kept for
+# detail, r test rows, d coordinates, m rows of the sample, p points, u units of the first layer, 2 two.
+# d means the same size everywhere in a case, the other letters within a group (the part before the slash).
 ARRAY_SHAPES = {
     "history/updates": "sc",
     **{
@@ -79,7 +79,7 @@ class Case:
         return np.array(self.status) == "diverged" if self.status else None
 
     def stop_updates(self):
-        """[seeds] updates done. Of members that diverged, which have no metrics, the history tells; else NaN."""
+        """[seeds] updates done; for members that diverged, which have no metrics, from the history or NaN."""
         updates = self.metrics.get("updates", np.full(len(self.seeds), math.nan))
         history = self.arrays.get("history/updates")
         if history is None or len(history) != len(updates):

@@ -1,5 +1,6 @@
-"""Figures of a case's data and of what its models do with them. Each returns (figure, caption), or None when the case
-lacks what it shows. Sizes are CSS pixels.
+"""Figures of a case's data and of what its models do with them.
+
+Each returns (figure, caption), or None when the case lacks what it shows. Sizes are CSS pixels.
 """
 
 import math
@@ -26,7 +27,7 @@ from .style import (
     new_figure,
 )
 
-# ---- data ----------------------------------------------------------------------------------------------------------
+# ---- data --------------------------------------------------------------------------------------------------
 
 
 def draw_data(case):
@@ -64,8 +65,16 @@ def _class_color(value):
 
 def _class_legend(axis, classes):
     handles = [
-        Line2D([], [], ls="none", marker="o", ms=5, color=_class_color(value), label=f"y = {int(value)}")
-        for value in classes[: len(CLASS_COLORS)]
+        Line2D(
+            [],
+            [],
+            ls="none",
+            marker="o",
+            ms=5,
+            color=_class_color(value),
+            label=f"{'' if k and len(classes) > 2 else 'y = '}{int(value)}",
+        )
+        for k, value in enumerate(classes[: len(CLASS_COLORS)])
     ]
     axis.legend(
         handles=handles,
@@ -86,7 +95,7 @@ def _square(axis, a, b):
 
 
 def padded_limits(values):
-    """Limits around the values: symmetric about 0 where they nearly are, so that slab panels share one scale."""
+    """Limits around the values: symmetric about 0 where they nearly are, so slab panels share a scale."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (-1.0, 1.0)
@@ -123,7 +132,7 @@ def draw_boundary(case):
 
 
 def _paint_classes(axis, a, b, label):
-    """Colours each cell of the plane by its most frequent class, the paler the less unanimous; returns the classes."""
+    """Colours each cell by its most frequent class, the paler the less unanimous; returns the classes."""
     edges_a, edges_b, classes, share = statistics.boundary_grid(a, b, label)
     smooth = np.array([statistics.smoothed(grid) for grid in share])
     share = np.where(np.isfinite(share), share, smooth)  # a cell without points looks like its neighbours
@@ -153,7 +162,7 @@ def _paint_classes(axis, a, b, label):
     return classes
 
 
-# ---- scores --------------------------------------------------------------------------------------------------------
+# ---- scores ------------------------------------------------------------------------------------------------
 
 
 def draw_scores(case):
@@ -192,7 +201,8 @@ def draw_scores(case):
             alpha=0.55 if name == "standard" else 1,
         )
     axis.axvline(0, color=LIGHT["spine"], linewidth=0.9, linestyle=(0, (2, 2)), zorder=0.9)
-    axis.set_xlabel("score = logit 1 − logit 0")
+    one_logit = case.config.get("loss") in ("binary_cross_entropy", "hinge")
+    axis.set_xlabel("score = logit" if one_logit else "score = logit 1 − logit 0")
     axis.set_ylabel("density")
     axis.set_ylim(0, None)
     axis.set_title("Scores of class-1 test rows")
@@ -213,7 +223,7 @@ def draw_scores(case):
     _headroom(axis, 1.12)
     members = f" of {histogram.members} members (shade: range over them)" if histogram.members > 1 else ""
     return figure, (
-        f"Densities on {len(histogram.edges) - 1} common bins of the scores of {histogram.rows:,} class-1 test "
+        f"Densities on {len(histogram.edges) - 1} common bins of the scores of {histogram.rows:,} class-1 "
         f"rows{members}; right of the dotted line the model says class 1."
     )
 
@@ -223,7 +233,7 @@ def _headroom(axis, factor):
     axis.set_ylim(low, low + (high - low) * factor)
 
 
-# ---- coordinates ---------------------------------------------------------------------------------------------------
+# ---- coordinates -------------------------------------------------------------------------------------------
 
 
 def draw_coordinates(case):
@@ -274,7 +284,8 @@ def draw_coordinates(case):
     axis.set_title("Coordinate-wise randomised accuracy")
     axis.legend(loc="center right", handletextpad=0.2)
     return figure, (
-        f"Test accuracy after one coordinate alone is shuffled, for each of {count(dim, 'coordinate')}: mean over "
+        "Test accuracy after one coordinate alone is shuffled, for each of "
+        f"{count(dim, 'coordinate')}: mean over "
         f"{count(len(accuracy), 'seed')}, its 95% interval (thick) and the range over seeds (thin)."
     )
 

@@ -1,4 +1,4 @@
-"""Figures over all cases of a run: a forest of the measures, and each measure against the settings that vary."""
+"""Figures over all cases of a run: a forest of the measures, and measures against the settings that vary."""
 
 import math
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ def _measured(cases, names):
     return [name for name in names if any(mean_interval(case.metrics.get(name, [])) for case in cases)]
 
 
-# ---- all cases -----------------------------------------------------------------------------------------------------
+# ---- all cases ---------------------------------------------------------------------------------------------
 
 
 def _forest(cases, kind):
@@ -163,7 +163,7 @@ def _forest(cases, kind):
 
 
 def common_tolerance(cases, metric):
-    """The tolerance that the run recorded for a measure, where it is one and the same for all cases; else None."""
+    """The tolerance recorded for a measure, where it is the same for all cases; else None."""
     tolerances = {case.tolerances.get(metric) for case in cases}
     return tolerances.pop() if len(tolerances) == 1 else None
 
@@ -186,7 +186,7 @@ def _forest_points(axis, cases, metric, name, y):
         )
 
 
-# ---- settings ------------------------------------------------------------------------------------------------------
+# ---- settings ----------------------------------------------------------------------------------------------
 
 
 def _settings_figure(cases, settings, kind):
@@ -231,7 +231,7 @@ def _settings_figure(cases, settings, kind):
     )
     cut = f". Not drawn: {', '.join(setting.label for setting in left_out)}" if left_out else ""
     return figure, (
-        f"Mean and 95% interval over the seeds of {count(len(cases), 'case')} against each setting that varies"
+        f"Mean and 95% interval over the seeds of {count(len(cases), 'case')} against each varying setting"
         f"{how}{cut}."
     )
 

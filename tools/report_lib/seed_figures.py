@@ -1,5 +1,6 @@
-"""Figures of a case's seeds: their measures, their training and where it stopped. Each returns (figure, caption), or None
-when the case lacks what it shows. Sizes are CSS pixels.
+"""Figures of a case's seeds: their measures, their training and where it stopped.
+
+Each returns (figure, caption), or None when the case lacks what it shows. Sizes are CSS pixels.
 """
 
 import re
@@ -25,7 +26,7 @@ from .style import (
     plain,
 )
 
-# ---- the measures over seeds ---------------------------------------------------------------------------------------
+# ---- the measures over seeds -------------------------------------------------------------------------------
 
 
 def draw_measures(case):
@@ -53,8 +54,8 @@ def draw_measures(case):
     n = max(strip.n for strip in strips)
     twin = next((f" (hollow: the {strip.twin} model)" for strip in strips if strip.twin), "")
     band = (
-        "; the yellow band is the tolerance of the mean around one half, the value of a model that has lost all it "
-        "relied on"
+        "; the yellow band is the tolerance of the mean around one half, the value of a model that has lost "
+        "all it relied on"
         if any(strip.band for strip in strips)
         else ""
     )
@@ -67,15 +68,15 @@ def _measured_sets(case, kind):
 
 @dataclass(frozen=True)
 class Strip:
-    """What one strip shows: its number of seeds, the other model beside it ("best", "last", or ""), a tolerance band."""
+    """What one strip shows."""
 
-    n: int
-    twin: str
-    band: bool
+    n: int  # seeds
+    twin: str  # the other model beside the evaluated one: "best", "last" or ""
+    band: bool  # a tolerance band around one half
 
 
 def strip_columns(case, metric):
-    """[(word, values)]: the evaluated model, and the other one of last and best where it differs for some seed."""
+    """[(word, values)]: the evaluated model, and the other of last and best where it differs for a seed."""
     values = case.metrics[metric]
     for twin, word in (("best", "last"), ("last", "best")):
         other = case.metrics.get(f"{twin}_{metric}")
@@ -159,7 +160,7 @@ def strip_limits(values, least=0.01):
     return middle - 0.62 * span, middle + 0.62 * span
 
 
-# ---- training ------------------------------------------------------------------------------------------------------
+# ---- training ----------------------------------------------------------------------------------------------
 
 
 def draw_training(case):

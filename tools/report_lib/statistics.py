@@ -1,4 +1,4 @@
-"""What the figures and tables show, computed: means with intervals, histograms, bands, grids. No drawing here."""
+"""What figures and tables show, computed: means with intervals, histograms, bands, grids. No drawing here."""
 
 import math
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def t_quantile(probability, degrees):
     return (low + high) / 2
 
 
-# ---- histograms ----------------------------------------------------------------------------------------------------
+# ---- histograms --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class ScoreHistogram:
 
 
 def score_histograms(scores, labels, bins=20, positive=1):
-    """scores: set -> [kept, rows]; labels [kept, rows]. Densities of the rows of one class, on common edges."""
+    """scores: set -> [kept, rows]; labels [kept, rows]. Densities of one class's rows, on common edges."""
     labels = np.asarray(labels)
     chosen = {
         name: [
@@ -147,7 +147,7 @@ def stop_frequencies(updates, status, most=12, bins=20):
     return edges, {word: np.histogram(updates[words == word], edges)[0] for word in order}, False
 
 
-# ---- training curves -----------------------------------------------------------------------------------------------
+# ---- training curves ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,9 @@ class Band:
 def curve_band(updates, values, percentiles=(5, 95)):
     """Median and band over seeds at every update at which some seed was checked.
 
-    updates [seeds, checks], padded with -1; values [seeds, checks], padded with NaN. Between its checks a member's
-    curve is a straight line; a member that has stopped keeps its last value, since its parameters no longer change.
+    updates [seeds, checks], padded with -1; values [seeds, checks], padded with NaN. Between its checks a
+    member's curve is a straight line; a member that has stopped keeps its last value, since its parameters no
+    longer change.
     """
     curves = []
     for row_updates, row_values in zip(np.asarray(updates), np.asarray(values, float)):
@@ -181,11 +182,11 @@ def curve_band(updates, values, percentiles=(5, 95)):
     return Band(grid, median, low, high, len(curves), curves)
 
 
-# ---- points --------------------------------------------------------------------------------------------------------
+# ---- points ------------------------------------------------------------------------------------------------
 
 
 def boundary_grid(a, b, label, per_cell=6, least=16, most=120):
-    """Shares of the predicted classes on a square grid: (edges_a, edges_b, classes, share [class, row b, column a]).
+    """Shares of the predicted classes on a square grid: edges_a, edges_b, classes, share [class, b, a].
 
     Cells without a point are NaN. The grid is as fine as `per_cell` points a cell allow.
     """
@@ -231,7 +232,7 @@ def swarm_offsets(values, span, width=0.35, rows=40):
 
 
 def coordinate_summary(accuracy):
-    """Per coordinate over seeds, from [seeds, dim]: mean, half width of the 95% interval, smallest, largest: [dim]."""
+    """Of [seeds, dim], over seeds: mean, half width of the 95% interval, smallest, largest; each [dim]."""
     columns = [mean_interval(column) for column in np.asarray(accuracy, float).T]
     nan = math.nan
     rows = [(nan, nan, nan, nan) if c is None else (c.mean, c.half_width, c.low, c.high) for c in columns]

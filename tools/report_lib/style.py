@@ -1,4 +1,4 @@
-"""How the figures look: one palette for paper and screen, matplotlib's settings, and their way into a page."""
+"""How figures look: one palette for paper and screen, matplotlib's settings, and their way into a page."""
 
 import io
 import re
@@ -9,9 +9,9 @@ matplotlib.use("Agg")
 
 from matplotlib.figure import Figure  # noqa: E402  (the backend comes first)
 
-# Role -> (light, dark). In the page the light colour becomes a CSS variable, so figures follow the reader's scheme; every
-# light colour must therefore differ from the others. Class colours are Okabe and Ito's blue and vermilion; the three
-# test sets differ in lightness, line style and marker too.
+# Role -> (light, dark). In the page the light colour becomes a CSS variable, so figures follow the reader's
+# scheme; every light colour must therefore differ from the others. Class colours are Okabe and Ito's blue and
+# vermilion; the three test sets differ in lightness, line style and marker too.
 PALETTE = {
     "ink": ("#1e2530", "#e4e8ef"),
     "muted": ("#5d6778", "#a3adbd"),
@@ -149,7 +149,7 @@ def svg_text(figure, facecolor="none"):
 
 
 def inline_svg(figure, prefix, label):
-    """The figure as an <svg> element for a page: ids made unique by the prefix, palette colours as CSS variables.
+    """The figure as an <svg> element: ids made unique by the prefix, palette colours as CSS variables.
 
     label: what a screen reader says; the caller escapes it.
     """

@@ -1,4 +1,4 @@
-"""Text of the page: numbers with intervals, names of measures, configurations. No drawing, no HTML but small marks."""
+"""Text of the page: numbers with intervals, names of measures, configurations, provenance."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def _split_model(name):
 
 
 def metric_order(names):
-    """The measures that every reader looks for first, then the others, each evaluated model before the other one."""
+    """What every reader looks for first, then the rest; each evaluated model before the other one."""
 
     def rank(name):
         model, base = _split_model(name)
@@ -68,18 +68,18 @@ def metric_order(names):
 
 
 def main_metrics(cases):
-    """Of the main measures those that some case has: AUC where there is any, else accuracy; and how training went."""
+    """Of the main measures those that some case has: AUC, or else accuracy; and how training went."""
     there = {name for case in cases for name, values in case.metrics.items() if mean_interval(values)}
     kind = "auc" if any(f"{name}_auc" in there for name in SETS) else "accuracy"
     wanted = [f"{name}_{kind}" for name in SETS] + ["train_accuracy", "updates"]
     return [name for name in wanted if name in there]
 
 
-# ---- numbers -------------------------------------------------------------------------------------------------------
+# ---- numbers -----------------------------------------------------------------------------------------------
 
 
 def decimals_for(mean, half_width):
-    """Digits after the point: two of the interval's, four for values of order one, at most six for small ones."""
+    """Digits after the point: two of the interval's, four for values of order one, six for small ones."""
     least, most = (4, 4) if 0.01 <= abs(mean) < 10 or mean == 0 else (0, 2) if abs(mean) >= 10 else (4, 6)
     scale = half_width if half_width and math.isfinite(half_width) else 0.0
     if not scale:  # no interval to go by: whole numbers stay whole
@@ -136,7 +136,7 @@ def verdict_mark(kind):
     return {"good": "✓", "bad": "✗", "open": "…", "other": "•"}[kind]
 
 
-# ---- measures of a case --------------------------------------------------------------------------------------------
+# ---- measures of a case ------------------------------------------------------------------------------------
 
 
 def measure_rows(case, names):
@@ -166,7 +166,7 @@ def measure_rows(case, names):
 
 
 def compared_metrics(case):
-    """The measures that have a published value or a verdict; published values of other things are left out."""
+    """The measures with a published value or a verdict; published values of other things are left out."""
     names = [
         name
         for name in {**case.verdicts, **case.published}
@@ -175,7 +175,7 @@ def compared_metrics(case):
     return metric_order(names)
 
 
-# ---- configurations ------------------------------------------------------------------------------------------------
+# ---- configurations ----------------------------------------------------------------------------------------
 
 
 def flatten(config, prefix=""):
@@ -219,7 +219,7 @@ def config_tables(cases):
 
 
 def provenance_rows(result):
-    """[(what, text)] of the page's head: device and precision, then everything the run recorded about itself."""
+    """[(what, text)]: device and precision, then everything the run recorded about itself."""
     device = " ".join(
         str(value)
         for value in (
@@ -251,7 +251,7 @@ def timing_rows(timing):
 
 
 def variance_table(case):
-    """(factors, [(measure, percentages)]): what the main measures vary by, where the run crossed its seeds."""
+    """(factors, [(measure, percentages)]): what the main measures vary by, where seeds were crossed."""
     shares = {
         name: parts
         for name, parts in case.variance_shares.items()

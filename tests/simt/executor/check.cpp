@@ -31,7 +31,8 @@ inline Relation relation(std::uint64_t earlier, std::uint64_t now, const Thread&
   const std::uint64_t difference = earlier ^ now;
   if ((earlier & now & kAllBytes) == 0 || (earlier & now & kAtomic) != 0) return Relation::ordered;
   if (difference >> kSerialShift != 0) {
-    return is_shared || earlier >> kSerialShift < shadow.first_serial ? Relation::ordered : Relation::race_of_blocks;
+    return is_shared || earlier >> kSerialShift < shadow.first_serial ? Relation::ordered
+                                                                      : Relation::race_of_blocks;
   }
   const std::uint32_t other = thread_of(earlier), clock = clock_of(earlier);
   if (other == me.index || clock < state.base_clock) return Relation::ordered;
@@ -44,34 +45,49 @@ const char* verb(Access access) {
   return access == Access::read ? "reads" : access == Access::write ? "writes" : "atomically updates";
 }
 
-[[noreturn, gnu::noinline, gnu::cold]] void report_race(Relation kind, std::uint64_t earlier, std::int32_t place,
-                                                        bool earlier_writes, const Thread& me, Access access,
-                                                        std::uintptr_t address, std::uintptr_t return_address) {
-  const char* earlier_verb = !earlier_writes ? "reads" : (earlier & kAtomic) != 0 ? "atomically updates" : "writes";
-  const std::string who = kind == Relation::race_of_blocks ? "another block" : describe(state.thread[thread_of(earlier)]);
-  violate([&] { return fmt::format("race on {}: {} {} it at {}, {} {} it at {}, and nothing orders the two", describe_address(address),
-                      describe(me), verb(access), describe_code(return_address), who, earlier_verb,
-                      describe_code(anchor() + static_cast<std::intptr_t>(place))); });
+[[noreturn, gnu::noinline, gnu::cold]] void report_race(Relation kind, std::uint64_t earlier,
+                                                        std::int32_t place, bool earlier_writes,
+                                                        const Thread& me, Access access,
+                                                        std::uintptr_t address,
+                                                        std::uintptr_t return_address) {
+  const char* earlier_verb = !earlier_writes            ? "reads"
+                             : (earlier & kAtomic) != 0 ? "atomically updates"
+                                                        : "writes";
+  const std::string who =
+      kind == Relation::race_of_blocks ? "another block" : describe(state.thread[thread_of(earlier)]);
+  violate([&] {
+    return fmt::format("race on {}: {} {} it at {}, {} {} it at {}, and nothing orders the two",
+                       describe_address(address), describe(me), verb(access), describe_code(return_address),
+                       who, earlier_verb, describe_code(anchor() + static_cast<std::intptr_t>(place)));
+  });
 }
 
-[[noreturn, gnu::noinline, gnu::cold]] void report_state(std::uintptr_t address, std::size_t bytes, bool exists,
-                                                         const Thread& me, Access access, std::uintptr_t return_address) {
+[[noreturn, gnu::noinline, gnu::cold]] void report_state(std::uintptr_t address, std::size_t bytes,
+                                                         bool exists, const Thread& me, Access access,
+                                                         std::uintptr_t return_address) {
   if (!exists) {
-    violate([&] { return fmt::format("out of bounds: {} {} {} at {}", describe(me), verb(access), describe_address(address),
-                        describe_code(return_address)); });
+    violate([&] {
+      return fmt::format("out of bounds: {} {} {} at {}", describe(me), verb(access),
+                         describe_address(address), describe_code(return_address));
+    });
   }
   for (std::uint32_t i = 0; i < state.threads; ++i) {
     for (const Copy& copy : state.thread[i].copies) {
       const auto to = reinterpret_cast<std::uintptr_t>(copy.to);
       if (address + bytes <= to || address >= to + static_cast<std::size_t>(copy.bytes)) continue;
-      violate([&] { return fmt::format("asynchronous copy in flight: {} {} {} at {}, but the copy that {} issued at {} has not been "
-                          "waited for",
-                          describe(me), verb(access), describe_address(address), describe_code(return_address),
-                          describe(state.thread[i]), describe(copy.where)); });
+      violate([&] {
+        return fmt::format(
+            "asynchronous copy in flight: {} {} {} at {}, but the copy that {} issued at {} has not been "
+            "waited for",
+            describe(me), verb(access), describe_address(address), describe_code(return_address),
+            describe(state.thread[i]), describe(copy.where));
+      });
     }
   }
-  violate([&] { return fmt::format("uninitialised: {} {} {} at {}, which nobody wrote", describe(me), verb(access),
-                      describe_address(address), describe_code(return_address)); });
+  violate([&] {
+    return fmt::format("uninitialised: {} {} {} at {}, which nobody wrote", describe(me), verb(access),
+                       describe_address(address), describe_code(return_address));
+  });
 }
 
 template <bool is_shared>
@@ -119,8 +135,8 @@ inline void check_word(const Region& region, std::size_t word, unsigned mask, Ac
 }
 
 template <bool is_shared>
-inline void check_range(const Region& region, std::size_t offset, std::size_t bytes, Access access, const Thread& me,
-                        std::uintptr_t return_address) {
+inline void check_range(const Region& region, std::size_t offset, std::size_t bytes, Access access,
+                        const Thread& me, std::uintptr_t return_address) {
   if (offset % 4 == 0 && bytes == 4) [[likely]] {
     check_word<is_shared>(region, offset / 4, 15, access, me, return_address);
     return;
@@ -143,7 +159,8 @@ bool is_constant(std::uintptr_t address) {
         [](dl_phdr_info* module, std::size_t, void* data) {
           for (int i = 0; i < module->dlpi_phnum; ++i) {
             const auto& header = module->dlpi_phdr[i];
-            const bool fixed = header.p_type == PT_GNU_RELRO || (header.p_type == PT_LOAD && !(header.p_flags & PF_W));
+            const bool fixed =
+                header.p_type == PT_GNU_RELRO || (header.p_type == PT_LOAD && !(header.p_flags & PF_W));
             const std::uintptr_t first = module->dlpi_addr + header.p_vaddr;
             if (fixed) static_cast<Ranges*>(data)->emplace_back(first, first + header.p_memsz);
           }
@@ -156,21 +173,26 @@ bool is_constant(std::uintptr_t address) {
                      [&](const auto& range) { return address >= range.first && address < range.second; });
 }
 
-[[gnu::noinline]] void check_elsewhere(std::uintptr_t address, std::size_t bytes, Access access, const Thread& me,
-                                       std::uintptr_t return_address) {
+[[gnu::noinline]] void check_elsewhere(std::uintptr_t address, std::size_t bytes, Access access,
+                                       const Thread& me, std::uintptr_t return_address) {
   const auto argument = reinterpret_cast<std::uintptr_t>(state.argument);
-  if (access == Access::read && address >= argument && address + bytes <= argument + state.argument_bytes) return;
+  if (access == Access::read && address >= argument && address + bytes <= argument + state.argument_bytes)
+    return;
   if (access == Access::read && is_constant(address)) return;
   for (std::uint32_t i = 0; i < state.threads; ++i) {
     const Thread& other = state.thread[i];
     if (address >= reinterpret_cast<std::uintptr_t>(other.stack_low) &&
         address < reinterpret_cast<std::uintptr_t>(other.stack_high)) {
-      violate([&] { return fmt::format("out of bounds: {} {} a local variable of {} at {}", describe(me), verb(access), describe(other),
-                          describe_code(return_address)); });
+      violate([&] {
+        return fmt::format("out of bounds: {} {} a local variable of {} at {}", describe(me), verb(access),
+                           describe(other), describe_code(return_address));
+      });
     }
   }
-  violate([&] { return fmt::format("out of bounds: {} {} {}, which is not device memory, at {}", describe(me), verb(access),
-                      describe_address(address), describe_code(return_address)); });
+  violate([&] {
+    return fmt::format("out of bounds: {} {} {}, which is not device memory, at {}", describe(me),
+                       verb(access), describe_address(address), describe_code(return_address));
+  });
 }
 
 }  // namespace

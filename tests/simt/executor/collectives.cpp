@@ -82,16 +82,23 @@ void sync_lanes(const Warp& warp, unsigned mask) {
 
 void check_mask(const Thread& me, const Warp& warp, unsigned mask, Where where) {
   if ((mask >> me.lane() & 1) == 0) {
-    violate([&] { return fmt::format("{} is not in the mask {:#010x} of its own warp operation at {}", describe(me), mask,
-                        describe(where)); });
+    violate([&] {
+      return fmt::format("{} is not in the mask {:#010x} of its own warp operation at {}", describe(me), mask,
+                         describe(where));
+    });
   }
   if ((mask & ~warp.present) != 0) {
-    violate([&] { return fmt::format("inactive lane: the mask {:#010x} at {} names lane {}, which this warp does not have", mask,
-                        describe(where), __builtin_ctz(mask & ~warp.present)); });
+    violate([&] {
+      return fmt::format(
+          "inactive lane: the mask {:#010x} at {} names lane {}, which this warp does not have", mask,
+          describe(where), __builtin_ctz(mask & ~warp.present));
+    });
   }
   if ((mask & warp.exited) != 0) {
-    violate([&] { return fmt::format("inactive lane: the mask {:#010x} at {} names lane {}, which has ended", mask, describe(where),
-                        __builtin_ctz(mask & warp.exited)); });
+    violate([&] {
+      return fmt::format("inactive lane: the mask {:#010x} at {} names lane {}, which has ended", mask,
+                         describe(where), __builtin_ctz(mask & warp.exited));
+    });
   }
 }
 
@@ -100,9 +107,12 @@ Collective& join(Thread& me, Warp& warp, WarpOperation operation, unsigned mask,
     Collective& other = warp.collectives[static_cast<unsigned>(__builtin_ctz(open))];
     if ((other.mask & mask) == 0) continue;
     if (other.mask == mask && other.operation == operation && same_place(other.where, where)) return other;
-    violate([&] { return fmt::format("divergent warp: {} is at {} with mask {:#010x} while other lanes of that mask wait at {} with "
-                        "mask {:#010x}",
-                        describe(me), describe(where), mask, describe(other.where), other.mask); });
+    violate([&] {
+      return fmt::format(
+          "divergent warp: {} is at {} with mask {:#010x} while other lanes of that mask wait at {} with "
+          "mask {:#010x}",
+          describe(me), describe(where), mask, describe(other.where), other.mask);
+    });
   }
   const unsigned slot = static_cast<unsigned>(__builtin_ctz(~warp.open));
   warp.open |= 1u << slot;
@@ -131,15 +141,18 @@ void deliver(Warp& warp, Collective& collective) {
 void release_named(NamedBarrier& barrier) {
   const std::uint32_t clock = state.last_clock + 1;
   std::array<unsigned, kWarps> lanes{};
-  const std::span<const std::uint16_t> waiting(barrier.thread.data(), static_cast<std::size_t>(barrier.waiting));
+  const std::span<const std::uint16_t> waiting(barrier.thread.data(),
+                                               static_cast<std::size_t>(barrier.waiting));
   for (const std::uint32_t i : waiting) lanes[i / 32] |= 1u << (i % 32);
   std::array<std::uint32_t, kWarps> joined{};
   for (int w = 0; w < kWarps; ++w) {
     if (lanes[static_cast<std::size_t>(w)] == 0) continue;
     const std::size_t index = static_cast<std::size_t>(w);
     if (lanes[index] != state.warp[index].present) {
-      violate([&] { return fmt::format("named barrier at {}: only part of warp {} takes part (lanes {:#010x})",
-                          describe(barrier.where), w, lanes[index]); });
+      violate([&] {
+        return fmt::format("named barrier at {}: only part of warp {} takes part (lanes {:#010x})",
+                           describe(barrier.where), w, lanes[index]);
+      });
     }
     for (std::size_t i = 0; i < kWarps; ++i) joined[i] = std::max(joined[i], state.warp_clock[index][i]);
   }
@@ -163,15 +176,19 @@ int block_barrier(BlockReduction reduction, int predicate, Where where) {
   land_some_copies(me);
   if (reduction == BlockReduction::none && skipped(where)) return 0;
   if (state.exited > 0) {
-    violate([&] { return fmt::format("divergent barrier: {} waits at {}, but {} threads have ended without it", describe(me),
-                        describe(where), state.exited); });
+    violate([&] {
+      return fmt::format("divergent barrier: {} waits at {}, but {} threads have ended without it",
+                         describe(me), describe(where), state.exited);
+    });
   }
   BlockBarrier& barrier = state.barrier;
   if (barrier.waiting == 0) {
     barrier = {0, 0, 1, 0, reduction, where, me.index};
   } else if (!same_place(barrier.where, where)) {
-    violate([&] { return fmt::format("divergent barrier: {} waits at {} while {} waits at {}", describe(me), describe(where),
-                        describe(state.thread[barrier.first]), describe(barrier.where)); });
+    violate([&] {
+      return fmt::format("divergent barrier: {} waits at {} while {} waits at {}", describe(me),
+                         describe(where), describe(state.thread[barrier.first]), describe(barrier.where));
+    });
   }
   barrier.count += predicate != 0;
   barrier.all &= predicate != 0;
@@ -190,16 +207,20 @@ void named_barrier(int id, int threads, Where where) {
   land_some_copies(me);
   if (skipped(where)) return;
   if (id < 1 || id > 15 || threads <= 0 || threads % 32 != 0) {
-    violate([&] { return fmt::format("named barrier {} for {} threads at {}: ids are 1 to 15, threads a multiple of 32", id, threads,
-                        describe(where)); });
+    violate([&] {
+      return fmt::format("named barrier {} for {} threads at {}: ids are 1 to 15, threads a multiple of 32",
+                         id, threads, describe(where));
+    });
   }
   NamedBarrier& barrier = state.named[static_cast<std::size_t>(id)];
   if (barrier.threads == 0) {
     barrier.threads = threads;
     barrier.where = where;
   } else if (barrier.threads != threads) {
-    violate([&] { return fmt::format("named barrier {}: {} expects {} threads at {}, others expect {} at {}", id, describe(me), threads,
-                        describe(where), barrier.threads, describe(barrier.where)); });
+    violate([&] {
+      return fmt::format("named barrier {}: {} expects {} threads at {}, others expect {} at {}", id,
+                         describe(me), threads, describe(where), barrier.threads, describe(barrier.where));
+    });
   }
   barrier.thread[static_cast<std::size_t>(barrier.waiting++)] = static_cast<std::uint16_t>(me.index);
   if (barrier.waiting < threads) {
@@ -210,15 +231,18 @@ void named_barrier(int id, int threads, Where where) {
   }
 }
 
-std::uint64_t warp_collective(WarpOperation operation, unsigned mask, std::uint64_t value, unsigned source, Where where) {
+std::uint64_t warp_collective(WarpOperation operation, unsigned mask, std::uint64_t value, unsigned source,
+                              Where where) {
   Thread& me = *current;
   land_some_copies(me);
   if (operation == WarpOperation::sync && skipped(where)) return 0;
   Warp& warp = state.warp[me.warp()];
   check_mask(me, warp, mask, where);
   if (operation == WarpOperation::shuffle && (mask >> source & 1) == 0) {
-    violate([&] { return fmt::format("inactive lane: {} shuffles at {} from lane {}, which is not in the mask {:#010x}", describe(me),
-                        describe(where), source, mask); });
+    violate([&] {
+      return fmt::format("inactive lane: {} shuffles at {} from lane {}, which is not in the mask {:#010x}",
+                         describe(me), describe(where), source, mask);
+    });
   }
   Collective& collective = join(me, warp, operation, mask, where);
   collective.value[me.lane()] = value;

@@ -37,25 +37,33 @@ std::int64_t as_signed(std::uint64_t value, std::size_t bytes) {
 void* shared_memory(std::size_t layout_bytes, Where where) {
   const std::size_t given = state.launch->shared_bytes;
   if (layout_bytes > given) {
-    violate([&] { return fmt::format("out of bounds: the layout at {} needs {} B of shared memory, the launch gives {}", describe(where),
-                        layout_bytes, given); });
+    violate([&] {
+      return fmt::format("out of bounds: the layout at {} needs {} B of shared memory, the launch gives {}",
+                         describe(where), layout_bytes, given);
+    });
   }
   return memory::shared_base();
 }
 
 void start_copy(void* shared_memory, const void* global, int bytes, Where where) {
   Thread& me = *current;
-  const auto to = reinterpret_cast<std::uintptr_t>(shared_memory), from = reinterpret_cast<std::uintptr_t>(global);
+  const auto to = reinterpret_cast<std::uintptr_t>(shared_memory),
+             from = reinterpret_cast<std::uintptr_t>(global);
   if (!memory::is_shared(shared_memory) || !memory::is_global(global)) {
-    violate([&] { return fmt::format("asynchronous copy of {} at {} goes from {} to {}; it can only go from global to shared memory",
-                        describe(me), describe(where), describe_address(from), describe_address(to)); });
+    violate([&] {
+      return fmt::format(
+          "asynchronous copy of {} at {} goes from {} to {}; it can only go from global to shared memory",
+          describe(me), describe(where), describe_address(from), describe_address(to));
+    });
   }
   if ((to | from) % static_cast<std::uintptr_t>(bytes) != 0) {
-    violate([&] { return fmt::format("misaligned: asynchronous copy of {} B by {} at {} from {} to {}", bytes, describe(me),
-                        describe(where), describe_address(from), describe_address(to)); });
+    violate([&] {
+      return fmt::format("misaligned: asynchronous copy of {} B by {} at {} from {} to {}", bytes,
+                         describe(me), describe(where), describe_address(from), describe_address(to));
+    });
   }
-  me.copies.push_back({static_cast<unsigned char*>(shared_memory), static_cast<const unsigned char*>(global), bytes, -1,
-                       false, where});
+  me.copies.push_back({static_cast<unsigned char*>(shared_memory), static_cast<const unsigned char*>(global),
+                       bytes, -1, false, where});
   check_ends(me.copies.back(), reinterpret_cast<std::uintptr_t>(__builtin_return_address(0)));
   memory::forget_shared(to, static_cast<std::size_t>(bytes));
 }
@@ -95,8 +103,10 @@ std::uint64_t atomic_access(AtomicOperation operation, void* address, std::size_
   const Thread& me = *current;
   const auto place = reinterpret_cast<std::uintptr_t>(address);
   if (place % bytes != 0) {
-    violate([&] { return fmt::format("misaligned: atomic of {} B by {} at {} on {}", bytes, describe(me), describe(where),
-                        describe_address(place)); });
+    violate([&] {
+      return fmt::format("misaligned: atomic of {} B by {} at {} on {}", bytes, describe(me), describe(where),
+                         describe_address(place));
+    });
   }
   memory::check(place, bytes, Access::atomic, reinterpret_cast<std::uintptr_t>(__builtin_return_address(0)));
   const std::uint64_t old = load(address, bytes);

@@ -52,7 +52,8 @@ void give_stack(Thread& thread) {
   static unsigned char* const all = [] {
     void* memory = mmap(nullptr, kStackBytes * kMaximumThreads, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) fail(ErrorKind::device, "simt: no address space for {} stacks", kMaximumThreads);
+    if (memory == MAP_FAILED)
+      fail(ErrorKind::device, "simt: no address space for {} stacks", kMaximumThreads);
     return static_cast<unsigned char*>(memory);
   }();
   thread.stack_low = all + kStackBytes * thread.index;
@@ -80,8 +81,8 @@ void fiber_main(fcontext::transfer_t transfer) {
 void jump_to(Thread& from, Thread& to) {
   if (to.context == nullptr) {
     if (to.stack_low == nullptr) give_stack(to);
-    to.context = fcontext::make_fcontext(to.stack_high, static_cast<std::size_t>(to.stack_high - to.stack_low),
-                                         fiber_main);
+    to.context = fcontext::make_fcontext(to.stack_high,
+                                         static_cast<std::size_t>(to.stack_high - to.stack_low), fiber_main);
   }
   current = &to == &state.host ? nullptr : &to;
   ++state.statistics.switches;
@@ -101,19 +102,26 @@ void leave_kernel() {
   Thread& me = *current;
   if (state.exception) jump_to(me, state.host);
   if (!me.copies.empty()) {
-    violate([&] { return fmt::format("{} ends with an asynchronous copy in flight (issued at {}): copy_async_wait is missing",
-                        describe(me), describe(me.copies.front().where)); });
+    violate([&] {
+      return fmt::format(
+          "{} ends with an asynchronous copy in flight (issued at {}): copy_async_wait is missing",
+          describe(me), describe(me.copies.front().where));
+    });
   }
   if (state.barrier.waiting > 0) {
-    violate([&] { return fmt::format("divergent barrier: {} ends while {} waits at {}", describe(me),
-                        describe(state.thread[state.barrier.first]), describe(state.barrier.where)); });
+    violate([&] {
+      return fmt::format("divergent barrier: {} ends while {} waits at {}", describe(me),
+                         describe(state.thread[state.barrier.first]), describe(state.barrier.where));
+    });
   }
   Warp& warp = state.warp[me.warp()];
   for (unsigned open = warp.open; open != 0; open &= open - 1) {
     const Collective& collective = warp.collectives[static_cast<unsigned>(__builtin_ctz(open))];
     if (collective.mask >> me.lane() & 1) {
-      violate([&] { return fmt::format("{} ends, but the warp operation at {} names it in its mask {:#010x}", describe(me),
-                          describe(collective.where), collective.mask); });
+      violate([&] {
+        return fmt::format("{} ends, but the warp operation at {} names it in its mask {:#010x}",
+                           describe(me), describe(collective.where), collective.mask);
+      });
     }
   }
   warp.exited |= 1u << me.lane();
@@ -161,11 +169,12 @@ void start_threads(Extent block) {
   state.lanes_synced = true;
   if (state.exception) std::rethrow_exception(std::exchange(state.exception, nullptr));
   const Launch& launch = *state.launch;
-  throw Violation(fmt::format("kernel {} <<<({}, {}, {}), ({}, {}, {}), {} B>>>, block ({}, {}, {}): {} "
-                              "[OCCAM_SIMT_SEED={}, launch {}]",
-                              launch.name, launch.grid.x, launch.grid.y, launch.grid.z, launch.block.x, launch.block.y,
-                              launch.block.z, launch.shared_bytes, state.block.x, state.block.y, state.block.z, what,
-                              state.seed, state.launch_number));
+  throw Violation(
+      fmt::format("kernel {} <<<({}, {}, {}), ({}, {}, {}), {} B>>>, block ({}, {}, {}): {} "
+                  "[OCCAM_SIMT_SEED={}, launch {}]",
+                  launch.name, launch.grid.x, launch.grid.y, launch.grid.z, launch.block.x, launch.block.y,
+                  launch.block.z, launch.shared_bytes, state.block.x, state.block.y, state.block.z, what,
+                  state.seed, state.launch_number));
 }
 
 void run_block(Extent block) {
@@ -175,8 +184,8 @@ void run_block(Extent block) {
   jump_to(state.host, next_thread());
   if (!state.violation.empty() || state.exception) abandon(std::exchange(state.violation, {}));
   if (state.exited < state.threads) {
-    abandon(fmt::format("deadlock: {} of {} threads ended and the others wait for each other: {}", state.exited,
-                        state.threads, list_waiting()));
+    abandon(fmt::format("deadlock: {} of {} threads ended and the others wait for each other: {}",
+                        state.exited, state.threads, list_waiting()));
   }
 }
 
@@ -184,10 +193,11 @@ void validate(const Launch& launch, std::size_t bytes) {
   const Extent grid = launch.grid, block = launch.block;
   const std::uint64_t threads = static_cast<std::uint64_t>(block.x) * block.y * block.z;
   const auto refuse = [&](const std::string& what) {
-    fail(ErrorKind::device, "launch of {} <<<({}, {}, {}), ({}, {}, {}), {} B>>>: {}", launch.name, grid.x, grid.y, grid.z,
-         block.x, block.y, block.z, launch.shared_bytes, what);
+    fail(ErrorKind::device, "launch of {} <<<({}, {}, {}), ({}, {}, {}), {} B>>>: {}", launch.name, grid.x,
+         grid.y, grid.z, block.x, block.y, block.z, launch.shared_bytes, what);
   };
-  if (threads == 0 || threads > kMaximumThreads || block.z > 64) refuse("a block has 1 to 1024 threads, at most 64 in z");
+  if (threads == 0 || threads > kMaximumThreads || block.z > 64)
+    refuse("a block has 1 to 1024 threads, at most 64 in z");
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535) {
     refuse("a grid has 1 to 2^31 - 1 blocks in x, 1 to 65535 in y and z");
   }
@@ -228,7 +238,10 @@ void advance_clock(Thread& thread, std::uint32_t clock) {
   thread.stamp = memory::stamp(clock, thread.index);
   if (clock > state.last_clock) state.last_clock = clock;
   if (clock > kClockLimit) {
-    violate([] { return std::string("more than four million synchronisations in one block: give the test fewer updates per launch"); });
+    violate([] {
+      return std::string(
+          "more than four million synchronisations in one block: give the test fewer updates per launch");
+    });
   }
 }
 

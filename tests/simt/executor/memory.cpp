@@ -16,9 +16,10 @@ Shadow shadow;
 
 namespace {
 
-constexpr std::size_t kRedzone = 1024;            // bytes around every buffer and both sides of shared memory
-constexpr std::size_t kSharedMargin = 64 * 1024;  // more there: an index that is off by rows is caught as well
-constexpr unsigned char kPoison = 0xFF;           // a NaN, or −1
+constexpr std::size_t kRedzone = 1024;  // bytes around every buffer and both sides of shared memory
+constexpr std::size_t kSharedMargin =
+    64 * 1024;                           // more there: an index that is off by rows is caught as well
+constexpr unsigned char kPoison = 0xFF;  // a NaN, or −1
 
 struct Buffer {
   const char* name;
@@ -32,9 +33,11 @@ std::size_t live_bytes = 0, memory_limit = memory::kDeviceBytes;
 std::uintptr_t frontier = 0;  // nothing was allocated at or beyond it
 
 unsigned char* reserve(std::size_t bytes) {
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
-    fail(ErrorKind::device, "simt: the system refuses {} bytes of address space (ulimit -v, vm.overcommit_memory)", bytes);
+    fail(ErrorKind::device,
+         "simt: the system refuses {} bytes of address space (ulimit -v, vm.overcommit_memory)", bytes);
   }
   return static_cast<unsigned char*>(memory);
 }
@@ -106,13 +109,15 @@ auto buffer_before(std::uintptr_t address) {
 namespace memory {
 
 std::uint64_t stamp(std::uint32_t clock, std::uint32_t thread) {
-  return shadow.serial << (64 - kSerialBits) | static_cast<std::uint64_t>(clock) << (kMaskBits + kAtomicBits + kThreadBits) |
+  return shadow.serial << (64 - kSerialBits) |
+         static_cast<std::uint64_t>(clock) << (kMaskBits + kAtomicBits + kThreadBits) |
          static_cast<std::uint64_t>(thread) << (kMaskBits + kAtomicBits);
 }
 
 void open_launch(std::uint64_t blocks) {
   constexpr std::uint64_t most = (std::uint64_t{1} << kSerialBits) - 1;
-  if (blocks >= most) fail(ErrorKind::device, "simt: {} blocks in a launch, at most {} can be told apart", blocks, most - 1);
+  if (blocks >= most)
+    fail(ErrorKind::device, "simt: {} blocks in a launch, at most {} can be told apart", blocks, most - 1);
   if (shadow.serial + blocks > most) {
     forget_stamps(shadow.shared, shadow.shared.bytes);
     forget_stamps(shadow.global, frontier - shadow.global.base);
@@ -142,8 +147,8 @@ void forget_shared(std::uintptr_t address, std::size_t bytes) {
 void* allocate(const char* name, std::size_t count, std::size_t element_bytes) {
   const std::size_t bytes = count * element_bytes;
   if (count > kDeviceBytes / element_bytes || bytes > memory_limit - std::min(memory_limit, live_bytes)) {
-    fail(ErrorKind::device, "{}: out of device memory: {} elements of {} B asked for, {} of {} B are free", name, count,
-         element_bytes, memory_limit - std::min(memory_limit, live_bytes), memory_limit);
+    fail(ErrorKind::device, "{}: out of device memory: {} elements of {} B asked for, {} of {} B are free",
+         name, count, element_bytes, memory_limit - std::min(memory_limit, live_bytes), memory_limit);
   }
   const std::uintptr_t place = find_place(bytes);
   const auto entry = buffers.insert_or_assign(place, Buffer{name, bytes, ++allocations, true}).first;
@@ -166,7 +171,8 @@ void release(void* address) {
   entry->second.live = false;
   live_bytes -= entry->second.bytes;
   if (kChecked) set_state(shadow.global, place, entry->second.bytes, 17, false);
-  const std::uintptr_t first = (place + 4095) / 4096 * 4096, last = (place + entry->second.bytes) / 4096 * 4096;
+  const std::uintptr_t first = (place + 4095) / 4096 * 4096,
+                       last = (place + entry->second.bytes) / 4096 * 4096;
   if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
@@ -179,7 +185,8 @@ void require_range(const void* address, std::size_t bytes, bool initialised, con
   const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(address);
   const auto entry = buffer_before(first);
   if (entry == buffers.end() || !entry->second.live || first + bytes > entry->first + entry->second.bytes) {
-    throw Violation(fmt::format("{} of {} bytes at {} is outside of every buffer", what, bytes, describe_address(first)));
+    throw Violation(
+        fmt::format("{} of {} bytes at {} is outside of every buffer", what, bytes, describe_address(first)));
   }
   if (!kChecked || !initialised) return;
   for (std::uintptr_t byte = first; byte < first + bytes; ++byte) {
@@ -190,7 +197,8 @@ void require_range(const void* address, std::size_t bytes, bool initialised, con
       }
     }
     if (!shadow.global.get(byte - shadow.global.base, 16)) {
-      throw Violation(fmt::format("{} of {} bytes: {} was never written", what, bytes, describe_address(byte)));
+      throw Violation(
+          fmt::format("{} of {} bytes: {} was never written", what, bytes, describe_address(byte)));
     }
   }
 }
@@ -203,7 +211,8 @@ void copy_state(void* to, const void* from, std::size_t bytes) {
   if (!kChecked) return;
   const std::size_t target = reinterpret_cast<std::uintptr_t>(to) - shadow.global.base;
   const std::size_t source = reinterpret_cast<std::uintptr_t>(from) - shadow.global.base;
-  for (std::size_t i = 0; i < bytes; ++i) shadow.global.set(target + i, 16, shadow.global.get(source + i, 16));
+  for (std::size_t i = 0; i < bytes; ++i)
+    shadow.global.set(target + i, 16, shadow.global.get(source + i, 16));
 }
 
 }  // namespace memory
@@ -216,13 +225,15 @@ std::string describe_address(std::uintptr_t address) {
   if (!shadow.global.holds(address)) return fmt::format("host address {:#x}", address);
   auto entry = buffer_before(address);
   const auto next = buffers.upper_bound(address);
-  const bool before_next = next != buffers.end() && next->first - address <= kRedzone &&
-                           (entry == buffers.end() || address >= entry->first + entry->second.bytes) &&
-                           (entry == buffers.end() || address - (entry->first + entry->second.bytes) > next->first - address);
+  const bool before_next =
+      next != buffers.end() && next->first - address <= kRedzone &&
+      (entry == buffers.end() || address >= entry->first + entry->second.bytes) &&
+      (entry == buffers.end() || address - (entry->first + entry->second.bytes) > next->first - address);
   if (before_next) entry = next;
   if (entry == buffers.end()) return fmt::format("device address {:#x}, in no buffer", address);
-  return fmt::format("byte {} of {}buffer '{}' ({} B, allocation {})", static_cast<std::ptrdiff_t>(address - entry->first),
-                     entry->second.live ? "" : "released ", entry->second.name, entry->second.bytes, entry->second.number);
+  return fmt::format(
+      "byte {} of {}buffer '{}' ({} B, allocation {})", static_cast<std::ptrdiff_t>(address - entry->first),
+      entry->second.live ? "" : "released ", entry->second.name, entry->second.bytes, entry->second.number);
 }
 
 }  // namespace occam::simt

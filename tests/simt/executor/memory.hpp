@@ -34,9 +34,9 @@ void forget_shared(std::uintptr_t address, std::size_t bytes);
 // ---- for the host's calls --------------------------------------------------------------------------------------------
 inline constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
 void* allocate(const char* name, std::size_t count, std::size_t element_bytes);  // throws a device error
-void release(void* address);                                                     // throws for what is no buffer
-std::size_t allocated();                                                         // bytes
-void set_limit(std::size_t bytes);                                               // pretend memory of the device
+void release(void* address);        // throws for what is no buffer
+std::size_t allocated();            // bytes
+void set_limit(std::size_t bytes);  // pretend memory of the device
 std::size_t limit();
 // Throws Violation unless the range lies in one live buffer (and, if asked, every byte of it was written).
 void require_range(const void* address, std::size_t bytes, bool initialised, const char* what);

@@ -20,7 +20,9 @@ struct Region {
   Cell* cell = nullptr;
 
   bool holds(std::uintptr_t address) const { return address - base < bytes; }
-  bool get(std::size_t offset, unsigned bit) const { return (word_state[offset / 4] & (bit << (offset % 4))) != 0; }
+  bool get(std::size_t offset, unsigned bit) const {
+    return (word_state[offset / 4] & (bit << (offset % 4))) != 0;
+  }
   void set(std::size_t offset, unsigned bits, bool value) const {
     const unsigned place = bits << (offset % 4);
     std::uint8_t& byte = word_state[offset / 4];

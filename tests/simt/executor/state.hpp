@@ -43,14 +43,15 @@ enum class Waiting : std::uint8_t { nothing, block_barrier, named_barrier, warp,
 
 struct Thread {
   boost::context::detail::fcontext_t context = nullptr;  // nullptr: the fiber has to be made
-  std::uint64_t stamp = 0;   // (block, clock, thread) as the shadow memory stores it, without mask and atomic bit
+  std::uint64_t stamp =
+      0;  // (block, clock, thread) as the shadow memory stores it, without mask and atomic bit
   std::uint32_t clock = 0;
   std::uint32_t index = 0;   // linear within the block
   uint3 position{};          // threadIdx
   std::uint64_t result = 0;  // of the collective it waits for
   Where where;               // where it waits
   Waiting waiting = Waiting::nothing;
-  int group = 0;             // groups of copies committed so far
+  int group = 0;  // groups of copies committed so far
   unsigned char* stack_low = nullptr;
   unsigned char* stack_high = nullptr;
   std::array<std::uint32_t, 32> lane_clock{};
@@ -69,8 +70,8 @@ struct Collective {
 };
 
 struct Warp {
-  unsigned present = 0, exited = 0;     // lanes
-  unsigned open = 0;                    // slots of `collectives` in use
+  unsigned present = 0, exited = 0;        // lanes
+  unsigned open = 0;                       // slots of `collectives` in use
   std::array<Collective, 32> collectives;  // their masks are disjoint
 };
 
@@ -99,9 +100,7 @@ class Random {
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
   }
-  std::uint32_t below(std::uint32_t n) {
-    return static_cast<std::uint32_t>(((next() >> 32) * n) >> 32);
-  }
+  std::uint32_t below(std::uint32_t n) { return static_cast<std::uint32_t>(((next() >> 32) * n) >> 32); }
 
  private:
   std::uint64_t state_ = 0;
@@ -120,7 +119,8 @@ struct State {
   std::array<std::array<std::uint32_t, kWarps>, kWarps> warp_clock{};
 
   std::uint32_t runnable = 0;
-  std::array<std::uint16_t, kMaximumThreads> ready;  // the first `runnable` are indices of threads that can go on
+  std::array<std::uint16_t, kMaximumThreads>
+      ready;  // the first `runnable` are indices of threads that can go on
   std::array<Thread, kMaximumThreads> thread;
   Thread host;  // whoever called run()
   std::array<Warp, kWarps> warp;
@@ -132,8 +132,8 @@ struct State {
   Statistics statistics;
   std::set<const void*> kernels;  // launched so far
   std::uint64_t seed = 0, launch_number = 0;
-  std::string skip;        // barrier site to leave out
-  std::string violation;   // set when a thread broke a rule
+  std::string skip;       // barrier site to leave out
+  std::string violation;  // set when a thread broke a rule
   std::exception_ptr exception;
 };
 

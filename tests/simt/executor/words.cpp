@@ -32,7 +32,8 @@ Place place_of(std::uintptr_t code) {
 }
 
 std::vector<std::string> addr2line(const char* options, const Place& place) {
-  const std::string command = fmt::format("addr2line {} -e '{}' {:#x} 2>/dev/null", options, place.module, place.offset);
+  const std::string command =
+      fmt::format("addr2line {} -e '{}' {:#x} 2>/dev/null", options, place.module, place.offset);
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe{popen(command.c_str(), "r"), pclose};
   std::vector<std::string> lines;
   char buffer[4096];
@@ -49,7 +50,9 @@ std::string source_lines(const Place& place) {
   for (const std::string& full : addr2line("-i", place)) {
     const std::string_view line = file_name(std::string_view(full).substr(0, full.find(' ')));
     const std::string_view file = line.substr(0, line.find(':'));
-    if (file == "??" || file == "device.hpp" || file == "device_types.hpp" || file == "tuple" || file == "invoke.h") continue;
+    if (file == "??" || file == "device.hpp" || file == "device_types.hpp" || file == "tuple" ||
+        file == "invoke.h")
+      continue;
     text += fmt::format("{}{}", text.empty() ? "" : " < ", line);
   }
   return text;
@@ -67,7 +70,8 @@ std::string describe_code(std::uintptr_t return_address) {
   const std::uintptr_t call = return_address - 1;
   const Place place = place_of(call);
   if (place.module.empty()) return fmt::format("{:#x}", call);
-  static std::map<std::uintptr_t, std::string> known;  // addr2line reads all debug information: tens of milliseconds
+  static std::map<std::uintptr_t, std::string>
+      known;  // addr2line reads all debug information: tens of milliseconds
   const auto [entry, is_new] = known.try_emplace(call);
   if (is_new) entry->second = source_lines(place);
   if (entry->second.empty()) return fmt::format("{}+{:#x}", file_name(place.module), place.from_base);

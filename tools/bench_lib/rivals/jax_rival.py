@@ -1,10 +1,11 @@
 """jax_rival.py: the bench's training in JAX: one jitted call an epoch, lax.scan over its updates."""
+
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy
-from serve import Stopwatch, fastest, serve
+from serve import Training, serve
 
 LEARNING_RATE, WEIGHT_DECAY = 0.1, 5e-5
 
@@ -41,59 +42,38 @@ def epoch(parameters, x, y, order, batch):
 class Trainer:
     variants = ("permutation in JAX", "permutation in numpy")
 
-    def __init__(self, path, hidden, batch):
+    def __init__(self, path, hidden, batch, device):
+        if device != jax.default_backend():
+            raise ValueError(f"JAX runs on {jax.default_backend()}, not on {device}")
         arrays = numpy.load(path)
         self.x, self.y = jnp.asarray(arrays["x_train"]), jnp.asarray(arrays["y_train"])
-        self.widths, self.batch = [self.x.shape[1], *hidden, 2], batch
+        self.widths, self.batch, self.rows = [self.x.shape[1], *hidden, 2], batch, len(self.y)
         self.random = numpy.random.default_rng(0)
 
     def start(self, variant):
         self.variant, self.key = variant, jax.random.PRNGKey(0)
         uniform = lambda fan_in, *shape: jnp.asarray(  # noqa: E731
-            self.random.uniform(-1, 1, shape).astype("float32") / fan_in ** 0.5)
-        self.parameters = [(uniform(fan_in, fan_in, fan_out), uniform(fan_in, fan_out))
-                           for fan_in, fan_out in zip(self.widths, self.widths[1:])]
+            self.random.uniform(-1, 1, shape).astype("float32") / fan_in**0.5
+        )
+        self.parameters = [
+            (uniform(fan_in, fan_in, fan_out), uniform(fan_in, fan_out))
+            for fan_in, fan_out in zip(self.widths, self.widths[1:])
+        ]
 
     def epochs(self, count):
         for _ in range(count):
             if self.variant == "permutation in JAX":
                 self.key, order = jax.random.split(self.key)
             else:
-                order = jnp.asarray(self.random.permutation(len(self.y)))
+                order = jnp.asarray(self.random.permutation(self.rows))
             self.parameters = epoch(self.parameters, self.x, self.y, order, batch=self.batch)
         jax.block_until_ready(self.parameters)
-
-
-trainer = None
 
 
 def info(device="cpu"):
     return {"version": jax.__version__, "device": str(jax.devices()[0])}
 
 
-def open_training(path, hidden, batch, device="cpu"):
-    """Reads the data, tries every variant for an epoch and keeps the fastest."""
-    global trainer
-    trainer = Trainer(path, hidden, batch)
-
-    def seconds_of(variant):
-        trainer.start(variant)
-        trainer.epochs(1)
-        watch = Stopwatch()
-        trainer.epochs(1)
-        return watch.report()["seconds"]
-
-    trainer.start(fastest(trainer.variants, seconds_of))
-    trainer.epochs(1)
-    return {"variant": trainer.variant}
-
-
-def run(epochs):
-    batches = -(-len(trainer.y) // trainer.batch)
-    watch = Stopwatch()
-    trainer.epochs(epochs)
-    return {"updates": epochs * batches, **watch.report()}
-
-
 if __name__ == "__main__":
-    serve({"info": info, "open": open_training, "run": run})
+    training = Training(Trainer)
+    serve({"info": info, "open": training.open, "run": training.run})

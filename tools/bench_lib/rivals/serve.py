@@ -2,6 +2,7 @@
 
 Runs under the rival's own Python and needs nothing but the standard library.
 """
+
 import json
 import os
 import sys
@@ -29,6 +30,34 @@ def fastest(names, seconds_of):
     if not seconds:
         raise RuntimeError("; ".join(f"{name}: {error}" for name, error in errors.items()))
     return min(seconds, key=seconds.get)
+
+
+class Training:
+    """The requests open and run. A trainer is make(path, hidden, batch, device) with rows, batch, variants,
+    start(variant) for a fresh network, and epochs(count) that returns when all is done."""
+
+    def __init__(self, make):
+        self.make, self.trainer = make, None
+
+    def open(self, path, hidden, batch, device="cpu"):
+        """Reads the data, tries every variant for an epoch and keeps the fastest."""
+        self.trainer = self.make(path, hidden, batch, device)
+
+        def seconds_of(variant):
+            self.trainer.start(variant)
+            self.trainer.epochs(1)
+            watch = Stopwatch()
+            self.trainer.epochs(1)
+            return watch.report()["cpu_seconds" if device == "cpu" else "seconds"]
+
+        self.trainer.start(fastest(self.trainer.variants, seconds_of))
+        self.trainer.epochs(1)
+        return {"variant": self.trainer.variant}
+
+    def run(self, epochs):
+        watch = Stopwatch()
+        self.trainer.epochs(epochs)
+        return {"updates": epochs * -(-self.trainer.rows // self.trainer.batch), **watch.report()}
 
 
 def serve(operations):

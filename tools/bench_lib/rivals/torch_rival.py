@@ -1,15 +1,16 @@
 """torch_rival.py STYLE: the bench's training in PyTorch.
 
-STYLE tuned:    rows sliced from tensors in the order of a permutation, the fastest optimiser this version has.
+STYLE tuned:    rows sliced from tensors in the order of a permutation, with the fastest optimiser there is.
 STYLE compiled: the same with torch.compile around the loss.
-STYLE loader:   as the original study's notebook: DataLoader, batch by batch, accuracy by loops over DataLoaders.
+STYLE loader:   as the original study's notebook: DataLoaders, for the updates and for the checks.
 """
+
 import sys
 
 import numpy
 import torch
 import torch.nn.functional as F
-from serve import Stopwatch, fastest, serve
+from serve import Stopwatch, Training, serve
 from torch.utils.data import DataLoader, TensorDataset
 
 LEARNING_RATE, WEIGHT_DECAY = 0.1, 5e-5
@@ -25,9 +26,13 @@ class Trainer:
     def __init__(self, path, hidden, batch, device):
         arrays = numpy.load(path)
         self.device = torch.device(device)
-        self.tables = {split: (torch.from_numpy(arrays[f"x_{split}"]).to(self.device),
-                               torch.from_numpy(arrays[f"y_{split}"]).long().to(self.device))
-                       for split in ("train", "test")}
+        self.tables = {
+            split: (
+                torch.from_numpy(arrays[f"x_{split}"]).to(self.device),
+                torch.from_numpy(arrays[f"y_{split}"]).long().to(self.device),
+            )
+            for split in ("train", "test")
+        }
         self.rows, self.inputs = self.tables["train"][0].shape
         self.hidden, self.batch = hidden, batch
         self.start("")
@@ -40,8 +45,12 @@ class Trainer:
         for fan_in, fan_out in zip(widths, widths[1:]):
             layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.ReLU()]
         self.model = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], 2)).to(self.device)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY,
-                                         **OPTIMIZERS.get(variant.split(", ")[0], {}))
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=LEARNING_RATE,
+            weight_decay=WEIGHT_DECAY,
+            **OPTIMIZERS.get(variant.split(", ")[0], {}),
+        )
 
     def wait(self):
         if self.device.type == "cuda":
@@ -58,7 +67,9 @@ class Trainer:
 
 
 class Tuned(Trainer):
-    variants = tuple(f"{optimizer}, gather per {unit}" for optimizer in OPTIMIZERS for unit in ("epoch", "batch"))
+    variants = tuple(
+        f"{optimizer}, gather per {unit}" for optimizer in OPTIMIZERS for unit in ("epoch", "batch")
+    )
 
     def batches(self):
         x, y = self.tables["train"]
@@ -91,8 +102,10 @@ class Compiled(Tuned):
 class Loader(Trainer):
     def start(self, variant):
         super().start(variant)
-        self.loaders = {split: DataLoader(TensorDataset(*table), batch_size=self.batch, shuffle=split == "train")
-                        for split, table in self.tables.items()}
+        self.loaders = {
+            split: DataLoader(TensorDataset(*table), batch_size=self.batch, shuffle=split == "train")
+            for split, table in self.tables.items()
+        }
         self.last_loss = 1.0
 
     def batches(self):
@@ -127,47 +140,23 @@ class Loader(Trainer):
 
 
 STYLES = {"tuned": Tuned, "compiled": Compiled, "loader": Loader}
-trainer = None
 
 
 def info(device="cpu"):
-    capability = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else ""
-    return {"version": torch.__version__, "build": " ".join(torch.__config__.show().split()),
-            "capability": capability, "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
+    return {
+        "version": torch.__version__,
+        "build": " ".join(torch.__config__.show().split()),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+    }
 
 
-def open_training(path, hidden, batch, device="cpu"):
-    """Reads the data, tries every variant for an epoch and keeps the fastest."""
-    global trainer
-    torch.manual_seed(0)
-    trainer = STYLES[sys.argv[1]](path, hidden, batch, device)
-
-    def seconds_of(variant):
-        trainer.start(variant)
-        trainer.epochs(1)
-        watch = Stopwatch()
-        trainer.epochs(1)
-        return watch.report()["seconds"]
-
-    trainer.start(fastest(trainer.variants, seconds_of))
-    trainer.epochs(1)
-    return {"variant": trainer.variant}
-
-
-def run(epochs):
-    batches = -(-trainer.rows // trainer.batch)
-    watch = Stopwatch()
-    trainer.epochs(epochs)
-    return {"updates": epochs * batches, **watch.report()}
-
-
-def fit(check_every, patience, epsilon, max_updates):
-    """A fresh network to its stop: checks after updates 0, g, 2g, ...; patience starts at the first that passes."""
+def fit(trainer, check_every, patience, epsilon, max_updates):
+    """A fresh network to its stop: a check follows updates 0, g, 2g, ...; at the first with train accuracy of
+    at least 1 - epsilon patience starts: patience - 1 more updates, then one final check."""
     trainer.start(trainer.variant)
-    updates = patient = checks = 0
-    converged = False
-    watch = Stopwatch()
-    check_seconds = 0.0
+    watch, check_seconds = Stopwatch(), 0.0
+    updates = checks = 0
+    last_update = max_updates
 
     def check():
         nonlocal check_seconds, checks
@@ -177,25 +166,40 @@ def fit(check_every, patience, epsilon, max_updates):
         checks += 1
         return measured
 
-    while updates < max_updates and not (converged and patient >= patience):
+    converged = False
+    while updates < last_update:
         for x, y in trainer.batches():
-            if converged:
-                patient += 1
-                if patient >= patience:
-                    break
             trainer.update(x, y)
             updates += 1
             if (updates - 1) % check_every == 0:
                 measured = check()
-                converged = converged or measured["train"][0] >= 1 - epsilon
-            if updates == max_updates:
+                if not converged and measured["train"][0] >= 1 - epsilon:
+                    converged, last_update = True, min(max_updates, updates + patience - 1)
+            if updates == last_update:
                 break
-    measured = check()
-    return {"updates": updates, "checks": checks, "check_seconds": check_seconds, **watch.report(),
-            "status": "converged" if converged else "limit", "train_accuracy": measured["train"][0],
-            "test_accuracy": measured["test"][0], "train_loss": measured["train"][1]}
+    if patience > 1 or not converged:
+        measured = check()
+    return {
+        "updates": updates,
+        "checks": checks,
+        "check_seconds": check_seconds,
+        **watch.report(),
+        "status": "converged" if converged else "limit",
+        "train_accuracy": measured["train"][0],
+        "test_accuracy": measured["test"][0],
+        "train_loss": measured["train"][1],
+    }
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    serve({"info": info, "open": open_training, "run": run, "fit": fit})
+    torch.manual_seed(0)
+    training = Training(STYLES[sys.argv[1]])
+    serve(
+        {
+            "info": info,
+            "open": training.open,
+            "run": training.run,
+            "fit": lambda **rule: fit(training.trainer, **rule),
+        }
+    )

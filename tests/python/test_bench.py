@@ -1,0 +1,365 @@
+"""tools/bench: its arithmetic, the turns contestants take, what it says of missing rivals, and a real run."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+
+from bench_lib import frameworks, machine, table  # noqa: E402
+from bench_lib.contestant import Contestant, ContestantError  # noqa: E402
+from bench_lib.cpu import BATCH, CpuBench  # noqa: E402
+from bench_lib.measure import (
+    Contention,
+    Settings,
+    flop_per_update,
+    median_ratio,
+    rates,
+    take_turns,
+)  # noqa: E402
+
+BENCH = os.path.join(ROOT, "tools", "bench")
+BUILD = os.environ.get("OCCAM_BUILD_DIR", os.path.join(ROOT, "build"))
+WORKER = os.path.join(BUILD, "tools", "bench_worker")
+built = unittest.skipUnless(os.path.exists(WORKER), "this build has no bench_worker (OCCAM_BENCH=OFF)")
+PAGE = os.path.join(ROOT, "docs", "performance.md")
+
+
+def run_bench(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, BENCH, *arguments],
+        text=True,
+        capture_output=True,
+        timeout=300,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+class FakeContestant:
+    """Trains 10 updates an epoch at a fixed pace, and writes into a log who was asked what."""
+
+    def __init__(self, name, seconds_per_epoch, log):
+        self.name, self.pace, self.log = name, seconds_per_epoch, log
+
+    def ask(self, operation, epochs=0):
+        self.log.append((self.name, operation, epochs))
+        return {
+            "updates": 10 * epochs,
+            "seconds": self.pace * epochs,
+            "cpu_seconds": 0.5 * self.pace * epochs,
+        }
+
+
+class Arithmetic(unittest.TestCase):
+    def test_flop_of_the_studys_network(self):
+        # 50-100-100-2: 2 products in the first layer, 3 in the others, 256 rows, 2 FLOP a multiply-add.
+        by_hand = 2 * 256 * (2 * 50 * 100 + 3 * 100 * 100 + 3 * 100 * 2)
+        self.assertEqual(flop_per_update(50, (100, 100), 2, 256, 256), by_hand)
+
+    def test_a_short_last_batch_lowers_the_mean(self):
+        whole = flop_per_update(50, (100,), 2, 512, 256)
+        self.assertEqual(flop_per_update(50, (100,), 2, 384, 256), whole * 0.75)
+
+    def test_the_ratio_is_taken_within_rounds(self):
+        # Both slow down threefold in the second round: within a round that changes nothing.
+        self.assertEqual(median_ratio([6, 2, 6], [3, 1, 3]), 2)
+        self.assertEqual(median_ratio([10, 1, 1], [1, 1, 1]), 1)
+
+
+class Turns(unittest.TestCase):
+    def test_contestants_alternate_and_slow_ones_get_fewer_epochs(self):
+        log = []
+        slow, fast = FakeContestant("slow", 0.5, log), FakeContestant("fast", 0.1, log)
+        turns = take_turns(
+            [slow, fast],
+            Settings(rounds=3, stretch_seconds=1.0),
+            Contention(),
+            lambda contestant: log.append((contestant.name, "before", 0)) or 7,
+        )
+        calibration, measured = log[:4], log[4:]
+        self.assertEqual({entry[1:] for entry in calibration}, {("run", 1)})
+        self.assertEqual(
+            measured,
+            [("slow", "before", 0), ("slow", "run", 2), ("fast", "before", 0), ("fast", "run", 10)] * 3,
+        )
+        self.assertEqual(rates(turns[0]), [20.0] * 3)
+        self.assertEqual([before for _, before in turns[1]], [7] * 3)
+
+    def test_the_clock_and_the_contention(self):
+        contention = Contention()
+        turns = take_turns([FakeContestant("one", 0.5, [])], Settings(rounds=2, clock="cpu"), contention)
+        self.assertEqual(rates(turns[0]), [40.0] * 2)  # 10 updates in 0.25 s of CPU time
+        self.assertEqual(contention.median(), 0.5)
+
+
+class Processes(unittest.TestCase):
+    def contestant(self, code):
+        contestant = Contestant("fake", [sys.executable, "-c", "import sys, json, time\n" + code])
+        self.addCleanup(contestant.close)
+        return contestant
+
+    def test_answers(self):
+        echo = self.contestant(
+            "for line in sys.stdin: print(json.dumps({'got': json.loads(line)}), flush=True)"
+        )
+        self.assertEqual(echo.ask("run", epochs=2), {"got": {"op": "run", "epochs": 2}})
+
+    def test_an_error_carries_message_and_exit_code(self):
+        failing = self.contestant(
+            "input(); print(json.dumps({'error': 'no device', 'exit_code': 4}), flush=True)"
+        )
+        with self.assertRaisesRegex(ContestantError, "fake: no device") as raised:
+            failing.ask("info")
+        self.assertEqual(raised.exception.exit_code, 4)
+
+    def test_a_dead_process_is_named_with_its_last_words(self):
+        with self.assertRaisesRegex(ContestantError, "fake: ended with code 3: out of luck"):
+            self.contestant("input(); print('out of luck', file=sys.stderr); sys.exit(3)").ask("info")
+
+    def test_silence_ends(self):
+        with self.assertRaisesRegex(ContestantError, "no answer to 'info' within 0.2 s"):
+            self.contestant("input(); time.sleep(60)").ask("info", timeout=0.2)
+
+    def test_a_missing_program(self):
+        with self.assertRaisesRegex(ContestantError, "no-such-program: No such file"):
+            Contestant("fake", ["/no-such-program"])
+
+
+class Rivals(unittest.TestCase):
+    def python(self, body):
+        """An interpreter that answers every import with `body`, a line of shell."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = os.path.join(folder.name, "python")
+        with open(path, "w", encoding="utf-8") as script:
+            script.write(f"#!/bin/sh\n{body}\n")
+        os.chmod(path, stat.S_IRWXU)
+        return path
+
+    def test_missing_frameworks_are_listed(self):
+        bare = self.python("""case "$2" in *torch*) m=torch;; *) m=jax;; esac
+            echo "ModuleNotFoundError: No module named '$m'" >&2; exit 1""")
+        rivals = frameworks.find_rivals([bare], "cpu")
+        self.assertEqual([rival.style for rival in rivals], list(frameworks.STYLES))
+        self.assertEqual({(rival.status, rival.python) for rival in rivals}, {("not installed", "")})
+
+    def test_a_broken_framework_says_why(self):
+        broken = self.python("echo 'ImportError: libfoo.so: cannot open' >&2; exit 1")
+        self.assertTrue(
+            all("libfoo.so: cannot open" in rival.status for rival in frameworks.find_rivals([broken], "cpu"))
+        )
+
+    def test_every_version_runs_what_it_can(self):
+        old, new = self.python("echo 1.13.0a0"), self.python("echo 2.15.0+cpu")
+        rivals = {
+            (rival.style.argument, rival.version): rival
+            for rival in frameworks.find_rivals([old, new], "cpu")
+            if rival.style.module == "torch"
+        }
+        self.assertEqual(
+            set(rivals),
+            {
+                ("tuned", "1.13.0a0"),
+                ("tuned", "2.15.0+cpu"),
+                ("compiled", "2.15.0+cpu"),
+                ("loader", "1.13.0a0"),
+                ("loader", "2.15.0+cpu"),
+            },
+        )
+        self.assertEqual(rivals["compiled", "2.15.0+cpu"].python, new)
+        compiled = [
+            rival for rival in frameworks.find_rivals([old], "cpu") if rival.style.argument == "compiled"
+        ]
+        self.assertEqual([rival.status for rival in compiled], ["needs 2.0, installed: 1.13.0a0"])
+
+    def test_versions(self):
+        self.assertEqual(frameworks.release("2.15.0+cu132"), (2, 15))
+        self.assertEqual(frameworks.release("1.13.0a0"), (1, 13))
+        self.assertLess(frameworks.release("1.13.0"), frameworks.release("2.0.1"))
+
+
+class CommandLine(unittest.TestCase):
+    def assert_refused(self, done, code, words):
+        self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        self.assertIn(words, done.stderr)
+
+    def test_bad_usage(self):
+        for arguments, words in (
+            (["--fast"], "--fast"),
+            (["--json", "tpu"], "'tpu'"),
+            (["--core", "9999"], "9999"),
+            (["--core", "x"], "'x'"),
+            (["--clock", "sun"], "'sun'"),
+            (["--python", "/no/python"], "/no/python: no such program"),
+            (["--build-dir", "/no/build"], "/no/build/tools/bench_worker"),
+        ):
+            with self.subTest(arguments):
+                self.assert_refused(run_bench(*arguments), 2, words)
+
+    @built
+    def test_no_cuda_device(self):
+        for flag in ("--json", "--device"):
+            done = run_bench(flag, "cuda", "--build-dir", BUILD, CUDA_VISIBLE_DEVICES="")
+            self.assert_refused(done, 4, "cuda")
+
+
+@built
+class RealRun(unittest.TestCase):
+    """A run on few rows: its numbers mean nothing, but everything they are made of is at work."""
+
+    @classmethod
+    def setUpClass(cls):
+        settings = Settings(
+            quick=True,
+            rounds=2,
+            stretch_seconds=0.01,
+            repeats=1,
+            train_rows=1000,
+            clock="cpu",
+            core=min(os.sched_getaffinity(0)),
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            bench = CpuBench([WORKER], [], settings, folder, lambda line: None)
+            cls.result = bench.run()
+            cls.data = bench.data("lms5")
+            import numpy
+
+            with numpy.load(cls.data) as arrays:
+                cls.shapes = {name: arrays[name].shape for name in arrays}
+                cls.norms = numpy.linalg.norm(arrays["x_train"], axis=1)
+        cls.report = {
+            "device": "cpu",
+            "machine": machine.describe(),
+            "protocol": vars(settings),
+            "date": "today",
+            "warnings": ["a warning"],
+            "result": cls.result,
+        }
+
+    def test_shares(self):
+        rows = self.result["shares"]
+        sets = ["avx2", "avx512"] if self.result["occam"]["has_avx512"] else ["avx2"]
+        self.assertEqual(
+            [(row["net"], row["instruction_set"]) for row in rows],
+            [(net, isa) for net in ((100, 100), (300, 300), (200,), (100,)) for isa in sets],
+        )
+        for row in rows:
+            self.assertGreater(row["share_of_fma"], 0.01)
+            self.assertLess(row["share_of_fma"], 1.0)  # nothing is faster than the multiply-adds alone
+            self.assertAlmostEqual(
+                row["gflops"],
+                row["updates_per_second"] * row["flop_per_update"] * 1e-9,
+                delta=0.01 * row["gflops"],
+            )
+            self.assertEqual(len(row["samples"]["gflops"]), 2)
+
+    def test_peaks(self):
+        for isa, chosen in self.result["sgemm"]["chosen"].items():
+            self.assertGreater(chosen["gflops"], 0.2 * self.result["fma_gflops"][isa])
+            self.assertLess(chosen["gflops"], 1.25 * self.result["fma_gflops"][isa])
+        self.assertEqual(self.result["sgemm"]["tried"][0]["coretype"], "")
+
+    def test_whole_trainings_and_memory(self):
+        self.assertEqual(self.result["throughput"][0]["threads"], 1)
+        self.assertTrue(
+            all(updates % 5000 == 1 for row in self.result["throughput"] for updates in row["updates"])
+        )
+        self.assertEqual(
+            self.result["throughput"][0]["parameter_bytes"], 4 * (51 * 100 + 101 * 100 + 101 * 2)
+        )
+        # The test rows alone, 10,000 of 50 floats, are resident twice: as generated and as models see them.
+        self.assertGreater(self.result["resident"]["bytes"], 2 * 10_000 * 50 * 4)
+        self.assertLess(self.result["resident"]["bytes"], 20 * 2**20)
+
+    def test_exported_data(self):
+        self.assertEqual(
+            self.shapes,
+            {"x_train": (1000, 50), "y_train": (1000,), "x_test": (10000, 50), "y_test": (10000,)},
+        )
+        self.assertGreater(self.norms.min(), 0.1)  # no coordinate of LMS-5 leaves all rows near 0
+
+    def test_the_rivals_that_are_missing_are_said(self):
+        self.assertEqual(
+            [row["status"] for row in self.result["rivals"]], ["not installed"] * len(frameworks.STYLES)
+        )
+        self.assertEqual({row["set"] for row in self.result["whole"]}, {"LMS-5", "MS-(5,7)"})
+
+    def test_table(self):
+        text = "\n".join(table.lines(self.report))
+        for style in frameworks.STYLES:
+            self.assertRegex(text, rf"(?m)^  {re.escape(style.name)} .*not installed$")
+        self.assertIn("Warning: a warning", text)
+        self.assertIn(machine.cpu_model(), text)
+        self.assertNotIn("nan", text)
+
+    def test_the_page_documents_every_key(self):
+        with open(PAGE, encoding="utf-8") as page:
+            documented = page.read()
+        rows = [
+            self.report,
+            self.result,
+            self.report["machine"],
+            self.report["protocol"],
+            self.result["resident"],
+            *(self.result[part][0] for part in ("shares", "throughput", "rivals", "whole")),
+        ]
+        missing = {key for row in rows for key in row if f"`{key}`" not in documented}
+        self.assertEqual(missing, set())
+
+    def test_json(self):
+        self.assertEqual(json.loads(json.dumps(self.report))["result"]["shares"][0]["net"], [100, 100])
+
+
+@built
+class RealRivals(unittest.TestCase):
+    """Rivals that this Python has, on a thousand rows."""
+
+    def open(self, module, argument):
+        version, why_not = frameworks.installed_version(sys.executable, module)
+        if not version:
+            self.skipTest(f"{module}: {why_not}")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = os.path.join(folder.name, "data.npz")
+        with Contestant("Occam", [WORKER]) as occam:
+            occam.ask("export", set="lms5", train=1000, test=500, path=path)
+        style = next(s for s in frameworks.STYLES if (s.module, s.argument) == (module, argument))
+        rival = Contestant(
+            style.name, frameworks.Rival(style, "installed", sys.executable, version).command()
+        )
+        self.addCleanup(rival.close)
+        rival.ask("open", path=path, hidden=[100, 100], batch=BATCH)
+        return rival
+
+    def check_torch(self, argument):
+        rival = self.open("torch", argument)
+        self.assertEqual(rival.ask("run", epochs=3)["updates"], 12)
+        # Never converged: checks after updates 0, 50, 100 and a final one.
+        limited = rival.ask("fit", check_every=50, patience=1, epsilon=0.0, max_updates=103)
+        self.assertEqual((limited["updates"], limited["checks"], limited["status"]), (103, 4, "limit"))
+        # LMS-5 is learnt; patience 30 from the check that saw it.
+        learnt = rival.ask("fit", check_every=200, patience=30, epsilon=0.05, max_updates=5000)
+        self.assertEqual((learnt["status"], (learnt["updates"] - 30) % 200), ("converged", 0))
+        self.assertGreater(learnt["train_accuracy"], 0.95)
+        self.assertGreater(learnt["test_accuracy"], 0.8)
+
+    def test_torch_with_slices(self):
+        self.check_torch("tuned")
+
+    def test_torch_with_loaders(self):
+        self.check_torch("loader")
+
+    def test_jax(self):
+        self.assertEqual(self.open("jax", "").ask("run", epochs=3)["updates"], 12)
+
+
+if __name__ == "__main__":
+    unittest.main()
