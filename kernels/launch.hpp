@@ -1,9 +1,11 @@
-// The only way device code is launched, and the only device primitives that kernels use beside CUDA's own indices,
-// barriers, shuffles, votes and integer atomics. Included by kernels/*.cu alone: nvcc compiles them for a GPU, and with
-// OCCAM_SIMT defined the host compiler compiles the same sources for the SIMT executor (docs/simt.md).
+// The only way device code is launched, and the only device primitives that kernels use beside CUDA's own
+// indices, barriers, shuffles, votes and integer atomics. Included by kernels/*.cu alone: nvcc compiles them
+// for a GPU, and with OCCAM_SIMT defined the host compiler compiles the same sources for the SIMT executor
+// (docs/simt.md).
 //
 // Rules that both compilers enforce or rely on:
-//   - one block's scratch is dynamic shared memory, through shared<Layout>(); there are no __shared__ or __constant__ arrays;
+//   - one block's scratch is dynamic shared memory, through shared<Layout>(); there are no __shared__ or
+//   __constant__ arrays;
 //   - parameters of a kernel are values (pointers, numbers, plain structs), never references;
 //   - inline PTX stands in small leaf functions here, each with an emulated body;
 //   - every thread of a block reaches every __syncthreads(): no early return before a barrier.
@@ -33,14 +35,15 @@ inline constexpr std::size_t kSharedLimit = 227 * 1024;
 #if !defined(OCCAM_SIMT)
 
 namespace detail {
-// Lets `kernel` use `bytes` of dynamic shared memory on this device, where that is above the default of 48 KB.
+// Lets `kernel` use `bytes` of dynamic shared memory on this device, where that is above the default of 48
+// KB.
 void raise_shared_limit(const void* kernel, const char* name, std::size_t bytes);
 // Throws a device error unless `status`, a cudaError_t, is success.
 void check_launch(int status, const char* name, dim3 grid, dim3 block, std::size_t shared_bytes);
 }  // namespace detail
 
-// The block's dynamic shared memory, seen as a Layout. A layout whose sizes are known only at run time starts at
-// &shared<float>() and is carved from there. 16-byte aligned (128 on request of the type).
+// The block's dynamic shared memory, seen as a Layout. A layout whose sizes are known only at run time starts
+// at &shared<float>() and is carved from there. 16-byte aligned (128 on request of the type).
 template <class Layout>
 __device__ __forceinline__ Layout& shared() {
   static_assert(std::is_trivially_default_constructible_v<Layout>, "shared memory is never constructed");
@@ -49,8 +52,8 @@ __device__ __forceinline__ Layout& shared() {
   return *reinterpret_cast<Layout*>(occam_shared_memory);
 }
 
-// Starts a copy of 4, 8 or 16 bytes; both addresses are aligned to them. The bytes may be used by this thread after
-// copy_async_wait, and by the others after a barrier that follows it.
+// Starts a copy of 4, 8 or 16 bytes; both addresses are aligned to them. The bytes may be used by this thread
+// after copy_async_wait, and by the others after a barrier that follows it.
 template <int Bytes>
 __device__ __forceinline__ void copy_async(void* shared_memory, const void* global) {
   static_assert(Bytes == 4 || Bytes == 8 || Bytes == 16, "asynchronous copies move 4, 8 or 16 bytes");
@@ -77,7 +80,8 @@ __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// Launches `kernel` in stream order and throws a device error when that fails. grid and block: blocks and threads.
+// Launches `kernel` in stream order and throws a device error when that fails. grid and block: blocks and
+// threads.
 template <class... Parameters, class... Arguments>
 void launch(Stream& stream, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             std::size_t dynamic_shared_bytes, Arguments&&... arguments) {

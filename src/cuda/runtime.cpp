@@ -26,7 +26,8 @@ void check(cudaError_t status, const char* call,
        cudaGetErrorName(status), cudaGetErrorString(status));
 }
 
-// Page-locked chunks through which pageable memory travels, so that the bus runs while the host copies the next chunk.
+// Page-locked chunks through which pageable memory travels, so that the bus runs while the host copies the
+// next chunk.
 struct Staging {
   std::array<void*, 2> chunk{};
   std::array<cudaEvent_t, 2> done{};
@@ -79,7 +80,8 @@ int attribute(cudaDeviceAttr which, int device) {
 
 }  // namespace
 
-// ---- devices ---------------------------------------------------------------------------------------------------------
+// ---- devices
+// ---------------------------------------------------------------------------------------------------------
 
 int device_count(std::string* why) {
   int count = 0;
@@ -114,7 +116,8 @@ Memory device_memory() {
   return memory;
 }
 
-// ---- streams, events, graphs -----------------------------------------------------------------------------------------
+// ---- streams, events, graphs
+// -----------------------------------------------------------------------------------------
 
 Stream::Stream() : handle_(new StreamState) {
   check(cudaStreamCreateWithFlags(&state_of(*this).stream, cudaStreamNonBlocking),
@@ -177,7 +180,8 @@ Graph capture(Stream& stream, const std::function<void()>& record) {
 NvtxRange::NvtxRange(const char* name) { nvtxRangePushA(name); }
 NvtxRange::~NvtxRange() { nvtxRangePop(); }
 
-// ---- memory ----------------------------------------------------------------------------------------------------------
+// ---- memory
+// ----------------------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -282,7 +286,8 @@ void fill(Stream& stream, void* device, unsigned char byte, std::size_t bytes) {
   check(cudaMemsetAsync(device, byte, bytes, native(stream)), "cudaMemsetAsync");
 }
 
-// ---- launches (kernels/launch.hpp) -----------------------------------------------------------------------------------
+// ---- launches (kernels/launch.hpp)
+// -----------------------------------------------------------------------------------
 
 void raise_shared_limit(const void* kernel, const char* name, std::size_t bytes) {
   static std::mutex mutex;

@@ -1,6 +1,7 @@
-// The few runtime calls that the host side of the CUDA backend needs, as values with owners. No CUDA type is visible, so
-// the same callers run on two bodies: src/cuda/runtime.cpp on a GPU, tests/simt/runtime_simt.cpp on host memory with the
-// SIMT executor (docs/simt.md). Every call is checked; a failure is a device error that names the call and the sizes.
+// The few runtime calls that the host side of the CUDA backend needs, as values with owners. No CUDA type is
+// visible, so the same callers run on two bodies: src/cuda/runtime.cpp on a GPU, tests/simt/runtime_simt.cpp
+// on host memory with the SIMT executor (docs/simt.md). Every call is checked; a failure is a device error
+// that names the call and the sizes.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,8 @@
 
 namespace occam::cuda {
 
-// ---- devices ---------------------------------------------------------------------------------------------------------
+// ---- devices
+// ---------------------------------------------------------------------------------------------------------
 
 // Zero without a driver or a device; `why` (if given) then receives the reason.
 int device_count(std::string* why = nullptr);
@@ -39,7 +41,8 @@ struct Memory {
 };
 Memory device_memory();
 
-// ---- streams, events, graphs -----------------------------------------------------------------------------------------
+// ---- streams, events, graphs
+// -----------------------------------------------------------------------------------------
 
 namespace detail {
 // Owner of an opaque handle whose release is a plain function.
@@ -85,8 +88,8 @@ class Event {
   detail::Handle<detail::release_event> handle_;
 };
 
-// A fixed sequence of launches, fills and copies on the device, replayed with one call. Arguments are those of the
-// recording; the buffers it names must outlive it.
+// A fixed sequence of launches, fills and copies on the device, replayed with one call. Arguments are those
+// of the recording; the buffers it names must outlive it.
 class Graph {
  public:
   void launch(Stream& stream) const;
@@ -97,10 +100,12 @@ class Graph {
   detail::Handle<detail::release_graph> handle_;
 };
 
-// Runs `record`, whose work on `stream` is recorded and not executed. Copies between host and device throw there.
+// Runs `record`, whose work on `stream` is recorded and not executed. Copies between host and device throw
+// there.
 Graph capture(Stream& stream, const std::function<void()>& record);
 
-// ---- memory ----------------------------------------------------------------------------------------------------------
+// ---- memory
+// ----------------------------------------------------------------------------------------------------------
 
 namespace detail {
 // `name` appears in messages. Throws a device error that names elements, bytes, free and total memory.
@@ -216,7 +221,8 @@ void fill(Stream& stream, DeviceBuffer<T>& device, unsigned char byte = 0) {
   fill(stream, device.data(), device.size(), byte);
 }
 
-// ---- profiling -------------------------------------------------------------------------------------------------------
+// ---- profiling
+// -------------------------------------------------------------------------------------------------------
 
 // A named range on the profiler's timeline (Nsight), from here to the end of the scope.
 class NvtxRange {

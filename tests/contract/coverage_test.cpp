@@ -1,5 +1,6 @@
-// Claim: every kernel of kernels/ runs under the access checks of the SIMT executor. What the cases of train_test.cpp and
-// score_test.cpp do is done here once more in one process, and the executor says which functions it was given.
+// Claim: every kernel of kernels/ runs under the access checks of the SIMT executor. What the cases of
+// train_test.cpp and score_test.cpp do is done here once more in one process, and the executor says which
+// functions it was given.
 #if OCCAM_HAS_SIMT
 #include <filesystem>
 #include <fstream>

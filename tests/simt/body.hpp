@@ -1,5 +1,6 @@
-// The CUDA backend on the SIMT executor, as two more bodies of the contract (src/backend.hpp). Each is a shared library of
-// its own, because both define what the CUDA backend of a GPU build defines, too; only these functions are visible.
+// The CUDA backend on the SIMT executor, as two more bodies of the contract (src/backend.hpp). Each is a
+// shared library of its own, because both define what the CUDA backend of a GPU build defines, too; only
+// these functions are visible.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// The SIMT executor: runs a kernel's blocks one after another and each CUDA thread of a block as a fiber, in a random
-// order that a seed replays. This is what device.hpp calls from kernels, runtime_simt.cpp from the host and tests by hand.
+// The SIMT executor: runs a kernel's blocks one after another and each CUDA thread of a block as a fiber, in
+// a random order that a seed replays. This is what device.hpp calls from kernels, runtime_simt.cpp from the
+// host and tests by hand.
 #pragma once
 
 #include <cstddef>
@@ -16,15 +17,18 @@ inline constexpr int kMaximumThreads = 1024;             // of one block
 
 using Where = std::source_location;
 
-// A kernel broke a rule of the machine. The message names kernel, threads, source lines and the seed that replays it.
+// A kernel broke a rule of the machine. The message names kernel, threads, source lines and the seed that
+// replays it.
 class Violation : public std::logic_error {
  public:
   using std::logic_error::logic_error;
 };
 
-// ---- for the host ----------------------------------------------------------------------------------------------------
+// ---- for the host
+// ----------------------------------------------------------------------------------------------------
 
-// Starts a new replayable sequence of thread and block orders. Without a call it is OCCAM_SIMT_SEED, else random.
+// Starts a new replayable sequence of thread and block orders. Without a call it is OCCAM_SIMT_SEED, else
+// random.
 void set_seed(std::uint64_t seed);
 std::uint64_t seed();
 
@@ -39,8 +43,9 @@ const Statistics& statistics();
 // The functions that were launched so far, by their C++ names: "occam::cuda::forward_kernel<…>(…)".
 std::vector<std::string> launched_kernels();
 
-// The call site of a barrier (__syncthreads and its kin, __syncwarp, named_barrier, copy_async_wait) to leave out, as
-// "file.cu:line"; empty for none. Starts as OCCAM_SIMT_SKIP_BARRIER. What proves that the suite notices.
+// The call site of a barrier (__syncthreads and its kin, __syncwarp, named_barrier, copy_async_wait) to leave
+// out, as "file.cu:line"; empty for none. Starts as OCCAM_SIMT_SKIP_BARRIER. What proves that the suite
+// notices.
 void skip_barrier(std::string site);
 
 struct Extent {
@@ -60,7 +65,8 @@ void submit(void* stream, const Launch& launch, void (*body)(const void*), const
 // Runs it now; throws Violation.
 void run(const Launch& launch, void (*body)(const void*), const void* argument, std::size_t bytes);
 
-// ---- for kernels -----------------------------------------------------------------------------------------------------
+// ---- for kernels
+// -----------------------------------------------------------------------------------------------------
 
 enum class BlockReduction { none, count, all, any };
 int block_barrier(BlockReduction reduction, int predicate, Where where);

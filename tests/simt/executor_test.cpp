@@ -1,5 +1,5 @@
-// The executor itself: kernels with one mistake each are refused with a message that names it, right ones pass under many
-// seeds and compute the right thing. Built with the access hooks.
+// The executor itself: kernels with one mistake each are refused with a message that names it, right ones
+// pass under many seeds and compute the right thing. Built with the access hooks.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -59,7 +59,8 @@ struct Rows {
   float value[kThreads];
 };
 
-// ---- races -----------------------------------------------------------------------------------------------------------
+// ---- races
+// -----------------------------------------------------------------------------------------------------------
 
 // Reverses 64 values through shared memory; without the barrier threads read what others are still to write.
 template <bool with_barrier>
@@ -174,7 +175,8 @@ TEST_F(Executor, AtomicsDoNotRaceWithEachOtherButWithReads) {
               HasSubstr("race on byte 0 of buffer 'count'"));
 }
 
-// ---- order within a warp and between warps ---------------------------------------------------------------------------
+// ---- order within a warp and between warps
+// ---------------------------------------------------------------------------
 
 template <bool with_sync>
 __global__ void warp_reverse_kernel(float* out, const float* in) {
@@ -249,7 +251,8 @@ TEST_F(Executor, NamedBarrierOrdersItsWarpsAlone) {
               testing::AnyOf(HasSubstr("race on"), HasSubstr("uninitialised")));
 }
 
-// ---- bounds, initialisation, alignment -------------------------------------------------------------------------------
+// ---- bounds, initialisation, alignment
+// -------------------------------------------------------------------------------
 
 __global__ void copy_kernel(float* out, const float* in, unsigned n) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -354,7 +357,8 @@ TEST_F(Executor, MisalignedVectorAccessIsFound) {
                     HasSubstr("executor_test.cpp:")));
 }
 
-// ---- barriers and warp operations that do not meet -------------------------------------------------------------------
+// ---- barriers and warp operations that do not meet
+// -------------------------------------------------------------------
 
 __global__ void divergent_kernel() {
   if (threadIdx.x < 32) {
@@ -437,7 +441,8 @@ TEST_F(Executor, WarpsMaySplitByMaskAndNotOtherwise) {
               HasSubstr("divergent warp"));
 }
 
-// ---- asynchronous copies ---------------------------------------------------------------------------------------------
+// ---- asynchronous copies
+// ---------------------------------------------------------------------------------------------
 
 // 0: right; 1: no wait; 2: no barrier after the wait; 3: the next tile overwrites what others still read.
 template <int mistake>
@@ -500,7 +505,8 @@ TEST_F(Executor, ForgottenAndMisalignedCopiesAreFound) {
       HasSubstr("misaligned: asynchronous copy of 16 B"));
 }
 
-// ---- results ---------------------------------------------------------------------------------------------------------
+// ---- results
+// ---------------------------------------------------------------------------------------------------------
 
 // Per block: count, all, any of the positive values, the warp sums by shuffles.
 __global__ void reductions_kernel(int* out, const float* in) {

@@ -1,5 +1,6 @@
-// src/cuda/runtime.hpp on host memory: work runs at once, in the order of the calls. A captured graph is a list of closures.
-// Ranges of copies and fills are checked against the live buffers; in the checked build also that what is read was written.
+// src/cuda/runtime.hpp on host memory: work runs at once, in the order of the calls. A captured graph is a
+// list of closures. Ranges of copies and fills are checked against the live buffers; in the checked build
+// also that what is read was written.
 #include "cuda/runtime.hpp"
 
 #include <chrono>

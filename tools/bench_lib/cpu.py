@@ -168,8 +168,6 @@ class CpuBench:
             "OPENBLAS_CORETYPE": self.blas[self.isa],
             "TORCHINDUCTOR_CACHE_DIR": os.path.join(self.folder, "inductor"),
         }
-        if not self.blas[self.isa]:
-            del environment["OPENBLAS_CORETYPE"]
         return Contestant(rival.name, rival.command(), environment, {self.settings.core})
 
     def rivals(self):

@@ -1,5 +1,6 @@
-// What -fsanitize=thread,alignment,bounds,... makes the compiler call. The sanitizers' own libraries are not linked: these
-// few functions are all there is. A hook sees the return address of the access, which a message turns into a source line.
+// What -fsanitize=thread,alignment,bounds,... makes the compiler call. The sanitizers' own libraries are not
+// linked: these few functions are all there is. A hook sees the return address of the access, which a message
+// turns into a source line.
 #include <cstdio>
 #include <cstdlib>
 

@@ -1,6 +1,6 @@
-// The memory of the emulated device and its shadow. Global memory is one range of addresses, and so is the shared memory of
-// the block that runs; both have, for each 4-byte word, a state byte (which of its bytes exist and which were written) and
-// a cell (who touched it last, and when). Private to the executor.
+// The memory of the emulated device and its shadow. Global memory is one range of addresses, and so is the
+// shared memory of the block that runs; both have, for each 4-byte word, a state byte (which of its bytes
+// exist and which were written) and a cell (who touched it last, and when). Private to the executor.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ enum class Access : std::uint8_t { read, write, atomic };
 
 namespace memory {
 
-// A stamp of the block that runs: serial number of the block, clock, thread, atomic or not, bytes of the word.
+// A stamp of the block that runs: serial number of the block, clock, thread, atomic or not, bytes of the
+// word.
 std::uint64_t stamp(std::uint32_t clock, std::uint32_t thread);
 
 void open_launch(std::uint64_t blocks);
@@ -26,12 +27,14 @@ unsigned char* shared_base();
 bool is_shared(const void* address);
 bool is_global(const void* address);
 
-// The running thread accesses `bytes` at `address`: bounds, initialisation and races. Does nothing outside of kernels.
+// The running thread accesses `bytes` at `address`: bounds, initialisation and races. Does nothing outside of
+// kernels.
 void check(std::uintptr_t address, std::size_t bytes, Access access, std::uintptr_t return_address);
 // Forgets that these bytes of shared memory were written: a copy to them is in flight.
 void forget_shared(std::uintptr_t address, std::size_t bytes);
 
-// ---- for the host's calls --------------------------------------------------------------------------------------------
+// ---- for the host's calls
+// --------------------------------------------------------------------------------------------
 inline constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
 void* allocate(const char* name, std::size_t count, std::size_t element_bytes);  // throws a device error
 void release(void* address);        // throws for what is no buffer

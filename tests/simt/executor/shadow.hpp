@@ -6,8 +6,9 @@
 
 namespace occam::simt {
 
-// The last write of a 4-byte word and two reads by different threads since: if two threads read it and a third writes, at
-// least one of the two is not the writer. `place` holds the return addresses, relative to the executor's own code.
+// The last write of a 4-byte word and two reads by different threads since: if two threads read it and a
+// third writes, at least one of the two is not the writer. `place` holds the return addresses, relative to
+// the executor's own code.
 struct Cell {
   std::uint64_t write, read[2];  // stamps; 0: none
   std::int32_t write_place, read_place[2];

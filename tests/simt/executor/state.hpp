@@ -1,8 +1,10 @@
-// The state of the launch that runs: its threads, their clocks and what they wait for. Private to the executor.
+// The state of the launch that runs: its threads, their clocks and what they wait for. Private to the
+// executor.
 //
-// Order of events ("happens-before"): each thread has a clock that advances at every synchronisation it takes part in.
-//   block barrier      everything before it comes before everything after it: accesses below `base_clock` are ordered
-//   named barrier      between whole warps: warp_clock[reader's warp][writer's warp]
+// Order of events ("happens-before"): each thread has a clock that advances at every synchronisation it takes
+// part in.
+//   block barrier      everything before it comes before everything after it: accesses below `base_clock` are
+//   ordered named barrier      between whole warps: warp_clock[reader's warp][writer's warp]
 //   __syncwarp         between lanes: Thread::lane_clock[writer's lane]
 // An access of thread u at clock c is ordered before thread t's present iff c is below one of these.
 #pragma once
@@ -29,7 +31,8 @@ inline constexpr bool kChecked = false;
 
 inline constexpr int kWarps = kMaximumThreads / 32;
 
-// An asynchronous copy between its issue and the wait that covers it. It lands (moves its bytes) at a random moment between.
+// An asynchronous copy between its issue and the wait that covers it. It lands (moves its bytes) at a random
+// moment between.
 struct Copy {
   unsigned char* to;
   const unsigned char* from;
@@ -138,18 +141,21 @@ struct State {
 };
 
 extern State state;
-// The CUDA thread that this host thread runs just now; nullptr outside of kernels and while a violation is described.
+// The CUDA thread that this host thread runs just now; nullptr outside of kernels and while a violation is
+// described.
 extern thread_local Thread* current __attribute__((tls_model("initial-exec")));
 
-// ---- scheduling ------------------------------------------------------------------------------------------------------
+// ---- scheduling
+// ------------------------------------------------------------------------------------------------------
 void make_ready(Thread& thread);
 // Lets another ready thread run until this one is made ready and picked again.
 void wait_for(Waiting what, Where where);
 // Sometimes lets another ready thread go first.
 void maybe_yield();
 [[noreturn]] void abandon_block(Thread& me, const std::string& what);
-// The calling thread broke a rule, which `words` describes: abandons the block and makes run() throw. Words are made
-// outside of the thread: the linker may have taken a library template from a translation unit with access hooks.
+// The calling thread broke a rule, which `words` describes: abandons the block and makes run() throw. Words
+// are made outside of the thread: the linker may have taken a library template from a translation unit with
+// access hooks.
 template <class Words>
 [[noreturn]] void violate(Words&& words) {
   Thread& me = *current;
@@ -162,7 +168,8 @@ bool skipped(Where where);
 // Lands some of the thread's copies by chance.
 void land_some_copies(Thread& thread);
 
-// ---- words for messages ----------------------------------------------------------------------------------------------
+// ---- words for messages
+// ----------------------------------------------------------------------------------------------
 std::string describe(const Thread& thread);
 std::string describe(Where where);
 std::string describe_code(std::uintptr_t return_address);

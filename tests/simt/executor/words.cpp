@@ -1,5 +1,5 @@
-// Words for messages: threads, call sites, and the source lines behind return addresses (asked of addr2line, which comes
-// with the compiler, and only when something went wrong).
+// Words for messages: threads, call sites, and the source lines behind return addresses (asked of addr2line,
+// which comes with the compiler, and only when something went wrong).
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
@@ -44,7 +44,8 @@ std::vector<std::string> addr2line(const char* options, const Place& place) {
   return lines;
 }
 
-// "tile.cuh:41 < train.cu:120": the innermost line that is not the executor's own, then the lines it was inlined into.
+// "tile.cuh:41 < train.cu:120": the innermost line that is not the executor's own, then the lines it was
+// inlined into.
 std::string source_lines(const Place& place) {
   std::string text;
   for (const std::string& full : addr2line("-i", place)) {

@@ -1,0 +1,82 @@
+"""What `ptxas -v` says of each kernel: registers, static shared memory, stack and spills."""
+
+import dataclasses
+import re
+
+ENTRY = re.compile(r"Compiling entry function '(\w+)' for '(sm_\w+)'")
+STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+USED = re.compile(r"Used (\d+) registers")
+NAME = re.compile(r"(\d+)([A-Za-z_]\w*)")
+TILE = re.compile(r"4TileILi(\d+)ELi(\d+)ELi(\d+)ELi(\d+)E")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    kernel: str
+    tile: str  # "128x64", or "" where there is none
+    architecture: str
+    registers: int
+    stack: int  # bytes
+    spills: int  # bytes, stores and loads
+
+
+def kernel_of(mangled):
+    """The function's own name: the last identifier of the nested name, as the Itanium ABI writes it."""
+    rest = mangled.removeprefix("_ZN").removeprefix("_Z")
+    name = ""
+    while match := NAME.match(rest):
+        length = int(match.group(1))
+        start = len(match.group(1))
+        name = rest[start : start + length]
+        rest = rest[start + length :]
+    return name
+
+
+def tile_of(mangled):
+    match = TILE.search(mangled)
+    if not match:
+        return ""
+    threads_m, threads_n, per_m, per_n = map(int, match.groups())
+    return f"{threads_m * per_m}x{threads_n * per_n}"
+
+
+def parse(text):
+    """The kernels of a compiler's output, without those of vendors' headers."""
+    found, current, stack = [], None, (0, 0, 0)
+    for line in text.splitlines():
+        if match := ENTRY.search(line):
+            current, stack = match.groups(), (0, 0, 0)
+        elif match := STACK.search(line):
+            stack = tuple(map(int, match.groups()))
+        elif current and (match := USED.search(line)):
+            mangled, architecture = current
+            if "5occam4cuda" in mangled:
+                found.append(
+                    Compiled(
+                        kernel_of(mangled),
+                        tile_of(mangled),
+                        architecture,
+                        int(match.group(1)),
+                        stack[0],
+                        stack[1] + stack[2],
+                    )
+                )
+            current = None
+    return sorted(found, key=lambda c: (c.kernel, c.tile, c.architecture))
+
+
+def table(compiled):
+    """One row per kernel and tile, one column of registers and spills per architecture."""
+    architectures = sorted({c.architecture for c in compiled})
+    by_row = {}
+    for c in compiled:
+        by_row.setdefault((c.kernel, c.tile), {})[c.architecture] = c
+    lines = ["| kernel | tile | " + " | ".join(f"{a}: registers, spilled bytes" for a in architectures) + " |"]
+    lines.append("|---|---|" + "---|" * len(architectures))
+    for (kernel, tile), by_architecture in sorted(by_row.items()):
+        cells = []
+        for architecture in architectures:
+            c = by_architecture.get(architecture)
+            cells.append(f"{c.registers}, {c.spills}" if c else "")
+        lines.append(f"| `{kernel}` | {tile} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,135 @@
+"""The checks of tools/gpu_check, one function each. A step is a dictionary: name, command, status (passed, failed or
+unavailable), seconds, and what it measured."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+# Cases that reach every kernel and are small enough for compute-sanitizer.
+SMALL_CASES = (
+    "*Train.EveryStepOfALayer/cuda:*Train.MembersDifferAndFreeze/cuda:*Train.ManyClasses/cuda:*Train.AroundTheTiles/cuda:"
+    "*ScoreBody.AucOfTiesAndClasses/cuda:*ScoreBody.LittleMemory/cuda:*ScoreBody.DataThroughAnIdentity/cuda"
+)
+FOUND_ERRORS = 86  # exit code of compute-sanitizer, unlike those of the tests
+
+
+def run(command, timeout):
+    """(exit code, output); 124 for a command that ran out of time."""
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False
+        )
+        return done.returncode, done.stdout
+    except subprocess.TimeoutExpired as expired:
+        output = expired.stdout or ""
+        return 124, output if isinstance(output, str) else output.decode(errors="replace")
+
+
+def last_lines(text, count=20):
+    return "\n".join(text.strip().splitlines()[-count:])
+
+
+def step(name, command, execute, timeout):
+    begin = time.monotonic()
+    code, output = execute(command, timeout)
+    result = {
+        "name": name,
+        "command": " ".join(map(str, command)),
+        "status": "passed" if code == 0 else "failed",
+        "exit_code": code,
+        "seconds": round(time.monotonic() - begin, 1),
+    }
+    if code != 0:
+        result["output"] = last_lines(output)
+    return result, output
+
+
+def unavailable(name, why):
+    return {"name": name, "status": "unavailable", "why": why}
+
+
+def count_tests(report):
+    """Passed, failed and skipped tests of a GoogleTest JSON report."""
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for suite in report.get("testsuites", []):
+        for test in suite.get("testsuite", []):
+            if test.get("failures"):
+                counts["failed"] += 1
+            elif test.get("result") == "COMPLETED":
+                counts["passed"] += 1
+            else:
+                counts["skipped"] += 1
+    return counts
+
+
+def contract_tests(binary, execute=run):
+    """All cases of the contract on CUDA. A run in which nothing ran or something was skipped proves nothing and fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = pathlib.Path(folder) / "report.json"
+        command = [binary, "--gtest_filter=*/cuda", f"--gtest_output=json:{report}", "--gtest_brief=1"]
+        result, _ = step("contract tests", command, execute, 1800)
+        result["command"] = f"{binary} --gtest_filter=*/cuda"
+        counts = count_tests(json.loads(report.read_text())) if report.exists() else count_tests({})
+    result["tests"] = counts
+    if counts["passed"] == 0 or counts["failed"] > 0 or counts["skipped"] > 0:
+        result["status"] = "failed"
+    return result
+
+
+def sanitizer(tool, binary, execute=run):
+    program = shutil.which("compute-sanitizer")
+    if program is None:
+        return unavailable(tool, "compute-sanitizer is not on PATH")
+    command = [
+        program,
+        f"--tool={tool}",
+        f"--error-exitcode={FOUND_ERRORS}",
+        binary,
+        f"--gtest_filter={SMALL_CASES}",
+        "--gtest_brief=1",
+    ]
+    result, output = step(tool, command, execute, 1800)
+    if "ERROR SUMMARY: 0 errors" not in output and "RACECHECK SUMMARY: 0 hazards" not in output:
+        result["status"] = "failed"
+        result.setdefault("output", last_lines(output))
+    return result
+
+
+def experiment(binary, execute=run):
+    """extreme_slab, quick, on the GPU and on the CPU: their result.json hold the same metrics, to the bit."""
+    if not pathlib.Path(binary).exists():
+        return unavailable("extreme_slab", f"{binary} is not built")
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = {}
+        for device in ("cuda", "cpu"):
+            out = pathlib.Path(folder) / device
+            command = [binary, "--quick", "--quiet", "--device", device, "--out", out]
+            result, _ = step("extreme_slab", command, execute, 3600)
+            result["command"] = f"{binary} --quick, on cuda and cpu"
+            if result["status"] != "passed":
+                return result
+            document = json.loads((out / "extreme_slab" / "result.json").read_text())
+            metrics[device] = [case["metrics"] for case in document["cases"]]
+    result["same_as_cpu"] = metrics["cuda"] == metrics["cpu"] and len(metrics["cuda"]) > 0
+    result["metrics"] = metrics["cuda"]
+    if not result["same_as_cpu"]:
+        result["status"] = "failed"
+    return result
+
+
+def benchmark(program, execute=run):
+    if not pathlib.Path(program).exists():
+        return unavailable("benchmark", f"{program} is not there")
+    result, output = step("benchmark", [program, "--json", "cuda"], execute, 1800)
+    if result["exit_code"] == 2:  # something to install
+        return unavailable("benchmark", last_lines(output, 1))
+    if result["status"] == "passed":
+        begin = output.find("{")
+        try:
+            result["measured"] = json.JSONDecoder().raw_decode(output[begin:])[0]
+        except ValueError:
+            result["status"], result["output"] = "failed", last_lines(output)
+    return result
