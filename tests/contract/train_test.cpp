@@ -163,6 +163,35 @@ TEST_P(Train, Divergence) {
   }
 }
 
+// Signs of zeros. With weights and biases of −0 and positive rows every sum is −0 until something else than −0 is added; with
+// rows so small that products underflow, the sums over samples are −0, too, and move a −0 weight to +0. What a body adds
+// for elements that do not exist (padding, the rest of a tile) must leave a −0 as it is.
+TEST_P(Train, NegativeZeros) {
+  for (const int inputs : {1, 3, 5, 17, 20})
+    for (const std::vector<int>& hidden : {std::vector<int>{}, {3}, {6, 5}})
+      for (const float size : {0.5f, 1e-45f}) {
+        Ensemble e;
+        e.spec.inputs = inputs, e.spec.hidden = hidden, e.spec.activation = Activation::identity;
+        ArrayData::Table table = clouds({inputs, 2, 21, 0, 11}, 4);
+        for (float& value : table.x) value = size;
+        Training training;
+        training.batch = 10;
+        e.add(ArrayData{shared(table), 1}, training, 1);
+        std::fill(e.start[0].begin(), e.start[0].end(), -0.0f);
+        const auto backend = make();
+        const auto wave = open_loaded(*backend, e);
+        ScalarTwin twin = twin_of(e, 0);
+        std::vector<float> logits(11 * 2);
+        wave->logits(0, Split::test, {}, logits);
+        ASSERT_TRUE(std::ranges::all_of(logits, [](float v) { return v == 0.0f && std::signbit(v); }));
+        for (int update = 0; update < 3; ++update) {
+          wave->train(std::vector<std::int64_t>{1});
+          twin.train(materialize(e.data[0], Split::train), 1);
+          ASSERT_TRUE(same_bits(parameters(e, *wave, 0), twin.parameters()));
+        }
+      }
+}
+
 // A member's bits do not depend on its company: alone, first or last in a wave.
 TEST_P(Train, Company) {
   const Ensemble e = drawn_ensemble(26, {.widest = 33, .largest_batch = 33, .members = 1});

@@ -21,6 +21,6 @@ struct Body {
 };
 
 const Body& checked_body();  // every memory access of a kernel is checked: for small cases
-const Body& plain_body();    // none is: ten times as fast
+const Body& plain_body();    // none is: for larger ones
 
 }  // namespace occam::simt

@@ -1,0 +1,150 @@
+// Groups, calls and interruptions of the training of a plan.
+#include "experiment/train.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "occam/device.hpp"
+
+namespace occam::experiment {
+namespace {
+
+Case small_case(const std::string& name) {
+  Case c;
+  c.name = name;
+  c.slab.dim = 5;
+  c.slab.train = 600;
+  c.slab.test = 200;
+  c.network.hidden = {8};
+  c.training.batch = 32;
+  c.training.stop = {.criterion = StopCriterion::none, .check_every = 20, .max_updates = 60};
+  return c;
+}
+
+Options three_seeds() {
+  Options options;
+  options.seeds = "3";
+  options.keep = 2;
+  return options;
+}
+
+std::string bytes_of(const Records& records) {
+  const auto path = std::filesystem::temp_directory_path() / ("occam-train-" + std::to_string(getpid()));
+  write_checkpoint(path, 1, {}, records);
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  std::filesystem::remove(path);
+  return bytes;
+}
+
+const Device kCpu{.threads = 2};
+
+TEST(Train, MembersOfOneArchitectureAndBatchShareAnEnsemble) {
+  Case a = small_case("A"), b = small_case("B"), wide = small_case("wide"), batch = small_case("batch"), other = small_case("other");
+  b.training.optimizer.learning_rate = 0.3;
+  b.slab.slab5.margin = 0.05;
+  wide.network.hidden = {9};
+  batch.training.batch = 16;
+  other.simple = {1};
+  const Plan plan = make_plan("tool", {a, b, wide, batch, other}, three_seeds(), false, 1);
+  const auto groups = groups_of(plan, {});
+  ASSERT_EQ(groups.size(), 4u);
+  EXPECT_EQ(groups[0].size(), 6u);
+  for (std::size_t g : {1u, 2u, 3u}) EXPECT_EQ(groups[g].size(), 3u);
+  // Finished members are left out.
+  Records done;
+  for (int member = 0; member < 3; ++member) done[{2, member}] = {};
+  done[{0, 1}] = {};
+  const auto rest = groups_of(plan, done);
+  ASSERT_EQ(rest.size(), 3u);
+  EXPECT_EQ(rest[0].size(), 5u);
+}
+
+TEST(Train, ResultsDoNotDependOnCompany) {
+  Case a = small_case("A"), b = small_case("B");
+  b.training.optimizer.learning_rate = 0.3;
+  Seconds seconds;
+  Records together, alone;
+  ASSERT_TRUE(train(make_plan("tool", {a, b}, three_seeds(), false, 1), three_seeds(), kCpu, {}, together, seconds));
+  ASSERT_TRUE(train(make_plan("tool", {b}, three_seeds(), false, 1), three_seeds(), kCpu, {}, alone, seconds));
+  ASSERT_EQ(together.size(), 6u);
+  ASSERT_EQ(alone.size(), 3u);
+  Records b_of_together;
+  for (int member = 0; member < 3; ++member) b_of_together[{0, member}] = together.at({1, member});
+  EXPECT_EQ(bytes_of(b_of_together), bytes_of(alone));
+  EXPECT_GT(seconds.train, 0);
+  EXPECT_GT(seconds.measure, 0);
+}
+
+TEST(Train, GoesOnWhereItWasInterrupted) {
+  Case a = small_case("A"), b = small_case("B");
+  b.training.batch = 16;  // a group of its own
+  const Options options = three_seeds();
+  const Plan plan = make_plan("tool", {a, b}, options, false, 1);
+  Seconds seconds;
+  Records whole, parts;
+  ASSERT_TRUE(train(plan, options, kCpu, {}, whole, seconds));
+
+  std::atomic<bool> interrupt{false};
+  const TrainHooks hooks{.interrupt = &interrupt, .saved = [&] { interrupt = true; }};
+  EXPECT_FALSE(train(plan, options, kCpu, hooks, parts, seconds));
+  EXPECT_EQ(parts.size(), 3u);  // the first group, whole
+  EXPECT_FALSE(train(plan, options, kCpu, hooks, parts, seconds));
+  EXPECT_EQ(parts.size(), 3u);  // the flag still stands: nothing more was begun
+
+  interrupt = false;
+  EXPECT_TRUE(train(plan, options, kCpu, hooks, parts, seconds));  // the last member outruns the flag
+  EXPECT_EQ(parts.size(), 6u);
+  EXPECT_EQ(bytes_of(parts), bytes_of(whole));
+}
+
+TEST(Train, MembersThatHadStoppedSurviveAnInterruption) {
+  // One ensemble: the short member stops at once, the long one would go on for hours.
+  Case quick = small_case("quick"), slow = small_case("slow");
+  quick.training.stop.max_updates = 30;
+  slow.training.stop = {.criterion = StopCriterion::none, .check_every = 1'000'000'000, .max_updates = 1'000'000'000};
+  Options options = three_seeds();
+  options.seeds = "1";
+  const Plan plan = make_plan("tool", {quick, slow}, options, false, 1);
+  std::atomic<bool> interrupt{false};
+  Seconds seconds;
+  Records records;
+  std::jthread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    interrupt = true;
+  });
+  EXPECT_FALSE(train(plan, options, kCpu, {.interrupt = &interrupt}, records, seconds));
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_TRUE(records.contains({0, 0}));
+  EXPECT_EQ(records.at({0, 0}).history.updates, 30);
+
+  Records alone;
+  const Plan only = make_plan("tool", {quick}, options, false, 1);
+  ASSERT_TRUE(train(only, options, kCpu, {}, alone, seconds));
+  EXPECT_EQ(bytes_of(records), bytes_of(alone));
+}
+
+TEST(Train, CallsAreBoundedByMemory) {
+  MlpSpec small{.inputs = 50, .hidden = {100, 100}}, huge{.inputs = 16384, .hidden = {16384}};
+  EXPECT_EQ(call_members(small, {.kind = DeviceKind::cpu, .threads = 2}), 16u);
+  EXPECT_EQ(call_members(small, {.kind = DeviceKind::cpu, .threads = 64}), 512u);
+  const std::size_t on_gpu = call_members(small, {.kind = DeviceKind::cuda, .threads = 2});
+  EXPECT_LE(on_gpu * 2 * sizeof(float) * static_cast<std::size_t>(ParameterLayout(small).total), std::size_t{1} << 30);
+  EXPECT_GT(on_gpu, 8000u);
+  EXPECT_EQ(call_members(huge, {.kind = DeviceKind::cuda, .threads = 2}), 2u);
+}
+
+TEST(Measure, SubsetsInOrder) {
+  EXPECT_EQ(subsets(4, 2), (std::vector<std::vector<int>>{{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}}));
+  EXPECT_EQ(subsets(3, 3), (std::vector<std::vector<int>>{{0, 1, 2}}));
+  EXPECT_EQ(subsets(50, 2).size(), 1225u);
+}
+
+}  // namespace
+}  // namespace occam::experiment
