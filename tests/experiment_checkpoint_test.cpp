@@ -47,10 +47,11 @@ class CheckpointFile : public ::testing::Test {
 
 TEST_F(CheckpointFile, ReadsBackAllThatWasWritten) {
   const Records written = records();
-  write_checkpoint(path_, 0x123456789ABCDEFu, {1.5, 2.5, 4.5}, written);
+  write_checkpoint(path_, 0x123456789ABCDEFu, {0.5, 1.5, 2.5, 4.5}, written);
   const auto read = read_checkpoint(path_);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->key, 0x123456789ABCDEFu);
+  EXPECT_EQ(read->seconds.data, 0.5);
   EXPECT_EQ(read->seconds.total, 4.5);
   ASSERT_EQ(read->records.size(), 2u);
   const MemberRecord& record = read->records.at({0, 3});

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <new>
 
+#include "data_clock.hpp"
 #include "law/loss.hpp"
 #include "law/sum.hpp"
 #include "occam/error.hpp"
@@ -59,6 +60,7 @@ void CpuWave::store(int member, std::span<float> parameters) const {
 const CpuWave::Rows& CpuWave::rows(Member& member, Split split) {
   std::optional<Rows>& kept = member.rows[static_cast<std::size_t>(split)];
   if (kept) return *kept;
+  const DataClock clock;
   const std::int64_t width = dim(member.data), stride = padded(width);
   Rows made;
   made.count = occam::rows(member.data, split);

@@ -1,8 +1,11 @@
 #include "cuda/wave.hpp"
 
+#include "data_clock.hpp"
+
 namespace occam::cuda {
 
 CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t score_budget) : device_(device) {
+  const DataClock clock;
   use_device();
   resident_.emplace(request);
   scorer_.emplace(*resident_, score_budget);

@@ -127,7 +127,7 @@ void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, cons
   out.bytes(kMagic, sizeof kMagic);
   out(kVersion);
   out(key);
-  for (double value : {seconds.train, seconds.measure, seconds.total}) out(value);
+  for (double value : {seconds.data, seconds.train, seconds.measure, seconds.total}) out(value);
   out(static_cast<std::uint64_t>(records.size()));
   for (const auto& [place, record] : records) {
     out(place.first);
@@ -163,7 +163,7 @@ std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path) {
   if (version != kVersion) return checkpoint;  // key 0: another version's
   try {
     in(checkpoint.key);
-    for (double* value : {&checkpoint.seconds.train, &checkpoint.seconds.measure, &checkpoint.seconds.total}) in(*value);
+    for (double* value : {&checkpoint.seconds.data, &checkpoint.seconds.train, &checkpoint.seconds.measure, &checkpoint.seconds.total}) in(*value);
     std::uint64_t count = 0;
     in(count);
     for (std::uint64_t i = 0; i < count; ++i) {

@@ -41,6 +41,13 @@ std::vector<std::string> shown_metrics(const Run& run, std::size_t c, const std:
   return shown;
 }
 
+// A published number with the digits it was printed with, three at least where it is no count.
+std::string published_text(const std::string& name, double value) {
+  if (name == "updates" || name == "best_at_update") return fmt::format("{:.0f}", value);
+  const std::string shortest = fmt::format("{}", value), three = fmt::format("{:.3f}", value);
+  return shortest.size() > three.size() ? shortest : three;
+}
+
 std::string value_text(const std::string& name, std::vector<double> values) {
   if (values.empty()) return "-";
   const bool whole = name == "updates" || name == "best_at_update";
@@ -97,7 +104,7 @@ std::string console_table(const Run& run, const std::vector<Judged>& judged) {
     for (const std::string& name : names) {
       const std::optional<double> published = run.published(c, name);
       std::string line = "  " + padded(name, 36) + padded(value_text(name, run.valid_values(c, name)), 24) +
-                         padded(published ? fmt::format("{}", *published) : "", 11);
+                         padded(published ? published_text(name, *published) : "", 11);
       for (const Judged& row : judged)
         if (row.planned_case == static_cast<int>(c) && row.metric == name)
           line += row.verdict.word + ": " + row.verdict.detail;

@@ -1,6 +1,7 @@
 #include "experiment/flags.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <iostream>
 #include <set>
 #include <string_view>
@@ -184,7 +185,13 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
 
 namespace {
 
-std::string toml(const std::string& value) { return "\"" + value + "\""; }
+// Numbers stand bare.
+std::string toml(const std::string& value) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  const bool bare = error == std::errc() && end == value.data() + value.size();
+  return bare || value == "true" || value == "false" ? value : "\"" + value + "\"";
+}
 
 std::string toml(const std::vector<std::string>& values) {
   if (values.size() == 1) return toml(values.front());
@@ -234,9 +241,7 @@ std::string config_text(const std::string& name, const Options& options, const s
       if (same) {
         text += fmt::format("{} = {}\n", field.flag, toml(value));
       } else {
-        std::vector<std::string> each;
-        for (const Case& c : cases) each.push_back(fmt::format("{}: {}", c.name, field.get(c)));
-        text += fmt::format("# {} differs: {}\n", field.flag, fmt::join(each, "; "));
+        text += fmt::format("# {}: each case has its own\n", field.flag);
       }
     }
   }

@@ -40,9 +40,9 @@ struct MemberRecord {
 // NaN when there is no such metric.
 double metric(const MemberRecord& record, const std::string& name);
 
-// Seconds of wall clock, by what they were spent on.
+// Seconds by what they were spent on: wall clock, but for `data`, which is summed over threads and part of the others.
 struct Seconds {
-  double train = 0, measure = 0, total = 0;
+  double data = 0, train = 0, measure = 0, total = 0;
 };
 
 }  // namespace occam::experiment

@@ -218,6 +218,7 @@ std::string timing_json(const Run& run, const Seconds& seconds) {
   std::int64_t updates = 0;
   for (const auto& [place, record] : run.records) updates += record.history.updates;
   nlohmann::ordered_json j;
+  j["data"] = seconds.data;
   j["train"] = seconds.train;
   j["measure"] = seconds.measure;
   j["total"] = seconds.total;

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <numeric>
 
+#include "data_clock.hpp"
+
 namespace occam::experiment {
 namespace {
 
@@ -131,6 +133,12 @@ std::size_t call_members(const MlpSpec& spec, const Device& device) {
 
 bool train(const Plan& plan, const Options& options, const Device& device, const TrainHooks& hooks, Records& records,
            Seconds& seconds) {
+  // Whatever ends this function, the time spent on data is counted.
+  struct DataSeconds {
+    double& total;
+    double before = DataClock::seconds();
+    ~DataSeconds() { total += DataClock::seconds() - before; }
+  } data_seconds{seconds.data};
   Estimate estimate(plan, records);
   if (hooks.progress) {
     hooks.progress->skip(estimate.done());

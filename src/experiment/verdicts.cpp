@@ -90,13 +90,15 @@ std::vector<Verdict> judge(std::span<const Row> rows, DeviceKind device) {
     const Expectation& e = row.expectation;
     Outcome outcome;
     if (tests_equivalence(e)) {
+      const bool holds = equivalent[next++];
       const Interval interval = equivalence(row.values, e.center, e.margin).interval;
-      outcome.add(equivalent[next++], fmt::format("90% interval [{:.4f}, {:.4f}] against {} ± {}", interval.low, interval.high, e.center,
+      if (row.values.size() < 2) outcome.holds = false;
+      else outcome.add(holds, fmt::format("90% interval [{:.4f}, {:.4f}] against {} ± {}", interval.low, interval.high, e.center,
                                                   e.margin));
     }
     if (row.values.empty()) outcome = {false, "no member is left"};
     else {
-      if (tests_prediction(e)) add_prediction(outcome, row);
+      if (tests_prediction(e) && row.values.size() > 1) add_prediction(outcome, row);
       add_counts(outcome, row);
     }
     Verdict verdict{outcome.holds ? "reproduced" : "not reproduced", outcome.detail};

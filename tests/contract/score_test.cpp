@@ -174,6 +174,27 @@ TEST_P(ScoreBody, AucOfTiesAndClasses) {
   }
 }
 
+// −0 and +0 are one score: with weight and bias −0 a positive row scores −0 and a negative one +0.
+TEST_P(ScoreBody, AucTakesBothZerosForOne) {
+  Ensemble e;
+  e.spec.inputs = 1, e.spec.hidden = {}, e.spec.loss = Loss::hinge;
+  const ArrayData::Table table = clouds({1, 2, 4, 0, 40}, 3);
+  Training training;
+  training.batch = 4;
+  e.add(ArrayData{shared(table), 1}, training, 1);
+  std::fill(e.start[0].begin(), e.start[0].end(), -0.0f);
+  const auto backend = make();
+  const auto wave = open_loaded(*backend, e);
+  std::vector<float> logits(40);
+  wave->logits(0, Split::test, {}, logits);
+  for (const bool negative : {false, true})
+    ASSERT_TRUE(std::ranges::any_of(logits, [=](float v) { return v == 0.0f && std::signbit(v) == negative; }));
+  const std::vector<int> members = {0};
+  std::vector<WaveScore> scores(1);
+  wave->score(members, Split::test, {}, true, scores);
+  EXPECT_EQ(scores[0].auc, std::vector<double>{0.5});
+}
+
 TEST_P(ScoreBody, RowsOfTheCallersOwn) {
   for (const int count : {0, 1, 3, 31, 32, 33, 130}) {
     Ensemble e = drawn_ensemble(41, {.widest = 33, .largest_batch = 17, .members = 2});

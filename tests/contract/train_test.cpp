@@ -163,7 +163,7 @@ TEST_P(Train, Divergence) {
   }
 }
 
-// Signs of zeros. With weights and biases of −0 and positive rows every sum is −0 until something else than −0 is added; with
+// Signs of zeros. Here every product and so every logit is −0, until something else than −0 is added; with
 // rows so small that products underflow, the sums over samples are −0, too, and move a −0 weight to +0. What a body adds
 // for elements that do not exist (padding, the rest of a tile) must leave a −0 as it is.
 TEST_P(Train, NegativeZeros) {
@@ -178,6 +178,9 @@ TEST_P(Train, NegativeZeros) {
         training.batch = 10;
         e.add(ArrayData{shared(table), 1}, training, 1);
         std::fill(e.start[0].begin(), e.start[0].end(), -0.0f);
+        const ParameterLayout layout(e.spec);
+        for (std::size_t l = 1; l < layout.layers.size(); ++l)  // their inputs are −0
+          std::fill_n(e.start[0].begin() + layout.layers[l].weight, layout.layers[l].fan_in * layout.layers[l].fan_out, 0.0f);
         const auto backend = make();
         const auto wave = open_loaded(*backend, e);
         ScalarTwin twin = twin_of(e, 0);
@@ -190,6 +193,20 @@ TEST_P(Train, NegativeZeros) {
           ASSERT_TRUE(same_bits(parameters(e, *wave, 0), twin.parameters()));
         }
       }
+}
+
+// At the kink: z is exactly 0 for every unit and sample.
+TEST_P(Train, ActivationsAtZero) {
+  for (const Activation activation : {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh}) {
+    Ensemble e;
+    e.spec.inputs = 5, e.spec.hidden = {6, 4}, e.spec.activation = activation;
+    Training training;
+    training.batch = 7;
+    e.add(slabs(5, 20, 0, 1, true, 1), training, 3);
+    const ParameterLayout::Layer first = ParameterLayout(e.spec).layers[0];
+    std::fill_n(e.start[0].begin() + first.weight, first.fan_in * first.fan_out + first.fan_out, 0.0f);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{1}, {1}}));
+  }
 }
 
 // A member's bits do not depend on its company: alone, first or last in a wave.

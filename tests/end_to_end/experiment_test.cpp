@@ -94,7 +94,7 @@ TEST(TrainSlab, LeavesEverythingBehind) {
     EXPECT_EQ(first["metrics"].value(name, nlohmann::json::array()).size(), 3u) << name;
   for (const auto& [name, values] : first["metrics"].items()) EXPECT_EQ(values.size(), 3u) << name;
 
-  for (const char* key : {"train", "measure", "total", "updates", "updates_per_second"})
+  for (const char* key : {"data", "train", "measure", "total", "updates", "updates_per_second"})
     EXPECT_GT(read_json(base + "/timing.json")[key].get<double>(), 0) << key;
 
   const std::string csv = content(base + "/cases.csv");
