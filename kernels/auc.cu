@@ -1,5 +1,5 @@
-// ROC-AUC, exact, ties averaged: scores become integer keys, and over a sorted list positives count 2 for every negative below
-// and 1 for every tie. All counts are integers, so no order of additions matters.
+// ROC-AUC, exact, ties averaged: scores become integer keys, and over a sorted list positives count 2 for
+// every negative below and 1 for every tie. All counts are integers, so no order of additions matters.
 
 #include "auc.hpp"
 
@@ -12,7 +12,7 @@ namespace {
 constexpr int kThreads = 256;
 }
 
-// ---- building blocks -------------------------------------------------------------------------------------------------
+// ---- building blocks --------------------------------------------------------------------------------------
 
 // −0 and +0 are one score.
 __device__ __forceinline__ std::uint64_t key_of(float score, bool positive) {
@@ -36,13 +36,14 @@ struct RankScratch {
   unsigned long long twice[kThreads];
 };
 
-// ---- kernels ---------------------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------------------
 
 __global__ void __launch_bounds__(kThreads) score_keys_kernel(ScoreKeyArguments a) {
   const int slot = static_cast<int>(blockIdx.y);
   const int row = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   if (row >= a.slots.rows[slot]) return;
-  const float* logits = a.logits + (static_cast<std::int64_t>(slot) * a.slots.capacity + row) * padded(a.outputs);
+  const float* logits =
+      a.logits + (static_cast<std::int64_t>(slot) * a.slots.capacity + row) * padded(a.outputs);
   const std::int32_t label = a.labels[slot * a.label_stride + row];
   for (int list = 0; list < a.lists; ++list) {
     const float score = score_of(logits, a.outputs, list);
@@ -52,9 +53,11 @@ __global__ void __launch_bounds__(kThreads) score_keys_kernel(ScoreKeyArguments 
   }
 }
 
-// One block a list. Thread t owns a run of entries; it counts the groups of tied scores that begin in its run, to their end.
-__global__ void __launch_bounds__(kThreads) rank_sums_kernel(const std::uint64_t* keys, std::int64_t pitch,
-                                                             const std::int64_t* rows, int lists, RankSum* sums) {
+// One block a list. Thread t owns a run of entries; it counts the groups of tied scores that begin in its
+// run, to their end.
+__global__ void __launch_bounds__(kThreads)
+    rank_sums_kernel(const std::uint64_t* keys, std::int64_t pitch, const std::int64_t* rows, int lists,
+                     RankSum* sums) {
   const std::int64_t list = blockIdx.x, count = rows[list / lists];
   const std::uint64_t* key = keys + list * pitch;
   const std::int64_t run = (count + kThreads - 1) / kThreads;
@@ -97,18 +100,19 @@ __global__ void __launch_bounds__(kThreads) rank_sums_kernel(const std::uint64_t
   }
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers --------------------------------------------------------------------------------------------
 
 void launch_score_keys(Stream& stream, const ScoreKeyArguments& a) {
   const NvtxRange range{"score keys"};
-  require(a.lists == (a.outputs <= 2 ? 1 : a.outputs), "score keys: {} lists for {} outputs", a.lists, a.outputs);
+  require(a.lists == (a.outputs <= 2 ? 1 : a.outputs), "score keys: {} lists for {} outputs", a.lists,
+          a.outputs);
   launch(stream, "score_keys", score_keys_kernel,
-         dim3(static_cast<unsigned>(tiles(a.slots.capacity, kThreads)), static_cast<unsigned>(a.slots.count)), dim3(kThreads),
-         0, a);
+         dim3(static_cast<unsigned>(tiles(a.slots.capacity, kThreads)), static_cast<unsigned>(a.slots.count)),
+         dim3(kThreads), 0, a);
 }
 
-void launch_rank_sums(Stream& stream, const std::uint64_t* keys, std::int64_t pitch, const std::int64_t* rows, int slots,
-                      int lists, RankSum* sums) {
+void launch_rank_sums(Stream& stream, const std::uint64_t* keys, std::int64_t pitch, const std::int64_t* rows,
+                      int slots, int lists, RankSum* sums) {
   const NvtxRange range{"rank sums"};
   launch(stream, "rank_sums", rank_sums_kernel, dim3(static_cast<unsigned>(slots * lists)), dim3(kThreads),
          sizeof(RankScratch), keys, pitch, rows, lists, sums);

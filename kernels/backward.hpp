@@ -1,5 +1,5 @@
-// The backward products of a layer (kernels/input_gradient.cu, kernels/weight_gradient.cu). For one layer the input gradient
-// is launched first: it reads the weights that the weight gradient then steps.
+// The backward products of a layer (kernels/input_gradient.cu, kernels/weight_gradient.cu). For one layer the
+// input gradient is launched first: it reads the weights that the weight gradient then steps.
 #pragma once
 
 #include "cuda/runtime.hpp"
@@ -10,23 +10,23 @@ namespace occam::cuda {
 struct InputGradientArguments {
   WaveView wave;
   Slots slots;
-  LayerView layer, below;    // `below` feeds `layer`; it is hidden
-  const float* delta;        // [slots][capacity][layer.out_stride] dL/dz of `layer`
-  const float* kept;         // [slots][capacity][below.out_stride] as forward kept it; not read for PReLU
-  float* gradient;           // [slots][capacity][below.out_stride]
+  LayerView layer, below;  // `below` feeds `layer`; it is hidden
+  const float* delta;      // [slots][capacity][layer.out_stride] dL/dz of `layer`
+  const float* kept;       // [slots][capacity][below.out_stride] as forward kept it; not read for PReLU
+  float* gradient;         // [slots][capacity][below.out_stride]
 };
 
-// gradient = dL/dz of `below`. Where a kernel of its own comes next it stops before: with batch norm at dL/doutput, with PReLU
-// after dropout.
+// gradient = dL/dz of `below`. Where a kernel of its own comes next it stops before: with batch norm at
+// dL/doutput, with PReLU after dropout.
 void launch_input_gradient(Stream& stream, const InputGradientArguments& arguments);
 
 struct WeightGradientArguments {
   WaveView wave;
   Slots slots;
   LayerView layer;
-  const float* delta;           // [slots][capacity][out_stride] dL/dz
-  const float* input;           // [slots][capacity][in_stride]; null: the members' training rows
-  const std::uint32_t* batch;   // [slots][capacity] rows of the training set; read when input is null
+  const float* delta;          // [slots][capacity][out_stride] dL/dz
+  const float* input;          // [slots][capacity][in_stride]; null: the members' training rows
+  const std::uint32_t* batch;  // [slots][capacity] rows of the training set; read when input is null
 };
 
 // Steps weight and bias by their optimiser. The gradients are never stored.

@@ -1,5 +1,5 @@
-// An update's bookkeeping on the device, so that the host need not wait: which rows each member trains on (law/batch.hpp),
-// how many, the scalars of its optimiser, and the counting of updates.
+// An update's bookkeeping on the device, so that the host need not wait: which rows each member trains on
+// (law/batch.hpp), how many, the scalars of its optimiser, and the counting of updates.
 
 #include "batch.hpp"
 
@@ -12,7 +12,7 @@ namespace {
 constexpr int kThreads = 256;
 }
 
-// ---- kernels ---------------------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------------------
 
 // One thread a sample.
 __global__ void __launch_bounds__(kThreads) batch_kernel(BatchArguments a) {
@@ -33,7 +33,8 @@ __global__ void __launch_bounds__(kThreads) batch_kernel(BatchArguments a) {
   }
   if (sample == 0) {
     a.rows[slot] = place.count;
-    if (member.optimizer.kind == OptimizerKind::adam) progress.adam = law::adam_scale(member.optimizer, progress.update);
+    if (member.optimizer.kind == OptimizerKind::adam)
+      progress.adam = law::adam_scale(member.optimizer, progress.update);
   }
 }
 
@@ -66,29 +67,32 @@ __global__ void __launch_bounds__(kThreads) advance_kernel(Progress* progress, i
   progress[member].remaining -= 1;
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers --------------------------------------------------------------------------------------------
 
 void launch_batch(Stream& stream, const BatchArguments& a) {
   const NvtxRange range{"batch"};
-  require(a.members >= 1 && a.members <= kMaxSlots && a.capacity >= 1, "batch: {} members, batches of {}", a.members,
-          a.capacity);
+  require(a.members >= 1 && a.members <= kMaxSlots && a.capacity >= 1, "batch: {} members, batches of {}",
+          a.members, a.capacity);
   launch(stream, "batch", batch_kernel,
-         dim3(static_cast<unsigned>(tiles(a.capacity, kThreads)), static_cast<unsigned>(a.members)), dim3(kThreads), 0, a);
+         dim3(static_cast<unsigned>(tiles(a.capacity, kThreads)), static_cast<unsigned>(a.members)),
+         dim3(kThreads), 0, a);
 }
 
 void launch_input_dropout(Stream& stream, const InputDropoutArguments& a) {
   const NvtxRange range{"input dropout"};
   const std::int64_t items = static_cast<std::int64_t>(a.slots.capacity) * (padded(a.inputs) / kQuad);
-  require(items < INT32_MAX, "input dropout: {} rows of {} inputs; use smaller batches", a.slots.capacity, a.inputs);
+  require(items < INT32_MAX, "input dropout: {} rows of {} inputs; use smaller batches", a.slots.capacity,
+          a.inputs);
   launch(stream, "input_dropout", input_dropout_kernel,
-         dim3(static_cast<unsigned>(tiles(static_cast<int>(items), kThreads)), static_cast<unsigned>(a.slots.count)),
+         dim3(static_cast<unsigned>(tiles(static_cast<int>(items), kThreads)),
+              static_cast<unsigned>(a.slots.count)),
          dim3(kThreads), 0, a);
 }
 
 void launch_advance(Stream& stream, Progress* progress, int members) {
   const NvtxRange range{"advance"};
-  launch(stream, "advance", advance_kernel, dim3(static_cast<unsigned>(tiles(members, kThreads))), dim3(kThreads), 0,
-         progress, members);
+  launch(stream, "advance", advance_kernel, dim3(static_cast<unsigned>(tiles(members, kThreads))),
+         dim3(kThreads), 0, progress, members);
 }
 
 }  // namespace occam::cuda

@@ -10,9 +10,9 @@ namespace occam::cuda {
 struct BatchArguments {
   WaveView wave;
   int members;
-  int capacity;              // the batch size
-  std::uint32_t* batch;      // [members][capacity] rows of the training set
-  int* rows;                 // [members] samples in the batch; 0: frozen
+  int capacity;          // the batch size
+  std::uint32_t* batch;  // [members][capacity] rows of the training set
+  int* rows;             // [members] samples in the batch; 0: frozen
 };
 
 // Opens an update: every member's rows, their number and the optimiser's scalars.

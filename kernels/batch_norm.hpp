@@ -9,12 +9,13 @@ namespace occam::cuda {
 struct BatchNormArguments {
   WaveView wave;
   Slots slots;
-  LayerView layer;      // has batch norm
-  const float* x;       // [slots][capacity][out_stride] what is normalised
-  const float* kept;    // [slots][capacity][out_stride] as forward kept it; backward only, not read for PReLU
-  float* y;             // [slots][capacity][out_stride] forward: the output; backward: dL/doutput on entry, dL/dz (with
-                        // PReLU: dL/d activation) on return
-  float* moments;       // [slots][2][out_stride] mean and 1 / deviation of the batch: forward writes, backward reads
+  LayerView layer;    // has batch norm
+  const float* x;     // [slots][capacity][out_stride] what is normalised
+  const float* kept;  // [slots][capacity][out_stride] as forward kept it; backward only, not read for PReLU
+  float* y;  // [slots][capacity][out_stride] forward: the output; backward: dL/doutput on entry, dL/dz (with
+             // PReLU: dL/d activation) on return
+  float*
+      moments;  // [slots][2][out_stride] mean and 1 / deviation of the batch: forward writes, backward reads
 };
 
 // y = batch norm(x) by the batch's moments; moves the running averages.

@@ -6,12 +6,13 @@
 
 namespace occam::cuda {
 
-// Rows are a batch's samples, columns features. The tile follows from the shape alone; the bits follow from neither.
-using Wide = Tile<16, 8, 8, 8>;       // 128 × 64
-using Square = Tile<8, 8, 8, 8>;      // 64 × 64
-using FewRows = Tile<4, 16, 4, 4>;    // 16 × 64
-using FewColumns = Tile<64, 1, 2, 4>; // 128 × 4
-using FewUnits = Tile<2, 32, 4, 4>;   // 8 × 128, of a weight gradient
+// Rows are a batch's samples, columns features. The tile follows from the shape alone; the bits follow from
+// neither.
+using Wide = Tile<16, 8, 8, 8>;        // 128 × 64
+using Square = Tile<8, 8, 8, 8>;       // 64 × 64
+using FewRows = Tile<4, 16, 4, 4>;     // 16 × 64
+using FewColumns = Tile<64, 1, 2, 4>;  // 128 × 4
+using FewUnits = Tile<2, 32, 4, 4>;    // 8 × 128, of a weight gradient
 
 // Where a tile of C [rows][columns] lies.
 template <class T>
@@ -20,13 +21,16 @@ struct TilePlace {
   int first_n, columns, stride;  // stride: columns padded
 
   template <Order a_order = Order::depth>
-  __device__ __forceinline__ int row(int i) const { return first_m + T::template row<a_order>(i); }
+  __device__ __forceinline__ int row(int i) const {
+    return first_m + T::template row<a_order>(i);
+  }
   __device__ __forceinline__ int column(int j) const { return first_n + T::column(j); }
 };
 
 // matrix: [rows][stride]
 template <class T>
-__device__ __forceinline__ void store_tile(float* matrix, const TilePlace<T>& at, const float (&value)[T::kPerM][T::kPerN]) {
+__device__ __forceinline__ void store_tile(float* matrix, const TilePlace<T>& at,
+                                           const float (&value)[T::kPerM][T::kPerN]) {
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) {
     if (at.row(i) >= at.rows) continue;
@@ -48,8 +52,9 @@ __device__ __forceinline__ void drop_tile(const Member& member, std::uint32_t la
   for (int i = 0; i < T::kPerM; ++i) {
     OCCAM_UNROLL
     for (int j = 0; j < T::kPerN; j += kQuad) {
-      const Philox words = law::dropout_draws(member.order_seed, static_cast<std::uint32_t>(at.column(j) / kQuad),
-                                              static_cast<std::uint32_t>(at.row(i)), layer, static_cast<std::uint32_t>(update));
+      const Philox words = law::dropout_draws(
+          member.order_seed, static_cast<std::uint32_t>(at.column(j) / kQuad),
+          static_cast<std::uint32_t>(at.row(i)), layer, static_cast<std::uint32_t>(update));
       OCCAM_UNROLL
       for (int e = 0; e < kQuad; ++e) value[i][j + e] *= law::dropout_factor(dropout, words.word[e]);
     }

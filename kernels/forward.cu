@@ -1,5 +1,5 @@
-// The forward product of a layer, for every member and every tile of its batch at once. Gathering the batch, bias,
-// activation, dropout and, in inference, batch norm happen in registers: an activation is written once.
+// The forward product of a layer, for every member and every tile of its batch at once. Gathering the batch,
+// bias, activation, dropout and, in inference, batch norm happen in registers: an activation is written once.
 
 #include "forward.hpp"
 
@@ -10,7 +10,7 @@
 
 namespace occam::cuda {
 
-// ---- building blocks -------------------------------------------------------------------------------------------------
+// ---- building blocks --------------------------------------------------------------------------------------
 
 // y = (x − running mean) / deviation · gamma + beta of the tile's columns.
 template <class T>
@@ -28,13 +28,14 @@ __device__ __forceinline__ void normalize_tile(const LayerView& layer, const flo
   }
 }
 
-// ---- kernels ---------------------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------------------
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_kernel(ForwardArguments a) {
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
   const int across = tiles(a.layer.out, T::kN);
-  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM, first_n = static_cast<int>(blockIdx.x) % across * T::kN;
+  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM,
+            first_n = static_cast<int>(blockIdx.x) % across * T::kN;
   if (first_m >= rows) return;
   const int id = a.slots.member_of(slot);
   const Member& member = a.wave.members[id];
@@ -54,8 +55,8 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_kernel(Forwar
       : a.batch ? Operand{member.train_x, a.batch + place, a.layer.in_stride}
                 : Operand{member.train_x + a.first_row * a.layer.in_stride, nullptr, a.layer.in_stride};
   const Operand weight{parameters + a.layer.weight, nullptr, a.layer.in_stride};
-  accumulate<T, Order::depth, Order::depth>(input, first_m, rows, weight, first_n, a.layer.out, a.layer.in, value,
-                                            [](const auto&, int) {});
+  accumulate<T, Order::depth, Order::depth>(input, first_m, rows, weight, first_n, a.layer.out, a.layer.in,
+                                            value, [](const auto&, int) {});
 
   const TilePlace<T> at{first_m, rows, first_n, a.layer.out, a.layer.out_stride};
   if (a.layer.hidden) {
@@ -66,13 +67,15 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_kernel(Forwar
       OCCAM_UNROLL
       for (int i = 0; i < T::kPerM; ++i) {
         OCCAM_UNROLL
-        for (int j = 0; j < T::kPerN; ++j) value[i][j] = law::activate<decltype(kind)::value>(value[i][j], slope);
+        for (int j = 0; j < T::kPerN; ++j)
+          value[i][j] = law::activate<decltype(kind)::value>(value[i][j], slope);
       }
     });
     if (a.kept && !prelu) store_tile<T>(a.kept + place * a.layer.out_stride, at, value);
     if (a.training) {
       if (member.hidden_dropout.threshold > 0)
-        drop_tile<T>(member, static_cast<std::uint32_t>(a.layer.number) + 1, a.wave.progress[id].update, at, value);
+        drop_tile<T>(member, static_cast<std::uint32_t>(a.layer.number) + 1, a.wave.progress[id].update, at,
+                     value);
     } else if (a.layer.gamma >= 0) {
       normalize_tile<T>(a.layer, parameters, first_n, value);
     }
@@ -80,7 +83,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_kernel(Forwar
   store_tile<T>(a.output + place * a.layer.out_stride, at, value);
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers --------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -88,15 +91,16 @@ template <class T>
 void launch_tiles(Stream& stream, const ForwardArguments& a) {
   const dim3 grid(static_cast<unsigned>(tiles(a.slots.capacity, T::kM) * tiles(a.layer.out, T::kN)),
                   static_cast<unsigned>(a.slots.count));
-  launch(stream, "forward", forward_kernel<T>, grid, dim3(T::kThreads), sizeof(Stages<T, Order::depth, Order::depth>), a);
+  launch(stream, "forward", forward_kernel<T>, grid, dim3(T::kThreads),
+         sizeof(Stages<T, Order::depth, Order::depth>), a);
 }
 
 }  // namespace
 
 void launch_forward(Stream& stream, const ForwardArguments& a) {
   const NvtxRange range{"forward"};
-  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots, "forward: {} members at once; give 1 to {}", a.slots.count,
-          kMaxSlots);
+  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots, "forward: {} members at once; give 1 to {}",
+          a.slots.count, kMaxSlots);
   require(a.output, "forward: no output");
   if (a.layer.out <= FewColumns::kN) return launch_tiles<FewColumns>(stream, a);
   if (a.slots.capacity <= FewRows::kM) return launch_tiles<FewRows>(stream, a);

@@ -10,14 +10,15 @@ struct ForwardArguments {
   WaveView wave;
   Slots slots;
   LayerView layer;
-  const float* input;             // [slots][capacity][in_stride]; null: the members' training rows
-  const std::uint32_t* batch;     // [slots][capacity] rows of the training set, read when input is null; null: the rows from
-  std::int64_t first_row;         // this one on
-  float* kept;                    // [slots][capacity][out_stride]: what the activation's derivative reads, that is z for
-                                  // PReLU, else the activation; null: not kept apart
-  float* output;                  // [slots][capacity][out_stride]
-  bool training;                  // dropout is drawn and batch norm left to its own kernel; else no dropout, and batch norm
-                                  // by the running averages
+  const float* input;  // [slots][capacity][in_stride]; null: the members' training rows
+  const std::uint32_t*
+      batch;  // [slots][capacity] rows of the training set, read when input is null; null: the rows from
+  std::int64_t first_row;  // this one on
+  float* kept;    // [slots][capacity][out_stride]: what the activation's derivative reads, that is z for
+                  // PReLU, else the activation; null: not kept apart
+  float* output;  // [slots][capacity][out_stride]
+  bool training;  // dropout is drawn and batch norm left to its own kernel; else no dropout, and batch norm
+                  // by the running averages
 };
 
 // output = batch norm(dropout(activation(bias + input · weightᵀ))), rows below slots.rows.

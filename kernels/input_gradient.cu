@@ -1,5 +1,5 @@
-// The gradient of a layer's input: delta · weight, over the units in ascending order, then back through dropout and
-// activation of the layer below while the tile is in registers.
+// The gradient of a layer's input: delta · weight, over the units in ascending order, then back through
+// dropout and activation of the layer below while the tile is in registers.
 
 #include "backward.hpp"
 #include "epilogue.cuh"
@@ -8,7 +8,7 @@
 
 namespace occam::cuda {
 
-// ---- building blocks -------------------------------------------------------------------------------------------------
+// ---- building blocks --------------------------------------------------------------------------------------
 
 // gradient ← gradient · activation'(h); h: [rows][stride]. Not for PReLU.
 template <Activation kind, class T>
@@ -29,13 +29,14 @@ __device__ __forceinline__ void differentiate_tile(const float* kept, const Tile
   }
 }
 
-// ---- kernels ---------------------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------------------
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) input_gradient_kernel(InputGradientArguments a) {
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
   const int across = tiles(a.layer.in, T::kN);
-  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM, first_n = static_cast<int>(blockIdx.x) % across * T::kN;
+  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM,
+            first_n = static_cast<int>(blockIdx.x) % across * T::kN;
   if (first_m >= rows) return;
   const int id = a.slots.member_of(slot);
   const Member& member = a.wave.members[id];
@@ -45,13 +46,14 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) input_gradient_kernel
   float gradient[T::kPerM][T::kPerN] = {};
   const Operand delta{a.delta + place * a.layer.out_stride, nullptr, a.layer.out_stride};
   const Operand weight{parameters + a.layer.weight, nullptr, a.layer.in_stride};  // row j holds all k
-  accumulate<T, Order::depth, Order::extent>(delta, first_m, rows, weight, first_n, a.layer.in, a.layer.out, gradient,
-                                             [](const auto&, int) {});
+  accumulate<T, Order::depth, Order::extent>(delta, first_m, rows, weight, first_n, a.layer.in, a.layer.out,
+                                             gradient, [](const auto&, int) {});
 
   const TilePlace<T> at{first_m, rows, first_n, a.below.out, a.below.out_stride};
   if (a.below.gamma < 0) {
     if (member.hidden_dropout.threshold > 0)
-      drop_tile<T>(member, static_cast<std::uint32_t>(a.below.number) + 1, a.wave.progress[id].update, at, gradient);
+      drop_tile<T>(member, static_cast<std::uint32_t>(a.below.number) + 1, a.wave.progress[id].update, at,
+                   gradient);
     if (a.below.activation != Activation::prelu) {
       law::with_activation(a.below.activation, [&](auto kind) {
         differentiate_tile<decltype(kind)::value, T>(a.kept + place * a.below.out_stride, at, gradient);
@@ -61,7 +63,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) input_gradient_kernel
   store_tile<T>(a.gradient + place * a.below.out_stride, at, gradient);
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers --------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -77,10 +79,10 @@ void launch_tiles(Stream& stream, const InputGradientArguments& a) {
 
 void launch_input_gradient(Stream& stream, const InputGradientArguments& a) {
   const NvtxRange range{"input gradient"};
-  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots, "input gradient: {} members at once; give 1 to {}",
-          a.slots.count, kMaxSlots);
-  require(a.layer.in == a.below.out && a.below.hidden, "input gradient: a layer of {} inputs after one of {} units",
-          a.layer.in, a.below.out);
+  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots,
+          "input gradient: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
+  require(a.layer.in == a.below.out && a.below.hidden,
+          "input gradient: a layer of {} inputs after one of {} units", a.layer.in, a.below.out);
   if (a.slots.capacity <= FewRows::kM) return launch_tiles<FewRows>(stream, a);
   if (a.slots.capacity <= Square::kM) return launch_tiles<Square>(stream, a);
   launch_tiles<Wide>(stream, a);

@@ -1,5 +1,6 @@
-// From logits to what is wanted of them: in training the gradient of the mean loss, one thread a sample; in scoring each
-// row's loss and predicted class, one thread a row, and their sums, one warp a member (law/loss.hpp, law/sum.hpp).
+// From logits to what is wanted of them: in training the gradient of the mean loss, one thread a sample; in
+// scoring each row's loss and predicted class, one thread a row, and their sums, one warp a member
+// (law/loss.hpp, law/sum.hpp).
 
 #include "loss.hpp"
 
@@ -17,7 +18,7 @@ dim3 grid_of_rows(const Slots& slots) {
 }
 }  // namespace
 
-// ---- kernels ---------------------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------------------
 
 __global__ void __launch_bounds__(kThreads) loss_gradient_kernel(LossGradientArguments a) {
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
@@ -58,7 +59,8 @@ __global__ void __launch_bounds__(kThreads) tally_kernel(RowLossArguments a) {
 }
 
 // One warp a slot.
-__global__ void __launch_bounds__(kThreads) finish_tally_kernel(Tally* tally, const std::int64_t* rows, int slots) {
+__global__ void __launch_bounds__(kThreads)
+    finish_tally_kernel(Tally* tally, const std::int64_t* rows, int slots) {
   const int thread = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   const int slot = thread / law::kLanes, lane = thread % law::kLanes;
   if (slot >= slots) return;
@@ -75,34 +77,36 @@ __global__ void __launch_bounds__(kThreads) predict_kernel(Slots slots, int outp
   labels[slot * label_stride + row] = law::predicted_class(logits + place * padded(outputs), outputs);
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers --------------------------------------------------------------------------------------------
 
 void launch_loss_gradient(Stream& stream, const LossGradientArguments& a) {
   const NvtxRange range{"loss gradient"};
-  require(a.outputs >= 1 && a.logits && a.batch, "loss gradient: {} outputs, or no logits or batch", a.outputs);
+  require(a.outputs >= 1 && a.logits && a.batch, "loss gradient: {} outputs, or no logits or batch",
+          a.outputs);
   launch(stream, "loss_gradient", loss_gradient_kernel, grid_of_rows(a.slots), dim3(kThreads), 0, a);
 }
 
 void launch_row_loss(Stream& stream, const RowLossArguments& a) {
   const NvtxRange range{"row loss"};
-  require(a.slots.capacity % law::kLanes == 0, "row loss: chunks of {} rows are no multiple of {}", a.slots.capacity,
-          law::kLanes);
+  require(a.slots.capacity % law::kLanes == 0, "row loss: chunks of {} rows are no multiple of {}",
+          a.slots.capacity, law::kLanes);
   launch(stream, "row_loss", row_loss_kernel, grid_of_rows(a.slots), dim3(kThreads), 0, a);
-  launch(stream, "tally", tally_kernel, dim3(static_cast<unsigned>(tiles(a.slots.count * law::kLanes, kThreads))),
-         dim3(kThreads), 0, a);
+  launch(stream, "tally", tally_kernel,
+         dim3(static_cast<unsigned>(tiles(a.slots.count * law::kLanes, kThreads))), dim3(kThreads), 0, a);
 }
 
 void launch_finish_tally(Stream& stream, Tally* tally, const std::int64_t* rows, int slots) {
   const NvtxRange range{"finish tally"};
-  launch(stream, "finish_tally", finish_tally_kernel, dim3(static_cast<unsigned>(tiles(slots * law::kLanes, kThreads))),
-         dim3(kThreads), 0, tally, rows, slots);
+  launch(stream, "finish_tally", finish_tally_kernel,
+         dim3(static_cast<unsigned>(tiles(slots * law::kLanes, kThreads))), dim3(kThreads), 0, tally, rows,
+         slots);
 }
 
-void launch_predict(Stream& stream, const Slots& slots, int outputs, const float* logits, std::int32_t* labels,
-                    std::int64_t label_stride) {
+void launch_predict(Stream& stream, const Slots& slots, int outputs, const float* logits,
+                    std::int32_t* labels, std::int64_t label_stride) {
   const NvtxRange range{"predict"};
-  launch(stream, "predict", predict_kernel, grid_of_rows(slots), dim3(kThreads), 0, slots, outputs, logits, labels,
-         label_stride);
+  launch(stream, "predict", predict_kernel, grid_of_rows(slots), dim3(kThreads), 0, slots, outputs, logits,
+         labels, label_stride);
 }
 
 }  // namespace occam::cuda

@@ -1,8 +1,10 @@
-// What kernels know of a wave: plain structs, filled by src/cuda and passed by value or kept in device memory.
+// What kernels know of a wave: plain structs, filled by src/cuda and passed by value or kept in device
+// memory.
 //
-// A slot is a member's place in a launch (blockIdx.y). In training slot i is member i; in scoring a list says who it is.
-// Rows of a matrix are padded to whole quads of floats, so every row starts 16-byte aligned. What stands in the padding
-// makes it harmless in a product: −0 in data, activations and gradients, +0 in weights, and x + (−0 · +0) is x, whatever x.
+// A slot is a member's place in a launch (blockIdx.y). In training slot i is member i; in scoring a list says
+// who it is. Rows of a matrix are padded to whole quads of floats, so every row starts 16-byte aligned. What
+// stands in the padding makes it harmless in a product: −0 in data, activations and gradients, +0 in weights,
+// and x + (−0 · +0) is x, whatever x.
 #pragma once
 
 #include <cstdint>
@@ -19,21 +21,21 @@ struct SlabColumn;
 
 namespace occam::cuda {
 
-inline constexpr int kQuad = 4;             // floats moved at a time
-inline constexpr float kPadding = -0.0f;    // of data, activations and gradients
-inline constexpr int kMaxSlots = 65535;     // blockIdx.y
+inline constexpr int kQuad = 4;           // floats moved at a time
+inline constexpr float kPadding = -0.0f;  // of data, activations and gradients
+inline constexpr int kMaxSlots = 65535;   // blockIdx.y
 
 OCCAM_HD constexpr int padded(int columns) { return (columns + kQuad - 1) / kQuad * kQuad; }
 
 // A member's constants. Rows are numbered within the split, and all rows run test, validation, train.
 struct Member {
-  float* train_x;                    // [rows[train]][stride] as the model sees them; null: not resident
-  std::int32_t* train_y;             // [rows[train]]
-  const float* table_x;              // [all rows][stride] of a user's own; null: slab data
-  const std::int32_t* table_y;       // [all rows]
-  const law::SlabColumn* columns;    // [inputs]; null: a user's own data
-  const float* rotation;             // [inputs][stride]; null: not rotated
-  std::int64_t rows[3], first[3];    // by Split
+  float* train_x;                  // [rows[train]][stride] as the model sees them; null: not resident
+  std::int32_t* train_y;           // [rows[train]]
+  const float* table_x;            // [all rows][stride] of a user's own; null: slab data
+  const std::int32_t* table_y;     // [all rows]
+  const law::SlabColumn* columns;  // [inputs]; null: a user's own data
+  const float* rotation;           // [inputs][stride]; null: not rotated
+  std::int64_t rows[3], first[3];  // by Split
   std::uint32_t data_seed, order_seed;
   law::OptimizerConstants optimizer;
   law::Dropout input_dropout, hidden_dropout;
@@ -53,27 +55,27 @@ struct LayerView {
   int number;                 // 0 is the first
   bool hidden;                // activation, dropout and batch norm follow
   Activation activation;
-  std::int64_t weight;        // [out][in_stride]
-  std::int64_t bias;          // [out_stride]
-  std::int64_t slope;         // [1]
+  std::int64_t weight;                                       // [out][in_stride]
+  std::int64_t bias;                                         // [out_stride]
+  std::int64_t slope;                                        // [1]
   std::int64_t gamma, beta, running_mean, running_variance;  // [out_stride]
 };
 
 // The members' trainable state and constants.
 struct WaveView {
   const Member* members;
-  Progress* progress;          // [members]
-  float* parameters;           // [members][parameter_stride]
-  float *state0, *state1;      // as parameters; null where no member's optimiser has such state
+  Progress* progress;      // [members]
+  float* parameters;       // [members][parameter_stride]
+  float *state0, *state1;  // as parameters; null where no member's optimiser has such state
   std::int64_t parameter_stride;
 };
 
 // Which members a launch works on, and how many rows each of them has in hand (0: passed by).
 struct Slots {
   int count;
-  int capacity;         // rows of every slot's matrices
-  const int* member;    // [count]; null: slot i is member i
-  const int* rows;      // [count]
+  int capacity;       // rows of every slot's matrices
+  const int* member;  // [count]; null: slot i is member i
+  const int* rows;    // [count]
 
   OCCAM_HD int member_of(int slot) const { return member ? member[slot] : slot; }
 };

@@ -9,8 +9,8 @@
 
 namespace occam::cuda {
 
-// Calls f with the optimiser and whether it has momentum as compile-time constants. All members of a wave may differ; the
-// threads of a block, which work on one member, take one branch.
+// Calls f with the optimiser and whether it has momentum as compile-time constants. All members of a wave may
+// differ; the threads of a block, which work on one member, take one branch.
 template <class F>
 __device__ __forceinline__ void with_optimizer(const law::OptimizerConstants& o, const F& f) {
   const auto call = [&]<OptimizerKind kind>(std::integral_constant<OptimizerKind, kind>) {
@@ -31,7 +31,8 @@ __device__ __forceinline__ void with_optimizer(const law::OptimizerConstants& o,
 template <OptimizerKind kind, bool momentum>
 inline constexpr bool kReadsState0 = kind != OptimizerKind::sgd || momentum;
 template <OptimizerKind kind, bool momentum>
-inline constexpr bool kReadsState1 = kind == OptimizerKind::adam || (kind == OptimizerKind::rmsprop && momentum);
+inline constexpr bool kReadsState1 = kind == OptimizerKind::adam ||
+                                     (kind == OptimizerKind::rmsprop && momentum);
 
 // A member's parameters and state, [parameter_stride] each.
 struct Trainee {
@@ -64,14 +65,16 @@ struct Trainee {
 
   // `count` (1 to 4) parameters from the 16-byte aligned `offset` on.
   template <OptimizerKind kind, bool momentum>
-  __device__ __forceinline__ void step_quad(std::int64_t offset, int count, const float (&gradient)[kQuad]) const {
+  __device__ __forceinline__ void step_quad(std::int64_t offset, int count,
+                                            const float (&gradient)[kQuad]) const {
     float value[kQuad], first[kQuad] = {}, second[kQuad] = {};
     read_steps(parameters + offset, value);
     if constexpr (kReadsState0<kind, momentum>) read_steps(state0 + offset, first);
     if constexpr (kReadsState1<kind, momentum>) read_steps(state1 + offset, second);
     OCCAM_UNROLL
     for (int e = 0; e < kQuad; ++e)
-      if (e < count) law::optimizer_step<kind, momentum>(optimizer, adam, gradient[e], value[e], first[e], second[e]);
+      if (e < count)
+        law::optimizer_step<kind, momentum>(optimizer, adam, gradient[e], value[e], first[e], second[e]);
     write(parameters + offset, value);
     if constexpr (kReadsState0<kind, momentum>) write(state0 + offset, first);
     if constexpr (kReadsState1<kind, momentum>) write(state1 + offset, second);

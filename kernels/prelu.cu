@@ -1,5 +1,5 @@
-// Back through PReLU, with the gradient of its one slope a layer: a lane sum over the samples of lane sums over the features.
-// One warp owns a sample, so its row is read once; then one warp owns a member.
+// Back through PReLU, with the gradient of its one slope a layer: a lane sum over the samples of lane sums
+// over the features. One warp owns a sample, so its row is read once; then one warp owns a member.
 
 #include "prelu.hpp"
 
@@ -14,7 +14,7 @@ namespace {
 constexpr int kWarps = 8;  // of a block
 }
 
-// ---- kernels ---------------------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------------------
 
 __global__ void __launch_bounds__(kWarps* law::kLanes) prelu_rows_kernel(PreluArguments a) {
   const int slot = static_cast<int>(blockIdx.y), lane = static_cast<int>(threadIdx.x) % law::kLanes;
@@ -44,15 +44,17 @@ __global__ void __launch_bounds__(kWarps* law::kLanes) prelu_slope_kernel(PreluA
   if (lane == 0) Trainee{a.wave, a.slots.member_of(slot)}.step(a.layer.slope, sum);
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers --------------------------------------------------------------------------------------------
 
 void launch_prelu_backward(Stream& stream, const PreluArguments& a) {
   const NvtxRange range{"prelu gradient"};
   require(a.layer.slope >= 0, "prelu gradient: layer {} has no slope", a.layer.number);
   const dim3 block(kWarps * law::kLanes);
   launch(stream, "prelu_rows", prelu_rows_kernel,
-         dim3(static_cast<unsigned>(tiles(a.slots.capacity, kWarps)), static_cast<unsigned>(a.slots.count)), block, 0, a);
-  launch(stream, "prelu_slope", prelu_slope_kernel, dim3(static_cast<unsigned>(tiles(a.slots.count, kWarps))), block, 0, a);
+         dim3(static_cast<unsigned>(tiles(a.slots.capacity, kWarps)), static_cast<unsigned>(a.slots.count)),
+         block, 0, a);
+  launch(stream, "prelu_slope", prelu_slope_kernel, dim3(static_cast<unsigned>(tiles(a.slots.count, kWarps))),
+         block, 0, a);
 }
 
 }  // namespace occam::cuda

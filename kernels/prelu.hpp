@@ -9,10 +9,10 @@ namespace occam::cuda {
 struct PreluArguments {
   WaveView wave;
   Slots slots;
-  LayerView layer;         // has a slope
-  const float* z;          // [slots][capacity][out_stride]
-  float* gradient;         // [slots][capacity][out_stride] dL/d activation on entry, dL/dz on return
-  float* row_gradients;    // [slots][capacity] scratch
+  LayerView layer;       // has a slope
+  const float* z;        // [slots][capacity][out_stride]
+  float* gradient;       // [slots][capacity][out_stride] dL/d activation on entry, dL/dz on return
+  float* row_gradients;  // [slots][capacity] scratch
 };
 
 // gradient ← gradient through PReLU; steps the slope by its optimiser.

@@ -1,14 +1,15 @@
-// The matrix product under the law: C[i][j] = start + sum over k of A[i][k] · B[j][k], each element one accumulator and one
-// fmaf chain in ascending k. It equals
+// The matrix product under the law: C[i][j] = start + sum over k of A[i][k] · B[j][k], each element one
+// accumulator and one fmaf chain in ascending k. It equals
 //
 //     for (int k = 0; k < depth; ++k) c[i][j] = fmaf(a[i][k], b[j][k], c[i][j]);
 //
-// A block owns a tile of C, its threads own kPerM × kPerN elements each in registers. Tiles of A and B pass through two
-// buffers in shared memory: asynchronous copies fill one while the other is multiplied. Operands come in either order of
-// storage and, where an index is given, by rows picked through it; sizes are known at run time only.
+// A block owns a tile of C, its threads own kPerM × kPerN elements each in registers. Tiles of A and B pass
+// through two buffers in shared memory: asynchronous copies fill one while the other is multiplied. Operands
+// come in either order of storage and, where an index is given, by rows picked through it; sizes are known at
+// run time only.
 //
-// The depth is not a multiple of the tile's. Elements beyond it are −0 in A and +0 in B: their product is −0, and
-// fmaf(−0, +0, c) is c for every c, −0 and NaN included, so no accumulator notices.
+// The depth is not a multiple of the tile's. Elements beyond it are −0 in A and +0 in B: their product is −0,
+// and fmaf(−0, +0, c) is c for every c, −0 and NaN included, so no accumulator notices.
 #pragma once
 
 #include "launch.hpp"
@@ -44,8 +45,8 @@ template <int threads_m, int threads_n, int per_m, int per_n>
 struct Tile {
   static constexpr int kThreadsM = threads_m, kThreadsN = threads_n, kPerM = per_m, kPerN = per_n;
   static constexpr int kM = threads_m * per_m, kN = threads_n * per_n, kThreads = threads_m * threads_n;
-  static constexpr int kDepth = 16;  // of a stage
-  static constexpr int kBlocks = 384 / kThreads;  // on a multiprocessor at least: leaves 168 registers a thread
+  static constexpr int kDepth = 16;               // of a stage
+  static constexpr int kBlocks = 384 / kThreads;  // of a multiprocessor: leaves 168 registers a thread
   static_assert(per_n % kQuad == 0);
 
   // Column of C that a thread's element j is: quads, so that they are stored whole.
@@ -61,10 +62,10 @@ struct Tile {
   }
 };
 
-// ---- building blocks -------------------------------------------------------------------------------------------------
+// ---- building blocks --------------------------------------------------------------------------------------
 
-// One stage of an operand in shared memory. Rows along the depth are 20 floats apart, so that eight threads that read 16
-// bytes of eight rows touch all 32 banks once.
+// One stage of an operand in shared memory. Rows along the depth are 20 floats apart, so that eight threads
+// that read 16 bytes of eight rows touch all 32 banks once.
 template <int extent, int depth, Order order>
 struct Stage {
   static constexpr int kStride = order == Order::depth ? depth + kQuad : extent;
@@ -77,8 +78,9 @@ struct Stages {
   alignas(16) Stage<T::kN, T::kDepth, b_order> b[2];
 };
 
-// Starts the copies of one operand's stages. `permute` is 0 for A; for B it is the number of threads along N, and row p of
-// a depth-ordered stage then holds the column that lets thread t find its quads at rows t, t + permute, ….
+// Starts the copies of one operand's stages. `permute` is 0 for A; for B it is the number of threads along N,
+// and row p of a depth-ordered stage then holds the column that lets thread t find its quads at rows t, t +
+// permute, ….
 template <int extent, int depth, int threads, Order order, int permute>
 class Loader {
  public:
@@ -131,7 +133,8 @@ class Loader {
   const float* row_[order == Order::depth ? kChunks : 1];
 };
 
-// element[i] of step k of the depth, for `count` of a thread's rows of an extent-ordered stage that start at `first`.
+// element[i] of step k of the depth, for `count` of a thread's rows of an extent-ordered stage that start at
+// `first`.
 template <int count, int apart>
 __device__ __forceinline__ void read_step(const float* first, float (&element)[count]) {
   OCCAM_UNROLL
@@ -147,13 +150,16 @@ __device__ __forceinline__ void read_steps(const float* first, float (&element)[
   element[0] = quad.x, element[1] = quad.y, element[2] = quad.z, element[3] = quad.w;
 }
 
-// Four steps of the depth, from k on. What is read ahead is what a quad brings along; more would cost registers.
+// Four steps of the depth, from k on. What is read ahead is what a quad brings along; more would cost
+// registers.
 template <class T, Order a_order, Order b_order>
 __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_order>& stage_a,
                                               const Stage<T::kN, T::kDepth, b_order>& stage_b, int k,
                                               float (&sum)[T::kPerM][T::kPerN]) {
-  constexpr int stride_a = Stage<T::kM, T::kDepth, a_order>::kStride, stride_b = Stage<T::kN, T::kDepth, b_order>::kStride;
-  const int m = static_cast<int>(threadIdx.x) / T::kThreadsN, n = static_cast<int>(threadIdx.x) % T::kThreadsN;
+  constexpr int stride_a = Stage<T::kM, T::kDepth, a_order>::kStride,
+                stride_b = Stage<T::kN, T::kDepth, b_order>::kStride;
+  const int m = static_cast<int>(threadIdx.x) / T::kThreadsN,
+            n = static_cast<int>(threadIdx.x) % T::kThreadsN;
   if constexpr (a_order == Order::extent) {
     static_assert(b_order == Order::extent && T::kPerM % kQuad == 0);
     OCCAM_UNROLL
@@ -170,7 +176,8 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
   } else {
     float a[T::kPerM][kQuad];
     OCCAM_UNROLL
-    for (int i = 0; i < T::kPerM; ++i) read_steps(stage_a.value + (m + i * T::kThreadsM) * stride_a + k, a[i]);
+    for (int i = 0; i < T::kPerM; ++i)
+      read_steps(stage_a.value + (m + i * T::kThreadsM) * stride_a + k, a[i]);
     if constexpr (b_order == Order::depth) {
       OCCAM_UNROLL
       for (int j = 0; j < T::kPerN; ++j) {
@@ -197,11 +204,12 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
   }
 }
 
-// Adds A · B over the whole depth to the tile of C at (first_m, first_n); C is [m][n]. Every thread of the block calls it.
-// each_stage(stage of A, depth of it) runs between barriers, when a stage has arrived.
+// Adds A · B over the whole depth to the tile of C at (first_m, first_n); C is [m][n]. Every thread of the
+// block calls it. each_stage(stage of A, depth of it) runs between barriers, when a stage has arrived.
 template <class T, Order a_order, Order b_order, class EachStage>
-__device__ __forceinline__ void accumulate(const Operand& a, int first_m, int m, const Operand& b, int first_n, int n,
-                                           int depth, float (&sum)[T::kPerM][T::kPerN], const EachStage& each_stage) {
+__device__ __forceinline__ void accumulate(const Operand& a, int first_m, int m, const Operand& b,
+                                           int first_n, int n, int depth, float (&sum)[T::kPerM][T::kPerN],
+                                           const EachStage& each_stage) {
   auto& stages = shared<Stages<T, a_order, b_order>>();
   const Loader<T::kM, T::kDepth, T::kThreads, a_order, 0> load_a{a, first_m, m, depth, -0.0f};
   const Loader<T::kN, T::kDepth, T::kThreads, b_order, T::kThreadsN> load_b{b, first_n, n, depth, 0.0f};
@@ -217,7 +225,8 @@ __device__ __forceinline__ void accumulate(const Operand& a, int first_m, int m,
       copy_async_commit();
     }
     const int steps = depth - k < T::kDepth ? depth - k : T::kDepth;
-    OCCAM_NO_UNROLL  // 256 multiplications a pass are enough to overlap; more would spill registers
+    // 256 multiplications a pass are enough to overlap; more would spill registers.
+    OCCAM_NO_UNROLL
     for (int step = 0; step < steps; step += kQuad)
       multiply_quad<T, a_order, b_order>(stages.a[now], stages.b[now], step, sum);
     each_stage(stages.a[now], steps);

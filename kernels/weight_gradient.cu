@@ -1,5 +1,5 @@
-// The gradients of a layer's weights and biases over the samples of a batch, in batch order, and the optimiser's step while
-// they are in registers: they never reach memory.
+// The gradients of a layer's weights and biases over the samples of a batch, in batch order, and the
+// optimiser's step while they are in registers: they never reach memory.
 
 #include "backward.hpp"
 #include "epilogue.cuh"
@@ -8,7 +8,7 @@
 
 namespace occam::cuda {
 
-// ---- kernels ---------------------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------------------
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) weight_gradient_kernel(WeightGradientArguments a) {
@@ -16,19 +16,21 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) weight_gradient_kerne
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
   if (rows == 0) return;
   const int across = tiles(a.layer.in, T::kN);
-  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM, first_n = static_cast<int>(blockIdx.x) % across * T::kN;
+  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM,
+            first_n = static_cast<int>(blockIdx.x) % across * T::kN;
   const int id = a.slots.member_of(slot);
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
 
-  // weight gradient[j][k] = Σ_s delta[s][j] · input[s][k]; bias gradient[j] = Σ_s delta[s][j] by the blocks of k = 0
+  // weight gradient[j][k] = Σ_s delta[s][j] · input[s][k]; bias gradient[j] = Σ_s delta[s][j] by the blocks
+  // of k = 0
   float gradient[T::kPerM][T::kPerN] = {}, bias_gradient = 0.0f;
   const int unit = static_cast<int>(threadIdx.x);
   const bool has_bias = first_n == 0 && unit < T::kM && first_m + unit < a.layer.out;
   const Operand delta{a.delta + place * a.layer.out_stride, nullptr, a.layer.out_stride};
   const Operand input = a.input ? Operand{a.input + place * a.layer.in_stride, nullptr, a.layer.in_stride}
                                 : Operand{a.wave.members[id].train_x, a.batch + place, a.layer.in_stride};
-  accumulate<T, Order::extent, Order::extent>(delta, first_m, a.layer.out, input, first_n, a.layer.in, rows, gradient,
-                                              [&](const auto& stage, int steps) {
+  accumulate<T, Order::extent, Order::extent>(delta, first_m, a.layer.out, input, first_n, a.layer.in, rows,
+                                              gradient, [&](const auto& stage, int steps) {
                                                 if (!has_bias) return;
                                                 for (int s = 0; s < steps; ++s)
                                                   bias_gradient += stage.value[s * T::kM + unit];
@@ -44,16 +46,19 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) weight_gradient_kerne
       for (int j = 0; j < T::kPerN; j += kQuad) {
         const int n = first_n + T::column(j);
         if (n >= a.layer.in) continue;
-        const float quad[kQuad] = {gradient[i][j], gradient[i][j + 1], gradient[i][j + 2], gradient[i][j + 3]};
+        const float quad[kQuad] = {gradient[i][j], gradient[i][j + 1], gradient[i][j + 2],
+                                   gradient[i][j + 3]};
         trainee.step_quad<decltype(kind)::value, decltype(momentum)::value>(
             a.layer.weight + static_cast<std::int64_t>(m) * a.layer.in_stride + n, a.layer.in - n, quad);
       }
     }
-    if (has_bias) trainee.step<decltype(kind)::value, decltype(momentum)::value>(a.layer.bias + first_m + unit, bias_gradient);
+    if (has_bias)
+      trainee.step<decltype(kind)::value, decltype(momentum)::value>(a.layer.bias + first_m + unit,
+                                                                     bias_gradient);
   });
 }
 
-// ---- launchers -------------------------------------------------------------------------------------------------------
+// ---- launchers --------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -69,8 +74,8 @@ void launch_tiles(Stream& stream, const WeightGradientArguments& a) {
 
 void launch_weight_gradient(Stream& stream, const WeightGradientArguments& a) {
   const NvtxRange range{"weight gradient"};
-  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots, "weight gradient: {} members at once; give 1 to {}",
-          a.slots.count, kMaxSlots);
+  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots,
+          "weight gradient: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
   require(a.delta && (a.input || a.batch), "weight gradient: no delta, or neither input nor batch");
   if (a.layer.out <= FewUnits::kM) return launch_tiles<FewUnits>(stream, a);
   launch_tiles<Square>(stream, a);

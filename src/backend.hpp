@@ -1,6 +1,7 @@
-// The contract between the ensemble and a device. A wave is a set of members that are resident together, with their data.
-// Bodies: src/cpu (one member a wave, waves side by side on threads) and src/cuda (as many members as memory holds).
-// Both agree to the bit in fp32 (docs/arithmetic.md); tests/contract runs every operation on every body.
+// The contract between the ensemble and a device. A wave is a set of members that are resident together, with
+// their data. Bodies: src/cpu (one member a wave, waves side by side on threads) and src/cuda (as many
+// members as memory holds). Both agree to the bit in fp32 (docs/arithmetic.md); tests/contract runs every
+// operation on every body.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@
 
 namespace occam {
 
-// The members of a wave. All spans have one entry per member; `trainings` is empty when nothing will be trained (then the
-// training rows are not made resident unless they are scored).
+// The members of a wave. All spans have one entry per member; `trainings` is empty when nothing will be
+// trained (then the training rows are not made resident unless they are scored).
 struct WaveRequest {
   const MlpSpec* spec = nullptr;
   std::span<const Data> data;
@@ -26,24 +27,24 @@ struct WaveRequest {
 
 struct WaveScore {
   std::int64_t correct = 0;
-  float loss = 0;               // mean over the rows
-  std::vector<double> auc;      // as Score::auc; empty unless asked for
+  float loss = 0;           // mean over the rows
+  std::vector<double> auc;  // as Score::auc; empty unless asked for
 };
 
 class Wave {
  public:
   virtual ~Wave() = default;
 
-  // Copies a member's parameters [layout.total] to and from the device. Loading does not touch optimiser state, which is
-  // zero when the wave opens.
+  // Copies a member's parameters [layout.total] to and from the device. Loading does not touch optimiser
+  // state, which is zero when the wave opens.
   virtual void load(int member, std::span<const float> parameters) = 0;
   virtual void store(int member, std::span<float> parameters) const = 0;
 
   // Member i does updates[i] further updates (0: it is frozen and keeps its bits). Requires trainings.
   virtual void train(std::span<const std::int64_t> updates) = 0;
 
-  // Scores of the listed members on one variant of a split, in inference mode. scores[k] belongs to members[k].
-  // Randomised variants exist for every split. Rows are scored as if one by one.
+  // Scores of the listed members on one variant of a split, in inference mode. scores[k] belongs to
+  // members[k]. Randomised variants exist for every split. Rows are scored as if one by one.
   virtual void score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
                      std::span<WaveScore> scores) = 0;
 
@@ -61,23 +62,26 @@ class Backend {
   // How many waves are open at a time, each on a thread of its own.
   virtual int concurrency() const = 0;
 
-  // How many of the requested members fit in one wave (>= 1). Throws a device error that names the sizes when not even one
-  // does.
+  // How many of the requested members fit in one wave (>= 1). Throws a device error that names the sizes when
+  // not even one does.
   virtual int wave_members(const WaveRequest& request) const = 0;
 
   virtual std::unique_ptr<Wave> open(const WaveRequest& request) = 0;
 };
 
-// The backend of a device, made on first use and kept. Throws a device error when the build or the machine lacks it.
+// The backend of a device, made on first use and kept. Throws a device error when the build or the machine
+// lacks it.
 Backend& backend(const Device& device);
 
 // Key of a variant's draws: a hash of its kind and coordinates.
 std::uint32_t salt(const Randomization& variant);
 
 // Score::auc of rows with these logits [rows][outputs] and labels [rows].
-std::vector<double> roc_aucs(std::span<const float> logits, int outputs, std::span<const std::int32_t> labels);
+std::vector<double> roc_aucs(std::span<const float> logits, int outputs,
+                             std::span<const std::int32_t> labels);
 
 // Donor row of every row of a split for a variant (identity for the set as it is). labels: [rows].
-std::vector<std::uint32_t> donors(const Randomization& variant, std::uint32_t data_seed, std::span<const std::int32_t> labels);
+std::vector<std::uint32_t> donors(const Randomization& variant, std::uint32_t data_seed,
+                                  std::span<const std::int32_t> labels);
 
 }  // namespace occam

@@ -10,33 +10,38 @@ namespace occam {
 void validate(const Training& training, std::int64_t rows, bool batch_norm) {
   const auto finite = [](double v) { return std::isfinite(v); };
   const Optimizer& o = training.optimizer;
-  require(finite(o.learning_rate) && o.learning_rate >= 0, "lr: {} is not a finite number >= 0", o.learning_rate);
+  require(finite(o.learning_rate) && o.learning_rate >= 0, "lr: {} is not a finite number >= 0",
+          o.learning_rate);
   require(o.momentum >= 0 && o.momentum < 1, "momentum: {} is outside [0, 1)", o.momentum);
-  require(finite(o.weight_decay) && o.weight_decay >= 0, "weight decay: {} is not a finite number >= 0", o.weight_decay);
+  require(finite(o.weight_decay) && o.weight_decay >= 0, "weight decay: {} is not a finite number >= 0",
+          o.weight_decay);
   require(o.beta1 >= 0 && o.beta1 < 1, "beta1: {} is outside [0, 1)", o.beta1);
   require(o.beta2 >= 0 && o.beta2 < 1, "beta2: {} is outside [0, 1)", o.beta2);
   require(o.alpha >= 0 && o.alpha < 1, "alpha: {} is outside [0, 1)", o.alpha);
   require(finite(o.epsilon) && o.epsilon > 0, "optimizer epsilon: {} is not a finite number > 0", o.epsilon);
   const StopRule& stop = training.stop;
   constexpr std::int64_t kMostUpdates = 4'000'000'000;  // what dropout's 32-bit counter word holds
-  require(stop.check_every >= 1 && stop.check_every <= kMostUpdates, "check every: {} updates is outside 1 … {}",
-          stop.check_every, kMostUpdates);
-  require(stop.patience >= 1 && stop.patience <= kMostUpdates, "patience: {} updates is outside 1 … {}", stop.patience,
-          kMostUpdates);
+  require(stop.check_every >= 1 && stop.check_every <= kMostUpdates,
+          "check every: {} updates is outside 1 … {}", stop.check_every, kMostUpdates);
+  require(stop.patience >= 1 && stop.patience <= kMostUpdates, "patience: {} updates is outside 1 … {}",
+          stop.patience, kMostUpdates);
   require(stop.max_updates >= 1 && stop.max_updates <= kMostUpdates, "max updates: {} is outside 1 … {}",
           stop.max_updates, kMostUpdates);
   if (stop.criterion == StopCriterion::accuracy)
     require(stop.epsilon >= 0 && stop.epsilon <= 1, "stop accuracy: 1 - {} is outside [0, 1]", stop.epsilon);
   if (stop.criterion == StopCriterion::loss)
-    require(finite(stop.epsilon) && stop.epsilon > 0, "stop loss: {} is not a finite number > 0", stop.epsilon);
+    require(finite(stop.epsilon) && stop.epsilon > 0, "stop loss: {} is not a finite number > 0",
+            stop.epsilon);
   require(training.input_dropout >= 0 && training.input_dropout < 1, "input dropout: {} is outside [0, 1)",
           training.input_dropout);
   require(training.hidden_dropout >= 0 && training.hidden_dropout < 1, "hidden dropout: {} is outside [0, 1)",
           training.hidden_dropout);
-  require(training.batch >= 1 && training.batch <= 1 << 20, "batch: {} is outside 1 … 1048576", training.batch);
+  require(training.batch >= 1 && training.batch <= 1 << 20, "batch: {} is outside 1 … 1048576",
+          training.batch);
   require(rows >= 1, "train: no training rows");
   require(!batch_norm || (rows % training.batch != 1 && training.batch > 1),
-          "batch norm: {} training rows in batches of {} leave a batch of one sample, which has no variance (change --train "
+          "batch norm: {} training rows in batches of {} leave a batch of one sample, which has no variance "
+          "(change --train "
           "or --batch)",
           rows, training.batch);
 }
@@ -96,7 +101,8 @@ class WaveFit {
     }
   }
 
-  std::vector<WaveScore> scores(const std::vector<int>& members, Split split, const Randomization& variant, bool auc) {
+  std::vector<WaveScore> scores(const std::vector<int>& members, Split split, const Randomization& variant,
+                                bool auc) {
     std::vector<WaveScore> result(members.size());
     wave_.score(members, split, variant, auc, result);
     return result;
@@ -113,12 +119,14 @@ class WaveFit {
     std::vector<Check> checks(static_cast<std::size_t>(range_.count));
     const auto fill = [&](Split split, bool wanted, double Check::*accuracy, double Check::*loss) {
       const std::vector<int> members = having(split, wanted);
-      for (const int m : active) checks[static_cast<std::size_t>(m)].*accuracy = checks[static_cast<std::size_t>(m)].*loss = -1;
+      for (const int m : active)
+        checks[static_cast<std::size_t>(m)].*accuracy = checks[static_cast<std::size_t>(m)].*loss = -1;
       if (members.empty()) return;
       const std::vector<WaveScore> of = scores(members, split, {}, false);
       for (std::size_t k = 0; k < members.size(); ++k) {
         Check& c = checks[static_cast<std::size_t>(members[k])];
-        c.*accuracy = static_cast<double>(of[k].correct) / static_cast<double>(rows(data_of(members[k]), split));
+        c.*accuracy =
+            static_cast<double>(of[k].correct) / static_cast<double>(rows(data_of(members[k]), split));
         c.*loss = static_cast<double>(of[k].loss);
       }
     };
@@ -138,17 +146,22 @@ class WaveFit {
 
   void record(int m, Check& c, History& history) {
     // NaN is the larger: a comparison would drop it.
-    const double other = std::isnan(c.validation_loss) ? c.validation_loss : std::max(c.validation_loss, c.test_loss);
-    const double worst = std::isnan(c.test_loss) || std::isnan(other) ? std::nan("") : std::max(other, c.train_loss);
+    const double other =
+        std::isnan(c.validation_loss) ? c.validation_loss : std::max(c.validation_loss, c.test_loss);
+    const double worst =
+        std::isnan(c.test_loss) || std::isnan(other) ? std::nan("") : std::max(other, c.train_loss);
     const StopState::Outcome outcome = stop(m).check(c.train_accuracy, c.train_loss, worst);
     c.updates = stop(m).updates();
     c.periodic = outcome.periodic;
     c.final = outcome.final;
     MemberHistory& of = history[static_cast<std::size_t>(range_.first + m)];
     of.checks.push_back(c);
-    const auto accuracy = [](const Check& at) { return at.validation_accuracy >= 0 ? at.validation_accuracy : at.test_accuracy; };
+    const auto accuracy = [](const Check& at) {
+      return at.validation_accuracy >= 0 ? at.validation_accuracy : at.test_accuracy;
+    };
     const bool candidate = c.periodic && c.updates > 1 && stop(m).status() != FitStatus::diverged;
-    if (candidate && (of.best_check < 0 || accuracy(c) >= accuracy(of.checks[static_cast<std::size_t>(of.best_check)]))) {
+    if (candidate &&
+        (of.best_check < 0 || accuracy(c) >= accuracy(of.checks[static_cast<std::size_t>(of.best_check)]))) {
       of.best_check = static_cast<int>(of.checks.size()) - 1;
       wave_.store(m, models_.best(range_.first + m));
     }
@@ -181,8 +194,8 @@ History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Tra
           trainings.size(), models.members());
   for (std::size_t m = 0; m < trainings.size() && m < data.size(); ++m) {
     validate(trainings[m], rows(data[m], Split::train), models.spec().batch_norm);
-    require(trainings[m].batch == trainings[0].batch, "ensemble: batch sizes {} and {} (one ensemble has one)",
-            trainings[0].batch, trainings[m].batch);
+    require(trainings[m].batch == trainings[0].batch,
+            "ensemble: batch sizes {} and {} (one ensemble has one)", trainings[0].batch, trainings[m].batch);
   }
   History history(static_cast<std::size_t>(models.members()));
   std::mutex mutex;

@@ -21,7 +21,8 @@ std::span<const float> parameters(const MlpEnsemble& models, int member, Which w
 }
 
 void require_member(const MlpEnsemble& models, int member, const Data& data) {
-  require(member >= 0 && member < models.members(), "member {} is outside 0 … {}", member, models.members() - 1);
+  require(member >= 0 && member < models.members(), "member {} is outside 0 … {}", member,
+          models.members() - 1);
   require(dim(data) == models.spec().inputs, "data: dimension {}, the network has {} inputs", dim(data),
           models.spec().inputs);
 }
@@ -57,7 +58,8 @@ void radix_sort(std::vector<std::uint64_t>& keys, std::vector<std::uint64_t>& bu
 
 double roc_auc(std::span<const float> score, std::span<const std::int32_t> positive) {
   require(score.size() == positive.size(), "roc auc: {} scores and {} labels", score.size(), positive.size());
-  // Twice the Mann-Whitney statistic is an integer: positives count 2 for every negative below and 1 for every tie.
+  // Twice the Mann-Whitney statistic is an integer: positives count 2 for every negative below and 1 for
+  // every tie.
   std::vector<std::uint64_t> keys(score.size()), buffer(score.size());
   for (std::size_t i = 0; i < score.size(); ++i) {
     if (std::isnan(score[i])) return kNone;
@@ -67,7 +69,8 @@ double roc_auc(std::span<const float> score, std::span<const std::int32_t> posit
   std::uint64_t twice = 0, negatives = 0, positives = 0;
   for (std::size_t first = 0, next = 0; first < keys.size(); first = next) {
     std::uint64_t tied_positives = 0;
-    for (next = first; next < keys.size() && keys[next] >> 32 == keys[first] >> 32; ++next) tied_positives += keys[next] & 1;
+    for (next = first; next < keys.size() && keys[next] >> 32 == keys[first] >> 32; ++next)
+      tied_positives += keys[next] & 1;
     const std::uint64_t tied_negatives = next - first - tied_positives;
     twice += tied_positives * (2 * negatives + tied_negatives);
     negatives += tied_negatives;
@@ -77,7 +80,8 @@ double roc_auc(std::span<const float> score, std::span<const std::int32_t> posit
   return static_cast<double>(twice) / (2.0 * static_cast<double>(positives) * static_cast<double>(negatives));
 }
 
-std::vector<double> roc_aucs(std::span<const float> logits, int outputs, std::span<const std::int32_t> labels) {
+std::vector<double> roc_aucs(std::span<const float> logits, int outputs,
+                             std::span<const std::int32_t> labels) {
   const std::size_t count = labels.size(), width = static_cast<std::size_t>(outputs);
   std::vector<float> score(count);
   if (outputs <= 2) {
@@ -114,16 +118,17 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
       for (const int m : members) {
         const WaveScore& of = scores[static_cast<std::size_t>(m)];
         const auto member = static_cast<std::size_t>(range.first + m);
-        result[member].push_back({static_cast<double>(of.correct) / static_cast<double>(rows(data[member], split)),
-                                  static_cast<double>(of.loss), of.auc});
+        result[member].push_back(
+            {static_cast<double>(of.correct) / static_cast<double>(rows(data[member], split)),
+             static_cast<double>(of.loss), of.auc});
       }
     }
   });
   return result;
 }
 
-Logits logits(const MlpEnsemble& models, int member, const Data& data, const Randomization& variant, Which which,
-              Split split) {
+Logits logits(const MlpEnsemble& models, int member, const Data& data, const Randomization& variant,
+              Which which, Split split) {
   Logits result;
   result.rows = rows(data, split);
   result.outputs = models.spec().outputs();
@@ -155,12 +160,13 @@ std::vector<float> scores_of(const Logits& logits) {
   return score;
 }
 
-Boundary decision_boundary(const MlpEnsemble& models, int member, const Data& data, int a, int b, std::int64_t points,
-                           double limit, bool symmetric, Which which) {
+Boundary decision_boundary(const MlpEnsemble& models, int member, const Data& data, int a, int b,
+                           std::int64_t points, double limit, bool symmetric, Which which) {
   require_member(models, member, data);
   require(points >= 1, "boundary: {} points (at least 1)", points);
   const int width = dim(data);
-  require(a >= 0 && a < width && b >= 0 && b < width && a != b, "boundary: coordinates {} and {} of {}", a, b, width);
+  require(a >= 0 && a < width && b >= 0 && b < width && a != b, "boundary: coordinates {} and {} of {}", a, b,
+          width);
   const std::int64_t tested = rows(data, Split::test);
   require(tested > 0, "boundary: no test rows to take the range of");
   std::vector<float> x(static_cast<std::size_t>(tested * width));
@@ -184,7 +190,8 @@ Boundary decision_boundary(const MlpEnsemble& models, int member, const Data& da
     for (int k = 0; k < width; ++k) {
       const auto [low, high] = k == a ? range_a : k == b ? range_b : std::pair(bottom, top);
       const std::uint32_t word =
-          draw(seed(data), Stream::boundary, static_cast<std::uint32_t>(p), static_cast<std::uint32_t>(k)).word[0];
+          draw(seed(data), Stream::boundary, static_cast<std::uint32_t>(p), static_cast<std::uint32_t>(k))
+              .word[0];
       plain[static_cast<std::size_t>(k)] = law::fma(high - low, uniform01(word), low);
     }
     boundary.a.push_back(plain[static_cast<std::size_t>(a)]);
@@ -194,30 +201,38 @@ Boundary decision_boundary(const MlpEnsemble& models, int member, const Data& da
       std::ranges::copy(plain, out);
     } else {
       for (int k = 0; k < width; ++k)
-        for (int j = 0; j < width; ++j) out[j] = law::fma(plain[static_cast<std::size_t>(k)], matrix[static_cast<std::size_t>(k * width + j)], out[j]);
+        for (int j = 0; j < width; ++j)
+          out[j] = law::fma(plain[static_cast<std::size_t>(k)],
+                            matrix[static_cast<std::size_t>(k * width + j)], out[j]);
     }
   }
   const std::vector<float> of = logits(models, member, all, which);
   const int outputs = models.spec().outputs();
-  for (std::int64_t p = 0; p < points; ++p) boundary.label.push_back(law::predicted_class(of.data() + p * outputs, outputs));
+  for (std::int64_t p = 0; p < points; ++p)
+    boundary.label.push_back(law::predicted_class(of.data() + p * outputs, outputs));
   return boundary;
 }
 
-Alignment first_layer_alignment(const MlpEnsemble& models, int member, const Data& data, int coordinate, Which which) {
+Alignment first_layer_alignment(const MlpEnsemble& models, int member, const Data& data, int coordinate,
+                                Which which) {
   require_member(models, member, data);
   const MlpSpec& spec = models.spec();
   const int width = spec.inputs;
-  require(coordinate >= 0 && coordinate < width, "alignment: coordinate {} is outside 0 … {}", coordinate, width - 1);
+  require(coordinate >= 0 && coordinate < width, "alignment: coordinate {} is outside 0 … {}", coordinate,
+          width - 1);
   const std::span<const float> p = parameters(models, member, which);
   const ParameterLayout::Layer& first = models.layout().layers[0];
   const std::vector<float> matrix = rotation(data);
   Alignment result;
   for (int unit = 0; unit < first.fan_out; ++unit) {
     const float* w = p.data() + first.weight + std::int64_t{unit} * width;
-    double square = 0, along = 0;  // the coordinate's direction, as the model sees it, is row `coordinate` of the rotation
+    double square = 0,
+           along =
+               0;  // the coordinate's direction, as the model sees it, is row `coordinate` of the rotation
     for (int k = 0; k < width; ++k) {
       square += double{w[k]} * w[k];
-      along += w[k] * (matrix.empty() ? (k == coordinate ? 1.0 : 0.0) : double{matrix[static_cast<std::size_t>(coordinate * width + k)]});
+      along += w[k] * (matrix.empty() ? (k == coordinate ? 1.0 : 0.0)
+                                      : double{matrix[static_cast<std::size_t>(coordinate * width + k)]});
     }
     const double norm = std::sqrt(square);
     result.norm.push_back(static_cast<float>(norm));
@@ -229,7 +244,8 @@ Alignment first_layer_alignment(const MlpEnsemble& models, int member, const Dat
   for (int o = 0; o < output.fan_out; ++o) {
     const float* v = p.data() + output.weight + std::int64_t{o} * first.fan_out;
     double mean_c = 0, mean_v = 0;
-    for (int unit = 0; unit < first.fan_out; ++unit) mean_c += result.cosine[static_cast<std::size_t>(unit)] / n, mean_v += v[unit] / n;
+    for (int unit = 0; unit < first.fan_out; ++unit)
+      mean_c += result.cosine[static_cast<std::size_t>(unit)] / n, mean_v += v[unit] / n;
     double cc = 0, vv = 0, cv = 0;
     for (int unit = 0; unit < first.fan_out; ++unit) {
       const double c = result.cosine[static_cast<std::size_t>(unit)] - mean_c, d = v[unit] - mean_v;

@@ -12,10 +12,12 @@ void validate(const MlpSpec& spec) {
   require(spec.inputs >= 1 && spec.inputs <= 65536, "inputs: {} is outside 1 … 65536", spec.inputs);
   require(spec.hidden.size() <= 15, "hidden: {} layers, at most 15 are supported", spec.hidden.size());
   for (const int width : spec.hidden)
-    require(width >= 1 && width <= 16384, "hidden {}: width {} is outside 1 … 16384", architecture_name(spec.hidden), width);
+    require(width >= 1 && width <= 16384, "hidden {}: width {} is outside 1 … 16384",
+            architecture_name(spec.hidden), width);
   require(spec.classes >= 2 && spec.classes <= 256, "classes: {} is outside 2 … 256", spec.classes);
   require(spec.loss == Loss::cross_entropy || spec.classes == 2,
-          "loss: binary cross-entropy and hinge have one logit and need 2 classes, the data have {} (use cross-entropy)",
+          "loss: binary cross-entropy and hinge have one logit and need 2 classes, the data have {} (use "
+          "cross-entropy)",
           spec.classes);
 }
 
@@ -61,18 +63,21 @@ namespace {
 
 // Element i of a layer's draws: weights first, row-major, then biases.
 float initial_draw(std::uint32_t seed, int layer, std::int64_t i, bool normal) {
-  const std::uint32_t word = draw(seed, Stream::initialization, static_cast<std::uint32_t>(i / 4),
-                                  static_cast<std::uint32_t>(layer)).word[i % 4];
+  const std::uint32_t word =
+      draw(seed, Stream::initialization, static_cast<std::uint32_t>(i / 4), static_cast<std::uint32_t>(layer))
+          .word[i % 4];
   return normal ? law::standard_normal(word) : law::fma(2.0f, uniform01(word), -1.0f);  // uniform on [−1, 1)
 }
 
 }  // namespace
 
-void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init, std::uint32_t seed,
-                std::span<float> parameters) {
-  require(std::isfinite(init.scale) && init.scale >= 0, "init scale: {} is not a finite number >= 0", init.scale);
+void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init,
+                std::uint32_t seed, std::span<float> parameters) {
+  require(std::isfinite(init.scale) && init.scale >= 0, "init scale: {} is not a finite number >= 0",
+          init.scale);
   const bool pytorch = init.kind == InitializationKind::pytorch;
-  const bool normal = init.kind == InitializationKind::kaiming_normal || init.kind == InitializationKind::xavier_normal;
+  const bool normal =
+      init.kind == InitializationKind::kaiming_normal || init.kind == InitializationKind::xavier_normal;
   for (int l = 0; l < spec.layers(); ++l) {
     const ParameterLayout::Layer& layer = layout.layers[static_cast<std::size_t>(l)];
     const double fan_in = layer.fan_in, fan_sum = fan_in + layer.fan_out;
@@ -101,13 +106,17 @@ void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initia
   }
 }
 
-MlpEnsemble::MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits, Device device)
-    : spec_((validate(spec), std::move(spec))), layout_(spec_), seeds_(std::move(seeds)), device_(std::move(device)) {
+MlpEnsemble::MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits,
+                         Device device)
+    : spec_((validate(spec), std::move(spec))), layout_(spec_), seeds_(std::move(seeds)),
+      device_(std::move(device)) {
   require(!seeds_.empty(), "ensemble: no members (at least one seed is needed)");
-  require(inits.size() == seeds_.size(), "ensemble: {} initialisations for {} members", inits.size(), seeds_.size());
+  require(inits.size() == seeds_.size(), "ensemble: {} initialisations for {} members", inits.size(),
+          seeds_.size());
   last_.resize(seeds_.size() * static_cast<std::size_t>(layout_.total));
   for (int m = 0; m < members(); ++m)
-    initialize(spec_, layout_, inits[static_cast<std::size_t>(m)], seeds_[static_cast<std::size_t>(m)].init, last(m));
+    initialize(spec_, layout_, inits[static_cast<std::size_t>(m)], seeds_[static_cast<std::size_t>(m)].init,
+               last(m));
   best_ = last_;
 }
 

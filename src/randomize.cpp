@@ -34,8 +34,12 @@ std::vector<std::uint32_t> donors(const Randomization& variant, std::uint32_t da
         if (labels[row] != c) others[static_cast<std::size_t>(c)].push_back(row);
     for (std::uint32_t row = 0; row < rows; ++row) {
       const auto& candidates = others[static_cast<std::size_t>(labels[row])];
-      if (candidates.empty()) fail(ErrorKind::data, "swap: all {} rows are of class {}, so no row of another class can give its coordinates", rows, labels[row]);
-      donor[row] = candidates[law::swap_donor(data_seed, salt(variant), row, static_cast<std::uint32_t>(candidates.size()))];
+      if (candidates.empty())
+        fail(ErrorKind::data,
+             "swap: all {} rows are of class {}, so no row of another class can give its coordinates", rows,
+             labels[row]);
+      donor[row] = candidates[law::swap_donor(data_seed, salt(variant), row,
+                                              static_cast<std::uint32_t>(candidates.size()))];
     }
   }
   return donor;

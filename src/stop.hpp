@@ -1,4 +1,5 @@
-// When a member is checked and when it stops (occam/training.hpp, StopRule): a pure state machine over update counts.
+// When a member is checked and when it stops (occam/training.hpp, StopRule): a pure state machine over update
+// counts.
 #pragma once
 
 #include <algorithm>
@@ -20,8 +21,8 @@ class StopState {
   // How many updates to do before the next check.
   std::int64_t until_check() const { return next_check() - updates_; }
 
-  // The check after these updates was made; says what it was. Values are those of the training set; `worst_loss` is the
-  // larger of its loss and the test (or validation) loss.
+  // The check after these updates was made; says what it was. Values are those of the training set;
+  // `worst_loss` is the larger of its loss and the test (or validation) loss.
   struct Outcome {
     bool periodic;  // follows update u with u mod check_every = 0
     bool final;     // training ends here

@@ -1,4 +1,5 @@
-// Runs an ensemble wave by wave: as many members at a time as the device holds, as many waves side by side as it runs.
+// Runs an ensemble wave by wave: as many members at a time as the device holds, as many waves side by side as
+// it runs.
 #pragma once
 
 #include <atomic>
@@ -17,13 +18,13 @@ struct WaveRange {
   int first = 0, count = 0;  // members first … first + count − 1 of the ensemble
 };
 
-// Calls body(wave, range) for every wave; bodies of different waves run on different threads. `trainings` is empty when
-// nothing is trained. The first exception of a body ends the loop and is thrown from here.
+// Calls body(wave, range) for every wave; bodies of different waves run on different threads. `trainings` is
+// empty when nothing is trained. The first exception of a body ends the loop and is thrown from here.
 template <class Body>
 void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
                    const Body& body) {
-  require(static_cast<int>(data.size()) == models.members(), "ensemble: {} data sets for {} members", data.size(),
-          models.members());
+  require(static_cast<int>(data.size()) == models.members(), "ensemble: {} data sets for {} members",
+          data.size(), models.members());
   for (const Data& one : data) {
     require(dim(one) == models.spec().inputs, "data: dimension {}, the network has {} inputs", dim(one),
             models.spec().inputs);
@@ -34,7 +35,8 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
   for (int m = 0; m < models.members(); ++m) seeds.push_back(models.seeds(m));
   const auto request = [&](int first, int count) {
     const auto from = static_cast<std::size_t>(first), size = static_cast<std::size_t>(count);
-    return WaveRequest{&models.spec(), data.subspan(from, size), std::span<const Seeds>(seeds).subspan(from, size),
+    return WaveRequest{&models.spec(), data.subspan(from, size),
+                       std::span<const Seeds>(seeds).subspan(from, size),
                        trainings.empty() ? trainings : trainings.subspan(from, size)};
   };
 

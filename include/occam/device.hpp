@@ -16,9 +16,10 @@ struct Device {
   std::string reason;  // why this device: "requested", "no CUDA device: …"
 };
 
-// `request` is auto, cpu, cuda or cuda:N. threads = 0 means all that the process may use. auto takes CUDA device 0 where
-// there is one and otherwise the CPU, and `reason` says why. Throws usage errors for other words and a device error, with
-// what is missing (toolkit support in this build, driver, device), when CUDA is asked for and cannot be had.
+// `request` is auto, cpu, cuda or cuda:N. threads = 0 means all that the process may use. auto takes CUDA
+// device 0 where there is one and otherwise the CPU, and `reason` says why. Throws usage errors for other
+// words and a device error, with what is missing (toolkit support in this build, driver, device), when CUDA
+// is asked for and cannot be had.
 Device select_device(std::string_view request, int threads = 0);
 
 // One line for the user: which device and why.

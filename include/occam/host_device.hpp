@@ -1,5 +1,5 @@
-// Marks a function that runs on the host and in device code. Always inlined, so that a translation unit compiled for a
-// wider instruction set never lends its copy to the rest of the program.
+// Marks a function that runs on the host and in device code. Always inlined, so that a translation unit
+// compiled for a wider instruction set never lends its copy to the rest of the program.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -1,5 +1,6 @@
-// What a trained ensemble relies on: accuracy, loss and ROC-AUC on the test set as it is and with some coordinates
-// randomised (Shah et al. 2020, §3: S- and S^c-randomised), swapped, per coordinate, on grids and in the first layer.
+// What a trained ensemble relies on: accuracy, loss and ROC-AUC on the test set as it is and with some
+// coordinates randomised (Shah et al. 2020, §3: S- and S^c-randomised), swapped, per coordinate, on grids and
+// in the first layer.
 #pragma once
 
 #include <cstdint>
@@ -17,15 +18,17 @@ struct Randomization {
   enum class Kind : std::int32_t { permute = 0, swap = 1 };
   enum class Against : std::int32_t { labels = 0, predictions = 1 };
   std::vector<int> coordinates;
-  Kind kind = Kind::permute;  // permute: one random row permutation, jointly for all coordinates;
-                              // swap: one donor row of the other class, drawn with replacement, gives all of them
+  // permute: one random row permutation, jointly for all coordinates. swap: one donor row of the other class,
+  // drawn with replacement, gives all of them.
+  Kind kind = Kind::permute;
   Against against = Against::labels;  // or the model's own predictions on the set as it is
 };
 
 struct Score {
   double accuracy = 0, loss = 0;
-  std::vector<double> auc;  // one value for two classes (score: logit 1 − logit 0, or the one logit); else one-vs-rest per
-                            // class with score own logit − largest other. NaN where a class is absent.
+  // One value for two classes (score: logit 1 − logit 0, or the one logit); else one-vs-rest per class with
+  // score own logit − largest other. NaN where a class is absent.
+  std::vector<double> auc;
 };
 
 enum class Which { last, best };
@@ -46,29 +49,31 @@ Logits logits(const MlpEnsemble& models, int member, const Data& data, const Ran
               Which which = Which::last, Split split = Split::test);
 
 // Logits of one member on rows of the caller's own, as the model sees them. x: [rows][inputs].
-std::vector<float> logits(const MlpEnsemble& models, int member, std::span<const float> x, Which which = Which::last);
+std::vector<float> logits(const MlpEnsemble& models, int member, std::span<const float> x,
+                          Which which = Which::last);
 
 // The score a ROC is taken of: logit 1 − logit 0, or the one logit. [rows]
 std::vector<float> scores_of(const Logits& logits);
 
-// Area under the ROC curve, exact, ties averaged. positive[i] != 0 marks the positive class; NaN without both classes or
-// with a score that is NaN.
+// Area under the ROC curve, exact, ties averaged. positive[i] != 0 marks the positive class; NaN without both
+// classes or with a score that is NaN.
 double roc_auc(std::span<const float> score, std::span<const std::int32_t> positive);
 
-// Decision boundary (notebook 1): `points` rows, coordinates a and b uniform over their range on the test set, the others
-// uniform on [0, limit] ([−limit, limit] if symmetric), rotated before the model.
+// Decision boundary (notebook 1): `points` rows, coordinates a and b uniform over their range on the test
+// set, the others uniform on [0, limit] ([−limit, limit] if symmetric), rotated before the model.
 struct Boundary {
-  std::vector<float> a, b;            // [points]
-  std::vector<std::int32_t> label;    // [points], predicted class
+  std::vector<float> a, b;          // [points]
+  std::vector<std::int32_t> label;  // [points], predicted class
 };
 Boundary decision_boundary(const MlpEnsemble& models, int member, const Data& data, int a, int b,
                            std::int64_t points = 100'000, double limit = 1.0, bool symmetric = false,
                            Which which = Which::last);
 
-// First layer of a member against a coordinate (before the rotation): per hidden unit the cosine of its weights with the
-// coordinate's direction and their norm; and the correlation of the cosine with the output weights (one-hidden-layer nets).
+// First layer of a member against a coordinate (before the rotation): per hidden unit the cosine of its
+// weights with the coordinate's direction and their norm; and the correlation of the cosine with the output
+// weights (one-hidden-layer nets).
 struct Alignment {
-  std::vector<float> cosine, norm;     // [units]
+  std::vector<float> cosine, norm;         // [units]
   std::vector<double> output_correlation;  // [outputs]; empty unless there is exactly one hidden layer
 };
 Alignment first_layer_alignment(const MlpEnsemble& models, int member, const Data& data, int coordinate,

@@ -1,8 +1,8 @@
-// Multilayer perceptrons of one architecture, many at a time. A member is its seeds and its hyper-parameters; its bits do
-// not depend on who trains beside it (docs/arithmetic.md).
+// Multilayer perceptrons of one architecture, many at a time. A member is its seeds and its hyper-parameters;
+// its bits do not depend on who trains beside it (docs/arithmetic.md).
 //
-// A hidden layer is linear, activation, dropout, batch norm, in that order, as in Shah et al. 2020's code; no hidden layer
-// is a linear model. Dropout on the input comes before the first layer.
+// A hidden layer is linear, activation, dropout, batch norm, in that order, as in Shah et al. 2020's code; no
+// hidden layer is a linear model. Dropout on the input comes before the first layer.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +38,8 @@ struct MlpSpec {
   }
 };
 
-// Throws a usage error: no inputs, a width outside [1, 16384], more than 16 layers, classes outside [2, 256], a one-logit
-// loss with more than two classes.
+// Throws a usage error: no inputs, a width outside [1, 16384], more than 16 layers, classes outside [2, 256],
+// a one-logit loss with more than two classes.
 void validate(const MlpSpec& spec);
 
 // "100x100", "linear" for no hidden layer.
@@ -51,13 +51,14 @@ inline constexpr float kBatchNormMomentum = 0.1f;
 inline constexpr float kBatchNormEpsilon = 1e-5f;
 
 // Where each tensor lies in a member's flat parameter vector. Offsets and counts are in floats.
-// Order: for each layer weight [fan_out][fan_in], bias [fan_out], and for a hidden layer the PReLU slope [1] and batch
-// norm's gamma [width], beta [width]. `trainable` floats are parameters; then come batch norm's running mean and variance.
+// Order: for each layer weight [fan_out][fan_in], bias [fan_out], and for a hidden layer the PReLU slope [1]
+// and batch norm's gamma [width], beta [width]. `trainable` floats are parameters; then come batch norm's
+// running mean and variance.
 struct ParameterLayout {
   struct Layer {
     std::int64_t weight = 0, bias = 0;
-    std::int64_t slope = -1;                         // −1: none
-    std::int64_t gamma = -1, beta = -1;              // −1: none
+    std::int64_t slope = -1;                                // −1: none
+    std::int64_t gamma = -1, beta = -1;                     // −1: none
     std::int64_t running_mean = -1, running_variance = -1;  // at or beyond `trainable`
     int fan_in = 0, fan_out = 0;
   };
@@ -68,11 +69,11 @@ struct ParameterLayout {
 };
 
 enum class InitializationKind : std::int32_t {
-  pytorch = 0,         // weights and biases uniform ±1/sqrt(fan_in) (torch.nn.Linear)
-  kaiming_uniform = 1, // ±sqrt(6 / fan_in), bias 0
-  kaiming_normal = 2,  // N(0, 2 / fan_in), bias 0
-  xavier_uniform = 3,  // ±sqrt(6 / (fan_in + fan_out)), bias 0
-  xavier_normal = 4,   // N(0, 2 / (fan_in + fan_out)), bias 0
+  pytorch = 0,          // weights and biases uniform ±1/sqrt(fan_in) (torch.nn.Linear)
+  kaiming_uniform = 1,  // ±sqrt(6 / fan_in), bias 0
+  kaiming_normal = 2,   // N(0, 2 / fan_in), bias 0
+  xavier_uniform = 3,   // ±sqrt(6 / (fan_in + fan_out)), bias 0
+  xavier_normal = 4,    // N(0, 2 / (fan_in + fan_out)), bias 0
 };
 struct Initialization {
   InitializationKind kind = InitializationKind::pytorch;
@@ -85,11 +86,12 @@ struct Seeds {
   bool operator==(const Seeds&) const = default;
 };
 
-// An ensemble: one architecture, many members, and their parameters on the host. Training and measuring move the members
-// they work on to the device and back, so an ensemble may be larger than the device.
+// An ensemble: one architecture, many members, and their parameters on the host. Training and measuring move
+// the members they work on to the device and back, so an ensemble may be larger than the device.
 class MlpEnsemble {
  public:
-  // Draws every member's parameters. seeds and inits have one entry per member. Throws usage errors (validate(spec)).
+  // Draws every member's parameters. seeds and inits have one entry per member. Throws usage errors
+  // (validate(spec)).
   MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits, Device device);
   MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, Device device)
       : MlpEnsemble(std::move(spec), seeds, std::vector<Initialization>(seeds.size()), std::move(device)) {}
@@ -100,7 +102,8 @@ class MlpEnsemble {
   int members() const { return static_cast<int>(seeds_.size()); }
   const Seeds& seeds(int member) const { return seeds_[static_cast<std::size_t>(member)]; }
 
-  // [layout().total]: the last model of this member, and the best one as `fit` defines it (equal before any fit).
+  // [layout().total]: the last model of this member, and the best one as `fit` defines it (equal before any
+  // fit).
   std::span<float> last(int member) { return slice(last_, member); }
   std::span<const float> last(int member) const { return slice(last_, member); }
   std::span<float> best(int member) { return slice(best_, member); }
@@ -122,7 +125,7 @@ class MlpEnsemble {
 };
 
 // One member's initial parameters, [layout.total].
-void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init, std::uint32_t seed,
-                std::span<float> parameters);
+void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init,
+                std::uint32_t seed, std::span<float> parameters);
 
 }  // namespace occam

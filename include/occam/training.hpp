@@ -1,4 +1,5 @@
-// Training of an ensemble to each member's stop: what notebook 1's `fit_model` does for one model, for all members at once.
+// Training of an ensemble to each member's stop: what notebook 1's `fit_model` does for one model, for all
+// members at once.
 #pragma once
 
 #include <atomic>
@@ -15,23 +16,25 @@ namespace occam {
 
 enum class OptimizerKind : std::int32_t { sgd = 0, adam = 1, rmsprop = 2 };
 
-// As torch.optim defines them (SGD without dampening and Nesterov; weight decay is the L2 form, on all parameters).
+// As torch.optim defines them (SGD without dampening and Nesterov; weight decay is the L2 form, on all
+// parameters).
 struct Optimizer {
   OptimizerKind kind = OptimizerKind::sgd;
   double learning_rate = 0.1;
-  double momentum = 0.0;             // SGD and RMSProp
+  double momentum = 0.0;  // SGD and RMSProp
   double weight_decay = 0.0;
   double beta1 = 0.9, beta2 = 0.999;  // Adam
-  double alpha = 0.99;               // RMSProp's smoothing
-  double epsilon = 1e-8;             // Adam and RMSProp
+  double alpha = 0.99;                // RMSProp's smoothing
+  double epsilon = 1e-8;              // Adam and RMSProp
   bool operator==(const Optimizer&) const = default;
 };
 
 enum class StopCriterion : std::int32_t { none = 0, accuracy = 1, loss = 2 };
 
-// Updates are numbered u = 0, 1, …; a check follows update u when u mod check_every = 0, that is after 1, g + 1, 2g + 1, …
-// updates. At the first check with train accuracy >= 1 − epsilon (or train loss < epsilon) patience starts:
-// patience − 1 more updates, periodic checks going on, then one final check. max_updates is exact and ends with a check.
+// Updates are numbered u = 0, 1, …; a check follows update u when u mod check_every = 0, that is after 1, g +
+// 1, 2g + 1, … updates. At the first check with train accuracy >= 1 − epsilon (or train loss < epsilon)
+// patience starts: patience − 1 more updates, periodic checks going on, then one final check. max_updates is
+// exact and ends with a check.
 struct StopRule {
   StopCriterion criterion = StopCriterion::accuracy;
   double epsilon = 1e-4;
@@ -69,8 +72,9 @@ struct MemberHistory {
   std::vector<Check> checks;
   std::int64_t updates = 0;  // done
   FitStatus status = FitStatus::limit;
-  int best_check = -1;  // index into checks of the best model: highest validation (else test) accuracy among the periodic
-                        // checks after update u > 0, ties to the later; −1: none, the best model is the last
+  // Index into checks of the best model: highest validation (else test) accuracy among the periodic checks
+  // after update u > 0, ties to the later; −1: none, the best model is the last.
+  int best_check = -1;
 };
 using History = std::vector<MemberHistory>;
 
@@ -79,16 +83,18 @@ struct FitOptions {
   bool test_at_checks = true;            // false: only the train set is measured (test scores are then −1)
   // Called from worker threads as training advances, with the updates done since the last call.
   std::function<void(std::int64_t updates)> progress;
-  // Called once for each member that has stopped, when its last and best parameters are in `models`; one call at a time.
+  // Called once for each member that has stopped, when its last and best parameters are in `models`; one call
+  // at a time.
   std::function<void(int member, const MemberHistory&)> finished;
-  const std::atomic<bool>* interrupt = nullptr;  // becomes true: fit throws Interrupted within about a thousand updates
+  // Becomes true: fit throws Interrupted within about a thousand updates.
+  const std::atomic<bool>* interrupt = nullptr;
 };
 
 struct Interrupted {};
 
-// Trains member i on data[i] with trainings[i] (equal batch sizes) and leaves its last and best parameters in `models`.
-// Only members that are resident hold data. A member whose loss at a check is not finite or above 1e6 ends with
-// status diverged. Throws usage errors for impossible settings, device errors from the backend.
+// Trains member i on data[i] with trainings[i] (equal batch sizes) and leaves its last and best parameters in
+// `models`. Only members that are resident hold data. A member whose loss at a check is not finite or above
+// 1e6 ends with status diverged. Throws usage errors for impossible settings, device errors from the backend.
 History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
             const FitOptions& options = {});
 

@@ -1,5 +1,6 @@
-// One member on one core: its parameters, optimiser state and a batch of activations. The body (engine.inl) is compiled
-// once for AVX2 and once for AVX-512; both give the same bits, since each element is one fmaf chain whatever the width.
+// One member on one core: its parameters, optimiser state and a batch of activations. The body (engine.inl)
+// is compiled once for AVX2 and once for AVX-512; both give the same bits, since each element is one fmaf
+// chain whatever the width.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,8 @@
 
 namespace occam::cpu {
 
-// Row stride of a matrix with `width` columns, in floats: whole AVX-512 vectors, and never a multiple of 1 KiB, so that
-// the rows of a column do not share cache sets. Padding columns are zero throughout.
+// Row stride of a matrix with `width` columns, in floats: whole AVX-512 vectors, and never a multiple of 1
+// KiB, so that the rows of a column do not share cache sets. Padding columns are zero throughout.
 inline std::int64_t padded(std::int64_t width) {
   const std::int64_t vectors = (width + 15) / 16 * 16;
   return vectors % 256 == 0 ? vectors + 16 : vectors;
@@ -28,7 +29,8 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
-  // parameters: [layout.total]. Optimiser state and update count are those of a new engine (zero) until train().
+  // parameters: [layout.total]. Optimiser state and update count are those of a new engine (zero) until
+  // train().
   virtual void load(const float* parameters) = 0;
   virtual void store(float* parameters) const = 0;
 
@@ -38,25 +40,27 @@ class Engine {
   // Inference mode. x: [rows][padded(inputs)]; out: [rows][outputs].
   virtual void logits(const float* x, std::int64_t rows, float* out) = 0;
 
-  // out = x · matrix by the law (ascending k from 0). x: [rows][x_stride >= width]; matrix: [width][padded(width)];
-  // out: [rows][padded(width)].
-  virtual void rotate(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t width, const float* matrix,
-                      float* out) = 0;
+  // out = x · matrix by the law (ascending k from 0). x: [rows][x_stride >= width]; matrix:
+  // [width][padded(width)]; out: [rows][padded(width)].
+  virtual void rotate(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t width,
+                      const float* matrix, float* out) = 0;
 };
 
 // `training` is null for an engine that only scores. Not thread-safe; one engine a thread.
-std::unique_ptr<Engine> make_engine(const MlpSpec& spec, const ParameterLayout& layout, const Training* training,
-                                    std::uint32_t order_seed);
+std::unique_ptr<Engine> make_engine(const MlpSpec& spec, const ParameterLayout& layout,
+                                    const Training* training, std::uint32_t order_seed);
 
 namespace avx2 {
-std::unique_ptr<Engine> make_engine(const MlpSpec&, const ParameterLayout&, const Training*, std::uint32_t order_seed);
+std::unique_ptr<Engine> make_engine(const MlpSpec&, const ParameterLayout&, const Training*,
+                                    std::uint32_t order_seed);
 }
 namespace avx512 {
-std::unique_ptr<Engine> make_engine(const MlpSpec&, const ParameterLayout&, const Training*, std::uint32_t order_seed);
+std::unique_ptr<Engine> make_engine(const MlpSpec&, const ParameterLayout&, const Training*,
+                                    std::uint32_t order_seed);
 }
 
-// The instruction set make_engine uses: the widest this machine has, or what OCCAM_CPU_ISA (avx2 or avx512) asks for.
-// Throws a usage error for another word, a device error for one this machine lacks.
+// The instruction set make_engine uses: the widest this machine has, or what OCCAM_CPU_ISA (avx2 or avx512)
+// asks for. Throws a usage error for another word, a device error for one this machine lacks.
 const char* instruction_set();
 
 }  // namespace occam::cpu

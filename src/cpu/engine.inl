@@ -1,5 +1,5 @@
-// The body of Engine (cpu/engine.hpp). Included inside namespace occam::cpu::<instruction set>, so that nothing compiled for
-// one instruction set is ever linked into another.
+// The body of Engine (cpu/engine.hpp). Included inside namespace occam::cpu::<instruction set>, so that
+// nothing compiled for one instruction set is ever linked into another.
 
 // One zeroed, 64-byte-aligned block of memory, handed out in pieces.
 class Arena {
@@ -9,7 +9,8 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
   ~Arena() { std::free(block_); }
 
-  // Call twice with the same requests: the first pass measures, reserve() allocates, the second pass hands out.
+  // Call twice with the same requests: the first pass measures, reserve() allocates, the second pass hands
+  // out.
   float* take(std::int64_t floats) {
     float* piece = block_ ? block_ + used_ : nullptr;
     used_ += (floats + 15) / 16 * 16;
@@ -28,26 +29,30 @@ class Arena {
   std::int64_t used_ = 0;
 };
 
-// A linear map and what follows it. The optimiser works on the orientation of the weights that wastes fewer lanes
+// A linear map and what follows it. The optimiser works on the orientation of the weights that wastes fewer
+// lanes
 // ("master"); the other orientation is a copy, made after each step where a product needs it.
 struct Layer {
   std::int64_t in, out, in_stride, out_stride;
-  bool output;                // the last layer: nothing follows it
+  bool output;  // the last layer: nothing follows it
   bool master_is_transposed;
-  float* weight = nullptr;    // [out][in_stride]: B of the input gradient; null for a first layer with transposed master
-  float* transposed;          // [in][out_stride]: B of the forward product
-  Parameter master, bias;     // master: [out][in_stride] or [in][out_stride]; bias: [out_stride]
+  float* weight =
+      nullptr;  // [out][in_stride]: B of the input gradient; null for a first layer with transposed master
+  float* transposed;             // [in][out_stride]: B of the forward product
+  Parameter master, bias;        // master: [out][in_stride] or [in][out_stride]; bias: [out_stride]
   Parameter slope, gamma, beta;  // count 0: none
   BatchNorm norm;
-  float *z, *h, *dropped, *y;  // [capacity][out_stride]: before and after activation, after dropout, output of the layer.
-                               // They alias where a step is absent. In the backward pass y becomes dL/dz.
+  float *z, *h, *dropped,
+      *y;  // [capacity][out_stride]: before and after activation, after dropout, output of the layer.
+           // They alias where a step is absent. In the backward pass y becomes dL/dz.
 };
 
 class MemberEngine final : public Engine {
  public:
-  MemberEngine(const MlpSpec& spec, const ParameterLayout& layout, const Training* training, std::uint32_t order_seed)
-      : spec_(&spec), layout_(&layout), loss_(spec.loss), activation_(spec.activation), batch_norm_(spec.batch_norm),
-        layers_(spec.layers()), order_seed_(order_seed) {
+  MemberEngine(const MlpSpec& spec, const ParameterLayout& layout, const Training* training,
+               std::uint32_t order_seed)
+      : spec_(&spec), layout_(&layout), loss_(spec.loss), activation_(spec.activation),
+        batch_norm_(spec.batch_norm), layers_(spec.layers()), order_seed_(order_seed) {
     if (training) {
       trains_ = true;
       batch_ = training->batch;
@@ -123,16 +128,18 @@ class MemberEngine final : public Engine {
       input_ = x + first * layer_[0].in_stride;
       for (int l = 0; l < layers_; ++l) forward(l, count, false);
       for (std::int64_t s = 0; s < count; ++s)
-        for (std::int64_t c = 0; c < last.out; ++c) out[(first + s) * last.out + c] = last.y[s * last.out_stride + c];
+        for (std::int64_t c = 0; c < last.out; ++c)
+          out[(first + s) * last.out + c] = last.y[s * last.out_stride + c];
     }
   }
 
-  void rotate(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t width, const float* matrix,
-              float* out) override {
+  void rotate(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t width,
+              const float* matrix, float* out) override {
     const std::int64_t stride = padded(width);
     const Product product{rows, whole_vectors(width), width, {x, x_stride, 1}, matrix, stride, nullptr};
-    multiply(product, [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
-                          const float* tile) { copy_tile(tile, out, stride, row, tile_rows, column, columns); });
+    multiply(product,
+             [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
+                 const float* tile) { copy_tile(tile, out, stride, row, tile_rows, column, columns); });
   }
 
  private:
@@ -141,13 +148,15 @@ class MemberEngine final : public Engine {
   static std::size_t floats(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); }
 
   static float* master_weight(const Layer& layer, std::int64_t j, std::int64_t k) {
-    return layer.master.value + (layer.master_is_transposed ? k * layer.out_stride + j : j * layer.in_stride + k);
+    return layer.master.value +
+           (layer.master_is_transposed ? k * layer.out_stride + j : j * layer.in_stride + k);
   }
 
-  static void copy_tile(const float* tile, float* out, std::int64_t stride, std::int64_t row, std::int64_t rows,
-                        std::int64_t column, std::int64_t columns) {
+  static void copy_tile(const float* tile, float* out, std::int64_t stride, std::int64_t row,
+                        std::int64_t rows, std::int64_t column, std::int64_t columns) {
     for (std::int64_t r = 0; r < rows; ++r)
-      for (std::int64_t c = 0; c < columns; c += kWidth) put(out + (row + r) * stride + column + c, fetch(tile + r * columns + c));
+      for (std::int64_t c = 0; c < columns; c += kWidth)
+        put(out + (row + r) * stride + column + c, fetch(tile + r * columns + c));
   }
 
   Parameter parameter(std::int64_t count) {
@@ -230,7 +239,8 @@ class MemberEngine final : public Engine {
     return at.count;
   }
 
-  // Assembles the update's batch and, where another follows in this call, has its row numbers ready for prefetching.
+  // Assembles the update's batch and, where another follows in this call, has its row numbers ready for
+  // prefetching.
   std::int64_t gather(const TrainingRows& rows, bool another) {
     const std::int64_t stride = layer_[0].in_stride;
     if (!ready_) next_count_ = batch_rows(update_, rows.rows, place_[0]);
@@ -258,18 +268,26 @@ class MemberEngine final : public Engine {
   void prefetch_rows(std::int64_t first, std::int64_t count) const {
     const std::int64_t stride = layer_[0].in_stride;
     for (std::int64_t s = first; s < first + count && s < next_count_; ++s)
-      for (std::int64_t f = 0; f < stride; f += 16) __builtin_prefetch(prefetch_ + place_[0][s] * stride + f, 0, 2);
+      for (std::int64_t f = 0; f < stride; f += 16)
+        __builtin_prefetch(prefetch_ + place_[0][s] * stride + f, 0, 2);
   }
 
   const float* input_of(int l) const { return l == 0 ? input_ : layer_[l - 1].y; }
 
   void forward(int l, std::int64_t rows, bool training) {
     Layer& layer = layer_[l];
-    const Product product{rows, whole_vectors(layer.out), layer.in, {input_of(l), layer.in_stride, 1},
-                          layer.transposed, layer.out_stride, layer.bias.value};
+    const Product product{rows,
+                          whole_vectors(layer.out),
+                          layer.in,
+                          {input_of(l), layer.in_stride, 1},
+                          layer.transposed,
+                          layer.out_stride,
+                          layer.bias.value};
     if (layer.output) {
-      multiply(product, [&](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
-                            const float* tile) { copy_tile(tile, layer.y, layer.out_stride, row, tile_rows, column, columns); });
+      multiply(product, [&](std::int64_t row, std::int64_t tile_rows, std::int64_t column,
+                            std::int64_t columns, const float* tile) {
+        copy_tile(tile, layer.y, layer.out_stride, row, tile_rows, column, columns);
+      });
       return;
     }
     const bool prefetches = training && l == 0 && prefetch_;
@@ -279,12 +297,13 @@ class MemberEngine final : public Engine {
     law::with_activation(activation_, [&](auto kind) {
       const float slope = layer.slope.count ? layer.slope.value[0] : 0.0f;
       const std::int64_t stride = layer.out_stride;
-      multiply(product, [=, this](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
-                                  const float* tile) {
+      multiply(product, [=, this](std::int64_t row, std::int64_t tile_rows, std::int64_t column,
+                                  std::int64_t columns, const float* tile) {
         for (std::int64_t r = 0; r < tile_rows; ++r) {
           const float* from = tile + r * columns;
           float* to = h + (row + r) * stride + column;
-          for (std::int64_t c = 0; c < columns; ++c) to[c] = law::activate<decltype(kind)::value>(from[c], slope);
+          for (std::int64_t c = 0; c < columns; ++c)
+            to[c] = law::activate<decltype(kind)::value>(from[c], slope);
         }
         if (z) copy_tile(tile, z, stride, row, tile_rows, column, columns);
         if (prefetches && column == 0) prefetch_rows(row, tile_rows);
@@ -306,13 +325,15 @@ class MemberEngine final : public Engine {
     const Layer& layer = layer_[l];
     const float* x = input_of(l);
     const Operand delta{layer.y, 1, layer.out_stride}, input{x, 1, layer.in_stride};
-    const Product product = layer.master_is_transposed
-                                ? Product{layer.in, whole_vectors(layer.out), rows, input, layer.y, layer.out_stride, nullptr}
-                                : Product{layer.out, whole_vectors(layer.in), rows, delta, x, layer.in_stride, nullptr};
+    const Product product =
+        layer.master_is_transposed
+            ? Product{layer.in, whole_vectors(layer.out), rows, input, layer.y, layer.out_stride, nullptr}
+            : Product{layer.out, whole_vectors(layer.in), rows, delta, x, layer.in_stride, nullptr};
     const std::int64_t stride = layer.master_is_transposed ? layer.out_stride : layer.in_stride;
     float* gradient = layer.master.gradient;
-    multiply(product, [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
-                          const float* tile) { copy_tile(tile, gradient, stride, row, tile_rows, column, columns); });
+    multiply(product,
+             [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
+                 const float* tile) { copy_tile(tile, gradient, stride, row, tile_rows, column, columns); });
     bias_gradient(layer.y, layer.out_stride, rows, whole_vectors(layer.out), layer.bias.gradient);
   }
 
@@ -321,27 +342,31 @@ class MemberEngine final : public Engine {
     const Layer& layer = layer_[l];
     Layer& below = layer_[l - 1];
     const std::int64_t stride = layer.in_stride, columns_of_all = whole_vectors(layer.in);
-    const Product product{rows, columns_of_all, layer.out, {layer.y, layer.out_stride, 1}, layer.weight, stride, nullptr};
+    const Product product{rows,         columns_of_all, layer.out, {layer.y, layer.out_stride, 1},
+                          layer.weight, stride,         nullptr};
     const bool dropout = hidden_dropout_.threshold > 0, prelu = activation_ == Activation::prelu;
     float* const gradient = below.y;
     if (dropout || batch_norm_ || prelu) {
-      multiply(product, [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
-                            const float* tile) { copy_tile(tile, gradient, stride, row, tile_rows, column, columns); });
+      multiply(product, [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column,
+                            std::int64_t columns, const float* tile) {
+        copy_tile(tile, gradient, stride, row, tile_rows, column, columns);
+      });
       if (batch_norm_) batch_norm_backward(below.norm, below.dropped, gradient, rows, columns_of_all, stride);
       if (dropout)
-        apply_dropout(gradient, gradient, rows, layer.in, stride, hidden_dropout_, order_seed_, static_cast<std::uint32_t>(l),
-                      static_cast<std::uint32_t>(update_));
+        apply_dropout(gradient, gradient, rows, layer.in, stride, hidden_dropout_, order_seed_,
+                      static_cast<std::uint32_t>(l), static_cast<std::uint32_t>(update_));
       if (prelu) below.slope.gradient[0] = prelu_slope_gradient(gradient, below.z, rows, layer.in, stride);
       const float slope = prelu ? below.slope.value[0] : 0.0f;
       law::with_activation(activation_, [&](auto kind) {
         for (std::int64_t i = 0; i < rows * stride; ++i)
-          gradient[i] = law::activation_gradient<decltype(kind)::value>(gradient[i], below.z[i], below.h[i], slope);
+          gradient[i] =
+              law::activation_gradient<decltype(kind)::value>(gradient[i], below.z[i], below.h[i], slope);
       });
       return;
     }
     law::with_activation(activation_, [&](auto kind) {
-      multiply(product, [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
-                            const float* tile) {
+      multiply(product, [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column,
+                            std::int64_t columns, const float* tile) {
         for (std::int64_t r = 0; r < tile_rows; ++r) {
           const float* from = tile + r * columns;
           float* to = gradient + (row + r) * stride + column;
@@ -354,7 +379,8 @@ class MemberEngine final : public Engine {
 
   static void copy_weights(Layer& layer) {
     if (layer.master_is_transposed) {
-      if (layer.weight) transpose(layer.transposed, layer.out_stride, layer.in, layer.out, layer.weight, layer.in_stride);
+      if (layer.weight)
+        transpose(layer.transposed, layer.out_stride, layer.in, layer.out, layer.weight, layer.in_stride);
     } else {
       transpose(layer.weight, layer.in_stride, layer.out, layer.in, layer.transposed, layer.out_stride);
     }
@@ -382,17 +408,17 @@ class MemberEngine final : public Engine {
   std::int64_t update_ = 0;    // updates done
   Arena arena_;
   std::unique_ptr<Layer[]> layer_;
-  float* batch_x_ = nullptr;        // [capacity][padded(inputs)]
-  std::int32_t* label_ = nullptr;   // [capacity]
+  float* batch_x_ = nullptr;       // [capacity][padded(inputs)]
+  std::int32_t* label_ = nullptr;  // [capacity]
   float* loss_block_ = nullptr;
-  std::uint32_t* place_[2] = {};    // [capacity + 16] row numbers of the coming batch, and of the one before
+  std::uint32_t* place_[2] = {};  // [capacity + 16] row numbers of the coming batch, and of the one before
   std::int64_t next_count_ = 0;
-  bool ready_ = false;              // place_[0] holds the coming batch's rows
-  const float* prefetch_ = nullptr; // the training rows, while a next batch is known
-  const float* input_ = nullptr;    // [rows][padded(inputs)] of the pass under way
+  bool ready_ = false;               // place_[0] holds the coming batch's rows
+  const float* prefetch_ = nullptr;  // the training rows, while a next batch is known
+  const float* input_ = nullptr;     // [rows][padded(inputs)] of the pass under way
 };
 
-std::unique_ptr<Engine> make_engine(const MlpSpec& spec, const ParameterLayout& layout, const Training* training,
-                                    std::uint32_t order_seed) {
+std::unique_ptr<Engine> make_engine(const MlpSpec& spec, const ParameterLayout& layout,
+                                    const Training* training, std::uint32_t order_seed) {
   return std::make_unique<MemberEngine>(spec, layout, training, order_seed);
 }

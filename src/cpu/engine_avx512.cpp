@@ -18,8 +18,8 @@
 #include "law/sum.hpp"
 
 namespace occam::cpu::avx512 {
-#include "cpu/vector.inl"
-#include "cpu/product.inl"
-#include "cpu/layers.inl"
 #include "cpu/engine.inl"
+#include "cpu/layers.inl"
+#include "cpu/product.inl"
+#include "cpu/vector.inl"
 }  // namespace occam::cpu::avx512

@@ -1,25 +1,28 @@
-// What surrounds the products of a layer: activation, dropout, batch norm, the loss at the logits and the optimiser.
-// Every loop runs over whole padded rows, whose padding is zero and stays zero, and vectorises. Matrices are [rows][stride].
-// Included inside namespace occam::cpu::<instruction set>.
+// What surrounds the products of a layer: activation, dropout, batch norm, the loss at the logits and the
+// optimiser. Every loop runs over whole padded rows, whose padding is zero and stays zero, and vectorises.
+// Matrices are [rows][stride]. Included inside namespace occam::cpu::<instruction set>.
 
 inline std::int64_t whole_vectors(std::int64_t width) { return (width + kWidth - 1) / kWidth * kWidth; }
 
-// ---- dropout ---------------------------------------------------------------------------------------------------------
+// ---- dropout
+// ---------------------------------------------------------------------------------------------------------
 
 // destination = source · factor, redrawn from (order seed, update, layer, sample, feature); may be in place.
 inline void apply_dropout(const float* source, float* destination, std::int64_t rows, std::int64_t width,
-                          std::int64_t stride, law::Dropout dropout, std::uint32_t order_seed, std::uint32_t layer,
-                          std::uint32_t update) {
+                          std::int64_t stride, law::Dropout dropout, std::uint32_t order_seed,
+                          std::uint32_t layer, std::uint32_t update) {
   for (std::int64_t s = 0; s < rows; ++s)
     for (std::int64_t group = 0; 4 * group < width; ++group) {
-      const Philox words = law::dropout_draws(order_seed, static_cast<std::uint32_t>(group), static_cast<std::uint32_t>(s),
-                                              layer, update);
+      const Philox words = law::dropout_draws(order_seed, static_cast<std::uint32_t>(group),
+                                              static_cast<std::uint32_t>(s), layer, update);
       const std::int64_t first = s * stride + 4 * group;
-      for (int i = 0; i < 4; ++i) destination[first + i] = source[first + i] * law::dropout_factor(dropout, words.word[i]);
+      for (int i = 0; i < 4; ++i)
+        destination[first + i] = source[first + i] * law::dropout_factor(dropout, words.word[i]);
     }
 }
 
-// ---- batch norm ------------------------------------------------------------------------------------------------------
+// ---- batch norm
+// ------------------------------------------------------------------------------------------------------
 
 // sum[f] = lane sum over the samples of term(s, f); lanes: [32][stride] of scratch.
 template <class Term>
@@ -36,7 +39,8 @@ inline void lane_sums(std::int64_t rows, std::int64_t columns, std::int64_t stri
   for (std::int64_t f = 0; f < columns; ++f) sum[f] = lanes[f];
 }
 
-// A hidden layer's batch norm: parameters, running averages, the batch's moments and their scratch. All [stride].
+// A hidden layer's batch norm: parameters, running averages, the batch's moments and their scratch. All
+// [stride].
 struct BatchNorm {
   float *gamma, *beta, *running_mean, *running_variance;
   float *gamma_gradient, *beta_gradient;
@@ -44,13 +48,15 @@ struct BatchNorm {
   float *sum, *lanes;     // scratch: [stride], [32][stride]
 };
 
-inline void batch_norm_forward(const BatchNorm& n, const float* x, float* y, std::int64_t rows, std::int64_t columns,
-                               std::int64_t stride) {
+inline void batch_norm_forward(const BatchNorm& n, const float* x, float* y, std::int64_t rows,
+                               std::int64_t columns, std::int64_t stride) {
   const float count = static_cast<float>(rows);
-  lane_sums(rows, columns, stride, n.lanes, n.sum, [=](std::int64_t s, std::int64_t f) { return x[s * stride + f]; });
-  for (std::int64_t f = 0; f < columns; ++f) n.mean[f] = n.sum[f] / count;
   lane_sums(rows, columns, stride, n.lanes, n.sum,
-            [=](std::int64_t s, std::int64_t f) { return law::squared_deviation(x[s * stride + f], n.mean[f]); });
+            [=](std::int64_t s, std::int64_t f) { return x[s * stride + f]; });
+  for (std::int64_t f = 0; f < columns; ++f) n.mean[f] = n.sum[f] / count;
+  lane_sums(rows, columns, stride, n.lanes, n.sum, [=](std::int64_t s, std::int64_t f) {
+    return law::squared_deviation(x[s * stride + f], n.mean[f]);
+  });
   for (std::int64_t f = 0; f < columns; ++f) {
     n.inverse[f] = law::inverse_deviation(n.sum[f] / count);
     n.running_mean[f] = law::running_average(n.running_mean[f], n.mean[f]);
@@ -65,8 +71,9 @@ inline void batch_norm_inference(const BatchNorm& n, float* x, std::int64_t rows
                                  std::int64_t stride) {
   for (std::int64_t s = 0; s < rows; ++s)
     for (std::int64_t f = 0; f < columns; ++f)
-      x[s * stride + f] = law::batch_norm(x[s * stride + f], n.running_mean[f],
-                                          law::inverse_deviation(n.running_variance[f]), n.gamma[f], n.beta[f]);
+      x[s * stride + f] =
+          law::batch_norm(x[s * stride + f], n.running_mean[f], law::inverse_deviation(n.running_variance[f]),
+                          n.gamma[f], n.beta[f]);
 }
 
 // gradient: dL/dy on entry, dL/dx on return. x: what the layer normalised.
@@ -81,29 +88,32 @@ inline void batch_norm_backward(const BatchNorm& n, const float* x, float* gradi
   for (std::int64_t s = 0; s < rows; ++s)
     for (std::int64_t f = 0; f < columns; ++f)
       gradient[s * stride + f] = law::batch_norm_gradient(
-          gradient[s * stride + f], law::normalized(x[s * stride + f], n.mean[f], n.inverse[f]), n.beta_gradient[f],
-          n.gamma_gradient[f], inverse_count, n.gamma[f] * n.inverse[f]);
+          gradient[s * stride + f], law::normalized(x[s * stride + f], n.mean[f], n.inverse[f]),
+          n.beta_gradient[f], n.gamma_gradient[f], inverse_count, n.gamma[f] * n.inverse[f]);
 }
 
-// ---- PReLU -----------------------------------------------------------------------------------------------------------
+// ---- PReLU
+// -----------------------------------------------------------------------------------------------------------
 
 // dL/dslope: a lane sum over the samples of the lane sums over the features.
-inline float prelu_slope_gradient(const float* gradient, const float* z, std::int64_t rows, std::int64_t width,
-                                  std::int64_t stride) {
+inline float prelu_slope_gradient(const float* gradient, const float* z, std::int64_t rows,
+                                  std::int64_t width, std::int64_t stride) {
   return law::lane_sum_of(rows, [=](std::int64_t s) {
-    return law::lane_sum_of(
-        width, [=](std::int64_t f) { return law::prelu_slope_term(gradient[s * stride + f], z[s * stride + f]); });
+    return law::lane_sum_of(width, [=](std::int64_t f) {
+      return law::prelu_slope_term(gradient[s * stride + f], z[s * stride + f]);
+    });
   });
 }
 
-// ---- loss ------------------------------------------------------------------------------------------------------------
+// ---- loss
+// ------------------------------------------------------------------------------------------------------------
 
-// Replaces the logits by dL/dlogits of the mean loss. block: scratch for [outputs][kBlock]. Classes are walked in the
-// order of law/loss.hpp, kBlock samples side by side.
+// Replaces the logits by dL/dlogits of the mean loss. block: scratch for [outputs][kBlock]. Classes are
+// walked in the order of law/loss.hpp, kBlock samples side by side.
 inline constexpr std::int64_t kBlock = 64;
 
-inline void cross_entropy_gradients(float* logits, std::int64_t stride, const std::int32_t* label, std::int64_t rows,
-                                    std::int64_t outputs, float* block) {
+inline void cross_entropy_gradients(float* logits, std::int64_t stride, const std::int32_t* label,
+                                    std::int64_t rows, std::int64_t outputs, float* block) {
   const float inverse_count = 1.0f / static_cast<float>(rows);
   for (std::int64_t first = 0; first < rows; first += kBlock) {
     const std::int64_t count = rows - first < kBlock ? rows - first : kBlock;
@@ -113,7 +123,8 @@ inline void cross_entropy_gradients(float* logits, std::int64_t stride, const st
       for (std::int64_t s = 0; s < count; ++s) block[c * kBlock + s] = logit[s * stride + c];
     for (std::int64_t s = 0; s < kBlock; ++s) top[s] = block[s];
     for (std::int64_t c = 1; c < outputs; ++c)
-      for (std::int64_t s = 0; s < kBlock; ++s) top[s] = block[c * kBlock + s] > top[s] ? block[c * kBlock + s] : top[s];
+      for (std::int64_t s = 0; s < kBlock; ++s)
+        top[s] = block[c * kBlock + s] > top[s] ? block[c * kBlock + s] : top[s];
     for (std::int64_t c = 0; c < outputs; ++c)
       for (std::int64_t s = 0; s < kBlock; ++s) {
         block[c * kBlock + s] = law::exp(block[c * kBlock + s] - top[s]);
@@ -126,19 +137,24 @@ inline void cross_entropy_gradients(float* logits, std::int64_t stride, const st
   }
 }
 
-inline void loss_gradients(Loss loss, float* logits, std::int64_t stride, const std::int32_t* label, std::int64_t rows,
-                           std::int64_t outputs, float* block) {
-  if (loss == Loss::cross_entropy) return cross_entropy_gradients(logits, stride, label, rows, outputs, block);
+inline void loss_gradients(Loss loss, float* logits, std::int64_t stride, const std::int32_t* label,
+                           std::int64_t rows, std::int64_t outputs, float* block) {
+  if (loss == Loss::cross_entropy)
+    return cross_entropy_gradients(logits, stride, label, rows, outputs, block);
   const float inverse_count = 1.0f / static_cast<float>(rows);
   for (std::int64_t s = 0; s < rows; ++s)
-    logits[s * stride] = loss == Loss::hinge ? law::hinge_gradient(logits[s * stride], label[s], inverse_count)
-                                             : law::binary_cross_entropy_gradient(logits[s * stride], label[s], inverse_count);
+    logits[s * stride] =
+        loss == Loss::hinge ? law::hinge_gradient(logits[s * stride], label[s], inverse_count)
+                            : law::binary_cross_entropy_gradient(logits[s * stride], label[s], inverse_count);
 }
 
-// ---- gradients and steps ---------------------------------------------------------------------------------------------
+// ---- gradients and steps
+// ---------------------------------------------------------------------------------------------
 
-// sum[f] = delta[0][f] + delta[1][f] + … from +0, in the order of the samples. 16 columns at a time stay in registers.
-inline void bias_gradient(const float* delta, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* sum) {
+// sum[f] = delta[0][f] + delta[1][f] + … from +0, in the order of the samples. 16 columns at a time stay in
+// registers.
+inline void bias_gradient(const float* delta, std::int64_t stride, std::int64_t rows, std::int64_t columns,
+                          float* sum) {
   constexpr std::int64_t kColumns = 4 * kWidth;
   for (std::int64_t first = 0; first < columns; first += kColumns) {
     const std::int64_t count = columns - first < kColumns ? columns - first : kColumns;

@@ -1,7 +1,7 @@
-// The one matrix product of the CPU body: C = start + A · B, each element a single fmaf chain in ascending k (the law).
-// A is read one broadcast element at a time through two strides, so the same kernel serves the forward product, the input
-// gradient and the weight gradient (A transposed); B is read by whole vectors along its rows. Nothing is packed.
-// Included inside namespace occam::cpu::<instruction set>.
+// The one matrix product of the CPU body: C = start + A · B, each element a single fmaf chain in ascending k
+// (the law). A is read one broadcast element at a time through two strides, so the same kernel serves the
+// forward product, the input gradient and the weight gradient (A transposed); B is read by whole vectors
+// along its rows. Nothing is packed. Included inside namespace occam::cpu::<instruction set>.
 
 // Element (i, k) at data[i · row + k · column].
 struct Operand {
@@ -14,17 +14,17 @@ struct Product {
   Operand a;                          // [rows][depth]
   const float* b;                     // [depth][b_stride], 64-byte aligned rows
   std::int64_t b_stride;
-  const float* start;                 // [columns], what every row's accumulators start at; null: 0
+  const float* start;  // [columns], what every row's accumulators start at; null: 0
 };
 
 #if defined(__AVX512F__)
-inline constexpr int kMaxVectors = 4;                         // 32 registers: accumulators, B's vectors, A's element
+inline constexpr int kMaxVectors = 4;  // 32 registers: accumulators, B's vectors, A's element
 inline constexpr int kMaxRows[kMaxVectors + 1] = {0, 24, 14, 9, 6};
 #else
-inline constexpr int kMaxVectors = 3;                         // 16 registers
+inline constexpr int kMaxVectors = 3;  // 16 registers
 inline constexpr int kMaxRows[kMaxVectors + 1] = {0, 12, 6, 4};
 #endif
-inline constexpr int kTileFloats = 28 * 16;                   // the largest tile of accumulators
+inline constexpr int kTileFloats = 28 * 16;  // the largest tile of accumulators
 
 // tile[r][c · kWidth …] = the accumulators of `rows_` rows and `vectors` vectors.
 template <int rows_, int vectors>
@@ -94,7 +94,8 @@ inline void multiply(const Product& p, const Epilogue& epilogue) {
     const std::int64_t blocks = (p.rows + kMaxRows[vectors] - 1) / kMaxRows[vectors];
     for (std::int64_t block = 0, row = 0; block < blocks; ++block) {
       const std::int64_t rows = (p.rows - row + blocks - block - 1) / (blocks - block);
-      micro_kernel_for(rows, vectors)(p, p.a.data + row * p.a.row, p.b + column, p.start ? p.start + column : nullptr, tile);
+      micro_kernel_for(rows, vectors)(p, p.a.data + row * p.a.row, p.b + column,
+                                      p.start ? p.start + column : nullptr, tile);
       epilogue(row, rows, column, vectors * kWidth, tile);
       row += rows;
     }

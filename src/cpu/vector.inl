@@ -33,7 +33,8 @@ inline void transpose_square(const float* source, std::int64_t source_stride, fl
   }
   // a[4q + c] holds, in 128-bit lane l, column 4l + c of rows 4q … 4q + 3.
   for (int c = 0; c < 4; ++c) {
-    const __m512 low01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0x88), high01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0xDD);
+    const __m512 low01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0x88),
+                 high01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0xDD);
     const __m512 low23 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0x88);
     const __m512 high23 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0xDD);
     put(destination + c * destination_stride, _mm512_shuffle_f32x4(low01, low23, 0x88));
@@ -77,12 +78,12 @@ inline void transpose_square(const float* source, std::int64_t source_stride, fl
 
 #endif
 
-// destination[c][r] = source[r][c]. Both have whole vectors in every row and 16-row-aligned allocations: rows and columns
-// are rounded up to the vector width, so the padding is transposed along.
-inline void transpose(const float* source, std::int64_t source_stride, std::int64_t rows, std::int64_t columns,
-                      float* destination, std::int64_t destination_stride) {
+// destination[c][r] = source[r][c]. Both have whole vectors in every row and 16-row-aligned allocations: rows
+// and columns are rounded up to the vector width, so the padding is transposed along.
+inline void transpose(const float* source, std::int64_t source_stride, std::int64_t rows,
+                      std::int64_t columns, float* destination, std::int64_t destination_stride) {
   for (std::int64_t r = 0; r < rows; r += kWidth)
     for (std::int64_t c = 0; c < columns; c += kWidth)
-      transpose_square(source + r * source_stride + c, source_stride, destination + c * destination_stride + r,
-                       destination_stride);
+      transpose_square(source + r * source_stride + c, source_stride,
+                       destination + c * destination_stride + r, destination_stride);
 }

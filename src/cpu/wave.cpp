@@ -28,7 +28,8 @@ AlignedFloats::AlignedFloats(std::int64_t count) {
   const std::size_t bytes = (wanted + alignment - 1) / alignment * alignment;
   data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
   if (!data_) throw std::bad_alloc();
-  if (alignment == kHugePage) madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a hint: refusal costs speed alone
+  if (alignment == kHugePage)
+    madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a hint: refusal costs speed alone
   std::memset(data_.get(), 0, bytes);
 }
 
@@ -51,7 +52,9 @@ CpuWave::CpuWave(const WaveRequest& request) : spec_(*request.spec), layout_(spe
   }
 }
 
-void CpuWave::load(int member, std::span<const float> parameters) { at(member).engine->load(parameters.data()); }
+void CpuWave::load(int member, std::span<const float> parameters) {
+  at(member).engine->load(parameters.data());
+}
 
 void CpuWave::store(int member, std::span<float> parameters) const {
   members_[static_cast<std::size_t>(member)].engine->store(parameters.data());
@@ -67,13 +70,15 @@ const CpuWave::Rows& CpuWave::rows(Member& member, Split split) {
   made.x = AlignedFloats(made.count * stride);
   made.labels.resize(static_cast<std::size_t>(made.count));
   const bool keep_plain = split != Split::train;
-  made.plain.resize(static_cast<std::size_t>((keep_plain ? made.count : std::min(kBlock, made.count)) * width));
+  made.plain.resize(
+      static_cast<std::size_t>((keep_plain ? made.count : std::min(kBlock, made.count)) * width));
   for (std::int64_t first = 0; first < made.count; first += kBlock) {
     const std::int64_t count = std::min(kBlock, made.count - first);
     float* plain = made.plain.data() + (keep_plain ? first * width : 0);
     generate(member.data, first_row(member.data, split) + first, count, plain, made.labels.data() + first);
     if (member.rotation) {
-      member.engine->rotate(plain, width, count, width, member.rotation.data(), made.x.data() + first * stride);
+      member.engine->rotate(plain, width, count, width, member.rotation.data(),
+                            made.x.data() + first * stride);
     } else {
       for (std::int64_t row = 0; row < count; ++row)
         std::copy_n(plain + row * width, width, made.x.data() + (first + row) * stride);
@@ -171,6 +176,8 @@ void CpuWave::score(std::span<const int> members, Split split, const Randomizati
   }
 }
 
-std::unique_ptr<Wave> CpuBackend::open(const WaveRequest& request) { return std::make_unique<CpuWave>(request); }
+std::unique_ptr<Wave> CpuBackend::open(const WaveRequest& request) {
+  return std::make_unique<CpuWave>(request);
+}
 
 }  // namespace occam::cpu

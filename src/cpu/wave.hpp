@@ -42,7 +42,8 @@ class CpuWave final : public Wave {
   void logits(int member, std::span<const float> x, std::span<float> out) override;
 
  private:
-  // A split as generated, before the rotation, and as the model sees it. The training rows are kept only in the latter form.
+  // A split as generated, before the rotation, and as the model sees it. The training rows are kept only in
+  // the latter form.
   struct Rows {
     std::int64_t count = 0;
     std::vector<float> plain;          // [count][dim]; empty for the training rows

@@ -15,7 +15,9 @@ namespace {
 constexpr std::int64_t kMiB = std::int64_t{1} << 20;
 
 // Scratch of the scorer.
-std::int64_t score_budget(std::int64_t available) { return std::clamp(available / 8, std::int64_t{1}, 1024 * kMiB); }
+std::int64_t score_budget(std::int64_t available) {
+  return std::clamp(available / 8, std::int64_t{1}, 1024 * kMiB);
+}
 
 double in_mib(std::int64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(kMiB); }
 
@@ -24,7 +26,8 @@ struct MemberBytes {
   std::int64_t total() const { return data + parameters + training; }
 };
 
-MemberBytes bytes_of(const WaveRequest& request, const Data& data, std::int64_t parameters, std::int64_t training) {
+MemberBytes bytes_of(const WaveRequest& request, const Data& data, std::int64_t parameters,
+                     std::int64_t training) {
   MemberBytes bytes{0, parameters, training};
   const std::int64_t stride = padded(request.spec->inputs);
   if (std::holds_alternative<SlabData>(data)) {
@@ -53,7 +56,8 @@ int CudaBackend::wave_members(const WaveRequest& request) const {
   const std::int64_t all = available();
   std::int64_t left = all - score_budget(all);
   const std::int64_t parameters = 4 * DeviceLayout(*request.spec).stride();
-  const std::int64_t training = request.trainings.empty() ? 0 : Trainer::member_bytes(*request.spec, request.trainings);
+  const std::int64_t training =
+      request.trainings.empty() ? 0 : Trainer::member_bytes(*request.spec, request.trainings);
   std::set<const ArrayData::Table*> tables;
   int count = 0;
   for (const Data& data : request.data) {
@@ -64,10 +68,12 @@ int CudaBackend::wave_members(const WaveRequest& request) const {
     if (bytes.total() + table > left) {
       if (count == 0)
         fail(ErrorKind::device,
-             "device cuda:{}: one member needs {:.1f} MiB (data {:.1f}, parameters {:.1f}, training {:.1f}, table {:.1f}) beside "
-             "{:.1f} MiB of scratch, and {:.1f} MiB can be used; use fewer training rows, a smaller batch or a smaller network",
-             device_, in_mib(bytes.total() + table), in_mib(bytes.data), in_mib(bytes.parameters), in_mib(bytes.training),
-             in_mib(table), in_mib(score_budget(all)), in_mib(all));
+             "device cuda:{}: one member needs {:.1f} MiB (data {:.1f}, parameters {:.1f}, training {:.1f}, "
+             "table {:.1f}) beside "
+             "{:.1f} MiB of scratch, and {:.1f} MiB can be used; use fewer training rows, a smaller batch or "
+             "a smaller network",
+             device_, in_mib(bytes.total() + table), in_mib(bytes.data), in_mib(bytes.parameters),
+             in_mib(bytes.training), in_mib(table), in_mib(score_budget(all)), in_mib(all));
       break;
     }
     left -= bytes.total() + table;

@@ -11,7 +11,8 @@ namespace occam::cuda {
 class CudaBackend final : public Backend {
  public:
   // `memory_limit`: use no more device memory than this; 0 is all that is free.
-  explicit CudaBackend(int device, std::int64_t memory_limit = 0) : device_(device), memory_limit_(memory_limit) {}
+  explicit CudaBackend(int device, std::int64_t memory_limit = 0)
+      : device_(device), memory_limit_(memory_limit) {}
 
   int concurrency() const override { return 1; }
   int wave_members(const WaveRequest& request) const override;

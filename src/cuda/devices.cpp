@@ -13,11 +13,13 @@ DeviceAnswer ask(int index) {
   const int count = device_count(&why);
   if (count == 0) return {false, "", why};
   if (index < 0 || index >= count)
-    return {false, "", fmt::format("there is no device {}; this machine has {}, counted from 0", index, count)};
+    return {false, "",
+            fmt::format("there is no device {}; this machine has {}, counted from 0", index, count)};
   const DeviceProperties properties = device_properties(index);
   if (properties.major < kOldest)
-    return {false, properties.name, fmt::format("{} has compute capability {}.{}, Occam needs {}.0", properties.name,
-                                                properties.major, properties.minor, kOldest)};
+    return {false, properties.name,
+            fmt::format("{} has compute capability {}.{}, Occam needs {}.0", properties.name,
+                        properties.major, properties.minor, kOldest)};
   return {true, properties.name, ""};
 }
 

@@ -39,7 +39,8 @@ void DeviceLayout::for_each_row(const Copy& copy) const {
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     const ParameterLayout::Layer& from = host_.layers[l];
     const LayerView& to = layers_[l];
-    for (std::int64_t j = 0; j < to.out; ++j) copy(from.weight + j * to.in, to.weight + j * to.in_stride, to.in);
+    for (std::int64_t j = 0; j < to.out; ++j)
+      copy(from.weight + j * to.in, to.weight + j * to.in_stride, to.in);
     copy(from.bias, to.bias, to.out);
     if (to.slope >= 0) copy(from.slope, to.slope, 1);
     if (to.gamma < 0) continue;
@@ -51,8 +52,8 @@ void DeviceLayout::for_each_row(const Copy& copy) const {
 }
 
 std::vector<float> DeviceLayout::to_device(std::span<const float> parameters) const {
-  require(static_cast<std::int64_t>(parameters.size()) == host_.total, "load: {} parameters, the network has {}",
-          parameters.size(), host_.total);
+  require(static_cast<std::int64_t>(parameters.size()) == host_.total,
+          "load: {} parameters, the network has {}", parameters.size(), host_.total);
   std::vector<float> image(static_cast<std::size_t>(stride_), 0.0f);
   for_each_row([&](std::int64_t host, std::int64_t device, int count) {
     std::copy_n(parameters.data() + host, count, image.data() + device);
@@ -61,8 +62,8 @@ std::vector<float> DeviceLayout::to_device(std::span<const float> parameters) co
 }
 
 void DeviceLayout::to_host(std::span<const float> image, std::span<float> parameters) const {
-  require(static_cast<std::int64_t>(parameters.size()) == host_.total, "store: {} parameters, the network has {}",
-          parameters.size(), host_.total);
+  require(static_cast<std::int64_t>(parameters.size()) == host_.total,
+          "store: {} parameters, the network has {}", parameters.size(), host_.total);
   for_each_row([&](std::int64_t host, std::int64_t device, int count) {
     std::copy_n(image.data() + device, count, parameters.data() + host);
   });

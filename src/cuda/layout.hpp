@@ -1,5 +1,5 @@
-// Where a member's parameters lie on the device: the tensors of ParameterLayout in its order, every row of weights and every
-// vector padded to whole quads, so that rows start 16-byte aligned.
+// Where a member's parameters lie on the device: the tensors of ParameterLayout in its order, every row of
+// weights and every vector padded to whole quads, so that rows start 16-byte aligned.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ class DeviceLayout {
   int widest() const { return widest_; }           // padded width of the widest layer, logits included
   std::int64_t total() const { return host_.total; }
 
-  // Between a member's host parameters [ParameterLayout::total] and its image on the device [stride()], padding +0.
+  // Between a member's host parameters [ParameterLayout::total] and its image on the device [stride()],
+  // padding +0.
   std::vector<float> to_device(std::span<const float> parameters) const;
   void to_host(std::span<const float> image, std::span<float> parameters) const;
 

@@ -14,7 +14,8 @@ constexpr Split kSplits[] = {Split::train, Split::validation, Split::test};
 std::vector<float> padded_rows(const float* x, std::int64_t rows, int width, float padding) {
   const std::int64_t stride = padded(width);
   std::vector<float> result(static_cast<std::size_t>(rows * stride), padding);
-  for (std::int64_t row = 0; row < rows; ++row) std::copy_n(x + row * width, width, result.data() + row * stride);
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::copy_n(x + row * width, width, result.data() + row * stride);
   return result;
 }
 
@@ -28,14 +29,19 @@ DeviceBuffer<T> upload(Stream& stream, const char* name, std::span<const T> valu
 }  // namespace
 
 Resident::Resident(const WaveRequest& request)
-    : spec_(*request.spec), layout_(spec_), data_(request.data.begin(), request.data.end()), members_(request.data.size()) {
-  require(!data_.empty() && data_.size() <= kMaxSlots, "wave: {} members; give 1 to {}", data_.size(), kMaxSlots);
-  require(request.seeds.size() == data_.size() && (request.trainings.empty() || request.trainings.size() == data_.size()),
-          "wave: {} members, {} seeds, {} trainings", data_.size(), request.seeds.size(), request.trainings.size());
+    : spec_(*request.spec), layout_(spec_), data_(request.data.begin(), request.data.end()),
+      members_(request.data.size()) {
+  require(!data_.empty() && data_.size() <= kMaxSlots, "wave: {} members; give 1 to {}", data_.size(),
+          kMaxSlots);
+  require(request.seeds.size() == data_.size() &&
+              (request.trainings.empty() || request.trainings.size() == data_.size()),
+          "wave: {} members, {} seeds, {} trainings", data_.size(), request.seeds.size(),
+          request.trainings.size());
   const bool trains = !request.trainings.empty();
   std::int64_t train_rows = 0, slabs = 0;
   for (const Data& data : data_) {
-    require(dim(data) == spec_.inputs, "wave: data of dimension {}, the network has {} inputs", dim(data), spec_.inputs);
+    require(dim(data) == spec_.inputs, "wave: data of dimension {}, the network has {} inputs", dim(data),
+            spec_.inputs);
     if (!std::holds_alternative<SlabData>(data)) continue;
     ++slabs;
     if (trains) train_rows += rows(data, Split::train);
@@ -77,17 +83,20 @@ Resident::Resident(const WaveRequest& request)
   }
   upload_slabs();
   device_members_ = upload<Member>(stream_, "members", members_);
-  parameters_ = DeviceBuffer<float>("parameters", members_.size() * static_cast<std::size_t>(layout_.stride()));
+  parameters_ =
+      DeviceBuffer<float>("parameters", members_.size() * static_cast<std::size_t>(layout_.stride()));
   fill(stream_, parameters_);
 }
 
 void Resident::place_table(std::size_t index, const ArrayData& data) {
   const ArrayData::Table* source = data.table.get();
-  auto at = std::find_if(tables_.begin(), tables_.end(), [=](const DeviceTable& t) { return t.source == source; });
+  auto at =
+      std::find_if(tables_.begin(), tables_.end(), [=](const DeviceTable& t) { return t.source == source; });
   if (at == tables_.end()) {
     const auto rows = static_cast<std::int64_t>(source->y.size());
     const std::vector<float> x = padded_rows(source->x.data(), rows, source->dim, kPadding);
-    tables_.push_back({source, upload<float>(stream_, "table rows", x), upload<std::int32_t>(stream_, "table labels", source->y)});
+    tables_.push_back({source, upload<float>(stream_, "table rows", x),
+                       upload<std::int32_t>(stream_, "table labels", source->y)});
     at = tables_.end() - 1;
   }
   Member& member = members_[index];
@@ -107,8 +116,8 @@ void Resident::upload_slabs() {
     copy_to_device(stream_, columns_.data() + slab * spec_.inputs, columns.data(), width);
     if (recipe->spec->rotate) {
       const std::vector<float> matrix = padded_rows(rotation(data).data(), spec_.inputs, spec_.inputs, 0.0f);
-      copy_to_device(stream_, rotations_.data() + slab * static_cast<std::int64_t>(matrix.size()), matrix.data(),
-                     matrix.size());
+      copy_to_device(stream_, rotations_.data() + slab * static_cast<std::int64_t>(matrix.size()),
+                     matrix.data(), matrix.size());
     }
     ++slab;
   }

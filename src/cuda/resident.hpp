@@ -24,7 +24,8 @@ T* ensure(DeviceBuffer<T>& buffer, const char* name, std::int64_t count) {
 
 class Resident {
  public:
-  // Uploads everything but the training rows of slab data, which the scorer generates into the room left for them.
+  // Uploads everything but the training rows of slab data, which the scorer generates into the room left for
+  // them.
   explicit Resident(const WaveRequest& request);
 
   const MlpSpec& spec() const { return spec_; }
@@ -49,8 +50,8 @@ class Resident {
   std::vector<Data> data_;
   std::vector<Member> members_;
   DeviceBuffer<Member> device_members_;
-  DeviceBuffer<float> parameters_;              // [members][layout.stride]
-  DeviceBuffer<float> train_x_, rotations_;     // slab data, one member after the other
+  DeviceBuffer<float> parameters_;           // [members][layout.stride]
+  DeviceBuffer<float> train_x_, rotations_;  // slab data, one member after the other
   DeviceBuffer<std::int32_t> train_y_;
   DeviceBuffer<law::SlabColumn> columns_;
   struct DeviceTable {

@@ -14,8 +14,8 @@ namespace occam::cuda {
 
 namespace {
 
-constexpr std::int64_t kMaxChunk = 1 << 14;        // rows; enough to fill a device with one member
-constexpr std::int64_t kMaxKeys = INT32_MAX;       // of one sort
+constexpr std::int64_t kMaxChunk = 1 << 14;   // rows; enough to fill a device with one member
+constexpr std::int64_t kMaxKeys = INT32_MAX;  // of one sort
 
 int lists_of(int outputs) { return outputs <= 2 ? 1 : outputs; }
 
@@ -33,7 +33,8 @@ std::vector<std::int32_t> host_labels(const Data& data, Split split) {
   std::vector<std::int32_t> labels(static_cast<std::size_t>(count));
   if (const auto* slab = std::get_if<SlabData>(&data)) {
     for (std::int64_t row = 0; row < count; ++row)
-      labels[static_cast<std::size_t>(row)] = law::slab_label(slab->seed, static_cast<std::uint32_t>(first + row));
+      labels[static_cast<std::size_t>(row)] =
+          law::slab_label(slab->seed, static_cast<std::uint32_t>(first + row));
   } else {
     std::copy_n(std::get<ArrayData>(data).table->y.data() + first, count, labels.data());
   }
@@ -42,13 +43,15 @@ std::vector<std::int32_t> host_labels(const Data& data, Split split) {
 
 }  // namespace
 
-// ---- groups and their scratch ----------------------------------------------------------------------------------------
+// ---- groups and their scratch -----------------------------------------------------------------------------
 
-// How many of the members go together: half of the scratch for what lies ready for all rows, half for the rows in hand.
+// How many of the members go together: half of the scratch for what lies ready for all rows, half for the
+// rows in hand.
 int Scorer::group_size(std::span<const int> members, Split split, int lists, bool variant) const {
   const std::int64_t pitch = longest(resident_, members, split);
   const std::int64_t bytes = pitch * (8 + (variant ? 4 : 0) + 16 * lists);
-  std::int64_t count = std::clamp<std::int64_t>(budget_ / 2 / bytes, 1, static_cast<std::int64_t>(members.size()));
+  std::int64_t count =
+      std::clamp<std::int64_t>(budget_ / 2 / bytes, 1, static_cast<std::int64_t>(members.size()));
   if (lists > 0) count = std::clamp<std::int64_t>(kMaxKeys / (pitch * lists), 1, count);
   return static_cast<int>(count);
 }
@@ -58,7 +61,8 @@ Scorer::Group Scorer::open_group(std::span<const int> members, Split split) {
   const std::int64_t stride = padded(resident_.spec().inputs), widest = resident_.layout().widest();
   const std::int64_t row_bytes = static_cast<std::int64_t>(sizeof(float)) * (2 * stride + 2 * widest + 2);
   const auto slots = static_cast<std::int64_t>(members.size());
-  const std::int64_t rows = std::min({budget_ / 2 / (slots * row_bytes), kMaxChunk, round_up(group.pitch, law::kLanes)});
+  const std::int64_t rows =
+      std::min({budget_ / 2 / (slots * row_bytes), kMaxChunk, round_up(group.pitch, law::kLanes)});
   group.capacity = static_cast<int>(std::max<std::int64_t>(rows / law::kLanes, 1) * law::kLanes);
 
   Stream& stream = resident_.stream();
@@ -71,7 +75,8 @@ Scorer::Group Scorer::open_group(std::span<const int> members, Split split) {
   ensure(labels_, "score labels", slots * group.pitch);
   ensure(plain_, "score rows before the rotation", in_hand * stride);
   ensure(x_, "score rows", in_hand * stride);
-  for (DeviceBuffer<float>& activations : activations_) ensure(activations, "score activations", in_hand * widest);
+  for (DeviceBuffer<float>& activations : activations_)
+    ensure(activations, "score activations", in_hand * widest);
   return group;
 }
 
@@ -100,32 +105,35 @@ void Scorer::generate_training_rows() {
   const NvtxRange range{"training rows"};
   for (std::size_t done = 0; done < slabs.size();) {
     const auto rest = std::span<const int>(slabs).subspan(done);
-    const Group group = open_group(rest.first(static_cast<std::size_t>(group_size(rest, Split::train, 0, false))), Split::train);
+    const Group group = open_group(
+        rest.first(static_cast<std::size_t>(group_size(rest, Split::train, 0, false))), Split::train);
     SplitRows rows = split_rows(group, 0, false);
     rows.labels = nullptr;  // the members' own places
     rows.x = nullptr;
     launch_split_labels(resident_.stream(), rows);
     for (; rows.first < group.pitch; rows.first += group.capacity) {
-      launch_chunk_rows(resident_.stream(), rows.members, member_.data(), rows.slots.count, rows.split, rows.first,
-                        group.capacity, rows_in_hand_.data());
+      launch_chunk_rows(resident_.stream(), rows.members, member_.data(), rows.slots.count, rows.split,
+                        rows.first, group.capacity, rows_in_hand_.data());
       launch_split_rows(resident_.stream(), rows);
     }
     done += group.members.size();
   }
 }
 
-// ---- logits ----------------------------------------------------------------------------------------------------------
+// ---- logits -----------------------------------------------------------------------------------------------
 
 // Which coordinates are randomised, and every row's donor.
 void Scorer::prepare_variant(const Group& group, const Randomization& variant) {
   const int inputs = resident_.spec().inputs;
   std::vector<unsigned char> randomized(static_cast<std::size_t>(inputs), 0);
   for (const int coordinate : variant.coordinates) {
-    require(coordinate >= 0 && coordinate < inputs, "coordinate {} is outside 0 … {}", coordinate, inputs - 1);
+    require(coordinate >= 0 && coordinate < inputs, "coordinate {} is outside 0 … {}", coordinate,
+            inputs - 1);
     randomized[static_cast<std::size_t>(coordinate)] = 1;
   }
   Stream& stream = resident_.stream();
-  copy_to_device(stream, ensure(randomized_, "randomised coordinates", inputs), randomized.data(), randomized.size());
+  copy_to_device(stream, ensure(randomized_, "randomised coordinates", inputs), randomized.data(),
+                 randomized.size());
   const auto slots = static_cast<std::int64_t>(group.members.size());
   std::uint32_t* donor = ensure(donors_, "donors", slots * group.pitch);
   if (variant.kind == Randomization::Kind::permute)
@@ -133,7 +141,8 @@ void Scorer::prepare_variant(const Group& group, const Randomization& variant) {
   for (std::size_t slot = 0; slot < group.members.size(); ++slot) {
     const Data& data = resident_.data(group.members[slot]);
     const std::vector<std::uint32_t> of_member = donors(variant, seed(data), host_labels(data, group.split));
-    copy_to_device(stream, donor + static_cast<std::int64_t>(slot) * group.pitch, of_member.data(), of_member.size());
+    copy_to_device(stream, donor + static_cast<std::int64_t>(slot) * group.pitch, of_member.data(),
+                   of_member.size());
   }
 }
 
@@ -145,8 +154,15 @@ const float* Scorer::forward(const Slots& slots, const float* x, std::int64_t fi
   float* output = nullptr;
   for (const LayerView& layer : resident_.layout().layers()) {
     output = activations_[layer.number % 2].data();
-    launch_forward(resident_.stream(), {.wave = wave, .slots = slots, .layer = layer, .input = input, .batch = nullptr,
-                                        .first_row = first_row, .kept = nullptr, .output = output, .training = false});
+    launch_forward(resident_.stream(), {.wave = wave,
+                                        .slots = slots,
+                                        .layer = layer,
+                                        .input = input,
+                                        .batch = nullptr,
+                                        .first_row = first_row,
+                                        .kept = nullptr,
+                                        .output = output,
+                                        .training = false});
     input = output;
   }
   return output;
@@ -159,8 +175,8 @@ void Scorer::for_each_chunk(const Group& group, bool variant, const EachChunk& e
   const bool in_place = group.split == Split::train && !variant && has_rows;
   for (std::int64_t first = 0; first < group.pitch; first += group.capacity) {
     const SplitRows rows = split_rows(group, first, variant);
-    launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, rows.split, first, group.capacity,
-                      rows_in_hand_.data());
+    launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, rows.split, first,
+                      group.capacity, rows_in_hand_.data());
     if (!in_place) launch_split_rows(stream, rows);
     each(first, rows.slots, forward(rows.slots, in_place ? nullptr : x_.data(), first));
   }
@@ -170,13 +186,15 @@ void Scorer::copy_logits(const float* logits, std::int64_t rows, float* out) {
   const std::int64_t outputs = resident_.spec().outputs(), stride = padded(resident_.spec().outputs());
   std::vector<float> chunk(static_cast<std::size_t>(rows * stride));
   copy_to_host(resident_.stream(), chunk.data(), logits, chunk.size());
-  for (std::int64_t row = 0; row < rows; ++row) std::copy_n(chunk.data() + row * stride, outputs, out + row * outputs);
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::copy_n(chunk.data() + row * stride, outputs, out + row * outputs);
 }
 
 void Scorer::logits(int member, Split split, const Randomization& variant, std::span<float> out) {
-  const std::int64_t outputs = resident_.spec().outputs(), all = resident_.member(member).rows[static_cast<int>(split)];
-  require(static_cast<std::int64_t>(out.size()) == all * outputs, "logits: room for {} values, there are {} rows of {}",
-          out.size(), all, outputs);
+  const std::int64_t outputs = resident_.spec().outputs(),
+                     all = resident_.member(member).rows[static_cast<int>(split)];
+  require(static_cast<std::int64_t>(out.size()) == all * outputs,
+          "logits: room for {} values, there are {} rows of {}", out.size(), all, outputs);
   if (all == 0) return;
   const Group group = open_group({&member, 1}, split);
   launch_split_labels(resident_.stream(), split_rows(group, 0, false));
@@ -190,9 +208,9 @@ void Scorer::logits(int member, Split split, const Randomization& variant, std::
 void Scorer::logits(int member, std::span<const float> x, std::span<float> out) {
   const int inputs = resident_.spec().inputs;
   const std::int64_t outputs = resident_.spec().outputs(), stride = padded(inputs);
-  require(x.size() % static_cast<std::size_t>(inputs) == 0 && out.size() == x.size() / static_cast<std::size_t>(inputs) *
-          static_cast<std::size_t>(outputs), "logits: {} values in, {} out; rows are {} in, {} out", x.size(), out.size(),
-          inputs, outputs);
+  require(x.size() % static_cast<std::size_t>(inputs) == 0 &&
+              out.size() == x.size() / static_cast<std::size_t>(inputs) * static_cast<std::size_t>(outputs),
+          "logits: {} values in, {} out; rows are {} in, {} out", x.size(), out.size(), inputs, outputs);
   const auto all = static_cast<std::int64_t>(x.size()) / inputs;
   if (all == 0) return;
   Group group = open_group({&member, 1}, Split::test);
@@ -200,7 +218,8 @@ void Scorer::logits(int member, std::span<const float> x, std::span<float> out) 
   Stream& stream = resident_.stream();
   float* device_x = ensure(x_, "score rows", group.capacity * stride);
   for (DeviceBuffer<float>& activations : activations_)
-    ensure(activations, "score activations", static_cast<std::int64_t>(group.capacity) * resident_.layout().widest());
+    ensure(activations, "score activations",
+           static_cast<std::int64_t>(group.capacity) * resident_.layout().widest());
   for (std::int64_t first = 0; first < all; first += group.capacity) {
     const int count = static_cast<int>(std::min<std::int64_t>(group.capacity, all - first));
     std::vector<float> chunk(static_cast<std::size_t>(count * stride), kPadding);
@@ -212,13 +231,15 @@ void Scorer::logits(int member, std::span<const float> x, std::span<float> out) 
   }
 }
 
-// ---- scores ----------------------------------------------------------------------------------------------------------
+// ---- scores -----------------------------------------------------------------------------------------------
 
 void Scorer::score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
                    std::span<WaveScore> scores) {
-  require(scores.size() >= members.size(), "score: room for {} scores of {} members", scores.size(), members.size());
+  require(scores.size() >= members.size(), "score: room for {} scores of {} members", scores.size(),
+          members.size());
   for (const int m : members)
-    require(m >= 0 && m < resident_.members(), "score: member {} is outside 0 … {}", m, resident_.members() - 1);
+    require(m >= 0 && m < resident_.members(), "score: member {} is outside 0 … {}", m,
+            resident_.members() - 1);
   const NvtxRange range{"score"};
   const int lists = auc ? lists_of(resident_.spec().outputs()) : 0;
   for (std::size_t done = 0; done < members.size();) {
@@ -229,7 +250,8 @@ void Scorer::score(std::span<const int> members, Split split, const Randomizatio
   }
 }
 
-void Scorer::score_group(const Group& group, const Randomization& variant, bool auc, std::span<WaveScore> scores) {
+void Scorer::score_group(const Group& group, const Randomization& variant, bool auc,
+                         std::span<WaveScore> scores) {
   Stream& stream = resident_.stream();
   const MlpSpec& spec = resident_.spec();
   const auto count = static_cast<std::int64_t>(group.members.size());
@@ -257,10 +279,11 @@ void Scorer::score_group(const Group& group, const Randomization& variant, bool 
     fill(stream, ensure(rank_sums_, "rank sums", count * lists), static_cast<std::size_t>(count * lists));
   }
   for_each_chunk(group, randomized, [&](std::int64_t first, const Slots& slots, const float* logits) {
-    launch_row_loss(stream, {slots, spec.loss, outputs, logits, targets + first, group.pitch, losses, predicted, tally});
+    launch_row_loss(
+        stream, {slots, spec.loss, outputs, logits, targets + first, group.pitch, losses, predicted, tally});
     if (auc)
-      launch_score_keys(stream, {slots, outputs, lists, logits, targets + first, group.pitch, keys_.data() + first,
-                                 group.pitch, rank_sums_.data()});
+      launch_score_keys(stream, {slots, outputs, lists, logits, targets + first, group.pitch,
+                                 keys_.data() + first, group.pitch, rank_sums_.data()});
   });
   launch_finish_tally(stream, tally, rows_.data(), static_cast<int>(count));
   std::vector<Tally> tallies(static_cast<std::size_t>(count));
@@ -274,10 +297,11 @@ void Scorer::add_aucs(const Group& group, int lists, std::span<WaveScore> scores
   Stream& stream = resident_.stream();
   std::vector<std::int64_t> lengths;
   for (const int m : group.members)
-    lengths.insert(lengths.end(), static_cast<std::size_t>(lists), resident_.member(m).rows[static_cast<int>(group.split)]);
+    lengths.insert(lengths.end(), static_cast<std::size_t>(lists),
+                   resident_.member(m).rows[static_cast<int>(group.split)]);
   sort_lists(stream, keys_.data(), sorted_.data(), group.pitch, lengths, 33);
-  launch_rank_sums(stream, sorted_.data(), group.pitch, rows_.data(), static_cast<int>(group.members.size()), lists,
-                   rank_sums_.data());
+  launch_rank_sums(stream, sorted_.data(), group.pitch, rows_.data(), static_cast<int>(group.members.size()),
+                   lists, rank_sums_.data());
   std::vector<RankSum> sums(lengths.size());
   copy_to_host(stream, sums.data(), rank_sums_.data(), sums.size());
   for (std::size_t i = 0; i < sums.size(); ++i) {

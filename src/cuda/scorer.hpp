@@ -1,12 +1,13 @@
-// Scores members of a wave on splits and their randomised variants, chunk of rows by chunk of rows, several members at once.
+// Scores members of a wave on splits and their randomised variants, chunk of rows by chunk of rows, several
+// members at once.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <span>
 
-#include "auc.hpp"
 #include "../backend.hpp"
+#include "auc.hpp"
 #include "cuda/resident.hpp"
 #include "loss.hpp"
 #include "split_rows.hpp"
@@ -21,7 +22,8 @@ class Scorer {
   // Fills the training rows that Resident left room for.
   void generate_training_rows();
 
-  void score(std::span<const int> members, Split split, const Randomization& variant, bool auc, std::span<WaveScore> scores);
+  void score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
+             std::span<WaveScore> scores);
   void logits(int member, Split split, const Randomization& variant, std::span<float> out);
   void logits(int member, std::span<const float> x, std::span<float> out);
 
@@ -50,17 +52,17 @@ class Scorer {
 
   Resident& resident_;
   std::int64_t budget_;
-  DeviceBuffer<int> member_, rows_in_hand_;              // [slots]
-  DeviceBuffer<std::int64_t> rows_;                      // [slots]
-  DeviceBuffer<std::int32_t> labels_, targets_;          // [slots][pitch]
-  DeviceBuffer<std::uint32_t> donors_;                   // [slots][pitch]
-  DeviceBuffer<unsigned char> randomized_;               // [inputs]
-  DeviceBuffer<float> plain_, x_, activations_[2];       // [slots][capacity][…]
-  DeviceBuffer<float> losses_;                           // [slots][capacity]
-  DeviceBuffer<std::int32_t> predicted_;                 // [slots][capacity]
-  DeviceBuffer<Tally> tally_;                            // [slots]
-  DeviceBuffer<std::uint64_t> keys_, sorted_;            // [slots][lists][pitch]
-  DeviceBuffer<RankSum> rank_sums_;                      // [slots][lists]
+  DeviceBuffer<int> member_, rows_in_hand_;         // [slots]
+  DeviceBuffer<std::int64_t> rows_;                 // [slots]
+  DeviceBuffer<std::int32_t> labels_, targets_;     // [slots][pitch]
+  DeviceBuffer<std::uint32_t> donors_;              // [slots][pitch]
+  DeviceBuffer<unsigned char> randomized_;          // [inputs]
+  DeviceBuffer<float> plain_, x_, activations_[2];  // [slots][capacity][…]
+  DeviceBuffer<float> losses_;                      // [slots][capacity]
+  DeviceBuffer<std::int32_t> predicted_;            // [slots][capacity]
+  DeviceBuffer<Tally> tally_;                       // [slots]
+  DeviceBuffer<std::uint64_t> keys_, sorted_;       // [slots][lists][pitch]
+  DeviceBuffer<RankSum> rank_sums_;                 // [slots][lists]
 };
 
 }  // namespace occam::cuda

@@ -14,7 +14,8 @@ void sort_lists(Stream& stream, std::uint64_t* keys, std::uint64_t* sorted, std:
     std::vector<std::uint64_t> list(static_cast<std::size_t>(lengths[i]));
     const std::int64_t at = static_cast<std::int64_t>(i) * pitch;
     copy_to_host(stream, list.data(), keys + at, list.size());
-    std::stable_sort(list.begin(), list.end(), [=](std::uint64_t a, std::uint64_t b) { return (a & mask) < (b & mask); });
+    std::stable_sort(list.begin(), list.end(),
+                     [=](std::uint64_t a, std::uint64_t b) { return (a & mask) < (b & mask); });
     copy_to_device(stream, sorted + at, list.data(), list.size());
   }
 }

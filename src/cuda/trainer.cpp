@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::int64_t kGraphUpdates = 64;
 
-// What the members ask for together decides which buffers there are; the bits of a member do not depend on it.
+// What the members ask for together decides which buffers there are; the bits of a member do not depend on
+// it.
 struct Needs {
   int slots = 0;  // of optimiser state
   bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false;
@@ -43,9 +44,11 @@ Trainer::Trainer(Resident& resident, std::span<const Training> trainings)
     : resident_(resident), host_progress_(trainings.size()) {
   const int batch = trainings[0].batch;
   for (std::size_t i = 0; i < trainings.size(); ++i) {
-    require(trainings[i].batch == batch, "wave: member {} has batches of {}, member 0 of {}; they must be equal", i,
-            trainings[i].batch, batch);
-    require(rows(resident.data(static_cast<int>(i)), Split::train) >= 1, "wave: member {} has no training rows", i);
+    require(trainings[i].batch == batch,
+            "wave: member {} has batches of {}, member 0 of {}; they must be equal", i, trainings[i].batch,
+            batch);
+    require(rows(resident.data(static_cast<int>(i)), Split::train) >= 1,
+            "wave: member {} has no training rows", i);
   }
   const Needs needs(resident.spec(), trainings);
   drops_inputs_ = needs.input_dropout;
@@ -62,7 +65,8 @@ Trainer::Trainer(Resident& resident, std::span<const Training> trainings)
   batch_ = DeviceBuffer<std::uint32_t>("batch rows", samples);
   rows_ = DeviceBuffer<int>("batch sizes", members);
   if (needs.input_dropout)
-    inputs_ = DeviceBuffer<float>("dropped inputs", samples * static_cast<std::size_t>(layout.layers()[0].in_stride));
+    inputs_ = DeviceBuffer<float>("dropped inputs",
+                                  samples * static_cast<std::size_t>(layout.layers()[0].in_stride));
   if (needs.prelu) row_gradients_ = DeviceBuffer<float>("slope gradients", samples);
   for (DeviceBuffer<float>& delta : delta_)
     delta = DeviceBuffer<float>("delta", samples * static_cast<std::size_t>(widest_hidden(layout)));
@@ -81,11 +85,16 @@ Trainer::Trainer(Resident& resident, std::span<const Training> trainings)
     if (view.gamma >= 0) {
       layer.normalized = DeviceBuffer<float>("normalised activations", size);
       layer.output = layer.normalized.data();
-      layer.moments = DeviceBuffer<float>("batch moments", 2 * members * static_cast<std::size_t>(view.out_stride));
+      layer.moments =
+          DeviceBuffer<float>("batch moments", 2 * members * static_cast<std::size_t>(view.out_stride));
     }
     layers_.push_back(std::move(layer));
   }
-  wave_ = {resident.device_members(), progress_.data(), resident.parameters(), state0_.data(), state1_.data(),
+  wave_ = {resident.device_members(),
+           progress_.data(),
+           resident.parameters(),
+           state0_.data(),
+           state1_.data(),
            layout.stride()};
   slots_ = {static_cast<int>(members), batch, nullptr, rows_.data()};
 }
@@ -101,18 +110,29 @@ std::int64_t Trainer::member_bytes(const MlpSpec& spec, std::span<const Training
     if (layer.hidden && needs.keeps_apart()) row += layer.out_stride;
     if (layer.gamma >= 0) row += layer.out_stride, fixed += 2 * layer.out_stride;
   }
-  return static_cast<std::int64_t>(sizeof(float)) * (batch * row + fixed) + static_cast<std::int64_t>(sizeof(Progress));
+  return static_cast<std::int64_t>(sizeof(float)) * (batch * row + fixed) +
+         static_cast<std::int64_t>(sizeof(Progress));
 }
 
 void Trainer::forward(std::size_t l) {
   Layer& layer = layers_[l];
   const float* input = l > 0 ? layers_[l - 1].output : inputs_.data();  // null: gathered through the batch
-  launch_forward(resident_.stream(), {.wave = wave_, .slots = slots_, .layer = layer.view, .input = input,
-                                      .batch = batch_.data(), .first_row = 0, .kept = layer.kept.data(),
-                                      .output = layer.dropped.data(), .training = true});
+  launch_forward(resident_.stream(), {.wave = wave_,
+                                      .slots = slots_,
+                                      .layer = layer.view,
+                                      .input = input,
+                                      .batch = batch_.data(),
+                                      .first_row = 0,
+                                      .kept = layer.kept.data(),
+                                      .output = layer.dropped.data(),
+                                      .training = true});
   if (layer.view.gamma >= 0)
-    launch_batch_norm_forward(resident_.stream(), {.wave = wave_, .slots = slots_, .layer = layer.view,
-                                                   .x = layer.dropped.data(), .kept = nullptr, .y = layer.normalized.data(),
+    launch_batch_norm_forward(resident_.stream(), {.wave = wave_,
+                                                   .slots = slots_,
+                                                   .layer = layer.view,
+                                                   .x = layer.dropped.data(),
+                                                   .kept = nullptr,
+                                                   .y = layer.normalized.data(),
                                                    .moments = layer.moments.data()});
 }
 
@@ -124,10 +144,16 @@ void Trainer::backward(std::size_t l, const float* delta, float* below_delta) {
     Layer& below = layers_[l - 1];
     launch_input_gradient(stream, {wave_, slots_, view, below.view, delta, below.derivative, below_delta});
     if (below.view.gamma >= 0)
-      launch_batch_norm_backward(stream, {.wave = wave_, .slots = slots_, .layer = below.view, .x = below.dropped.data(),
-                                          .kept = below.derivative, .y = below_delta, .moments = below.moments.data()});
+      launch_batch_norm_backward(stream, {.wave = wave_,
+                                          .slots = slots_,
+                                          .layer = below.view,
+                                          .x = below.dropped.data(),
+                                          .kept = below.derivative,
+                                          .y = below_delta,
+                                          .moments = below.moments.data()});
     if (below.view.slope >= 0)
-      launch_prelu_backward(stream, {wave_, slots_, below.view, below.derivative, below_delta, row_gradients_.data()});
+      launch_prelu_backward(
+          stream, {wave_, slots_, below.view, below.derivative, below_delta, row_gradients_.data()});
   }
   const float* input = l > 0 ? layers_[l - 1].output : inputs_.data();
   launch_weight_gradient(stream, {wave_, slots_, view, delta, input, batch_.data()});
@@ -140,7 +166,8 @@ void Trainer::update() {
     launch_input_dropout(stream, {wave_, slots_, resident_.spec().inputs, batch_.data(), inputs_.data()});
   for (std::size_t l = 0; l < layers_.size(); ++l) forward(l);
   float* logits = layers_.back().dropped.data();
-  launch_loss_gradient(stream, {wave_, slots_, resident_.spec().loss, resident_.spec().outputs(), batch_.data(), logits});
+  launch_loss_gradient(
+      stream, {wave_, slots_, resident_.spec().loss, resident_.spec().outputs(), batch_.data(), logits});
   const float* delta = logits;
   for (std::size_t l = layers_.size(); l-- > 0;) {
     float* below_delta = delta_[l % 2].data();

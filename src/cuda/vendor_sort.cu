@@ -11,19 +11,22 @@ void sort_lists(Stream& stream, std::uint64_t* keys, std::uint64_t* sorted, std:
                 std::span<const std::int64_t> lengths, int bits) {
   const NvtxRange range{"sort"};
   const auto lists = static_cast<std::int64_t>(lengths.size());
-  require(lists >= 1 && lists * pitch <= INT32_MAX, "sort: {} lists of {} keys are more than 2^31 - 1", lists, pitch);
+  require(lists >= 1 && lists * pitch <= INT32_MAX, "sort: {} lists of {} keys are more than 2^31 - 1", lists,
+          pitch);
   std::vector<std::int64_t> offsets;  // where lists begin, then where they end
   for (std::int64_t i = 0; i < lists; ++i) offsets.push_back(i * pitch);
-  for (std::int64_t i = 0; i < lists; ++i) offsets.push_back(i * pitch + lengths[static_cast<std::size_t>(i)]);
+  for (std::int64_t i = 0; i < lists; ++i)
+    offsets.push_back(i * pitch + lengths[static_cast<std::size_t>(i)]);
   DeviceBuffer<std::int64_t> device_offsets("sort offsets", offsets.size());
   copy_to_device(stream, device_offsets, offsets);
 
   const auto sort = [&](void* scratch, std::size_t& bytes) {
     const cudaError_t status = cub::DeviceSegmentedRadixSort::SortKeys(
-        scratch, bytes, keys, sorted, lists * pitch, lists, device_offsets.data(), device_offsets.data() + lists, 0, bits,
-        static_cast<cudaStream_t>(stream.handle()));
+        scratch, bytes, keys, sorted, lists * pitch, lists, device_offsets.data(),
+        device_offsets.data() + lists, 0, bits, static_cast<cudaStream_t>(stream.handle()));
     if (status != cudaSuccess)
-      fail(ErrorKind::device, "sort of {} lists of up to {} keys: {}", lists, pitch, cudaGetErrorString(status));
+      fail(ErrorKind::device, "sort of {} lists of up to {} keys: {}", lists, pitch,
+           cudaGetErrorString(status));
   };
   std::size_t bytes = 0;
   sort(nullptr, bytes);

@@ -23,7 +23,7 @@ class CudaWave final : public Wave {
   void logits(int member, std::span<const float> x, std::span<float> out) override;
 
  private:
-  void use_device() const;          // for the calling thread
+  void use_device() const;  // for the calling thread
   void check(int member) const;
 
   int device_;

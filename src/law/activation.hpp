@@ -1,4 +1,5 @@
-// Activations of a hidden layer and their derivatives, one definition for every body. z: before, h = f(z): after.
+// Activations of a hidden layer and their derivatives, one definition for every body. z: before, h = f(z):
+// after.
 #pragma once
 
 #include <type_traits>
@@ -8,7 +9,8 @@
 
 namespace occam::law {
 
-// Written so that NaN goes through: a diverged member must show. `slope` is PReLU's parameter and unused otherwise.
+// Written so that NaN goes through: a diverged member must show. `slope` is PReLU's parameter and unused
+// otherwise.
 template <Activation kind>
 OCCAM_HD float activate(float z, float slope) {
   if constexpr (kind == Activation::relu) return z < 0.0f ? 0.0f : z;
@@ -28,8 +30,8 @@ OCCAM_HD float activation_gradient(float gradient, float z, float h, float slope
   return gradient;
 }
 
-// One sample's and feature's share of dL/dslope. The slope's gradient is a lane sum over samples of the lane sums over
-// features.
+// One sample's and feature's share of dL/dslope. The slope's gradient is a lane sum over samples of the lane
+// sums over features.
 OCCAM_HD float prelu_slope_term(float gradient, float z) { return z > 0.0f ? 0.0f : gradient * z; }
 
 // Calls f with the activation as a compile-time constant.

@@ -21,7 +21,8 @@ OCCAM_HD BatchPlace batch_place(std::int64_t update, std::int64_t rows, int batc
   return {static_cast<std::uint32_t>(update / batches), first, static_cast<int>(left < batch ? left : batch)};
 }
 
-OCCAM_HD KeyedPermutation epoch_permutation(std::uint32_t order_seed, std::uint32_t epoch, std::int64_t rows) {
+OCCAM_HD KeyedPermutation epoch_permutation(std::uint32_t order_seed, std::uint32_t epoch,
+                                            std::int64_t rows) {
   return KeyedPermutation(draw(order_seed, Stream::epoch_order, epoch), static_cast<std::uint32_t>(rows));
 }
 

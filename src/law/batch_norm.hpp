@@ -1,5 +1,5 @@
-// Batch normalisation of one feature as PyTorch's BatchNorm1d defines it. Moments and gradient sums over the samples of a
-// batch are lane sums (law/sum.hpp).
+// Batch normalisation of one feature as PyTorch's BatchNorm1d defines it. Moments and gradient sums over the
+// samples of a batch are lane sums (law/sum.hpp).
 #pragma once
 
 #include "law/functions.hpp"
@@ -21,12 +21,15 @@ OCCAM_HD float batch_norm(float x, float mean, float inverse, float gamma, float
   return fma(normalized(x, mean, inverse), gamma, beta);
 }
 
-// running ← running + 0.1 (batch − running); the variance that enters is the unbiased one, square_sum / (n − 1).
-OCCAM_HD float running_average(float running, float batch) { return fma(kBatchNormMomentum, batch - running, running); }
+// running ← running + 0.1 (batch − running); the variance that enters is the unbiased one, square_sum / (n −
+// 1).
+OCCAM_HD float running_average(float running, float batch) {
+  return fma(kBatchNormMomentum, batch - running, running);
+}
 
 // dL/dx; beta_gradient = lane_sum(dy), gamma_gradient = lane_sum(dy · x̂), scale = gamma · inverse.
-OCCAM_HD float batch_norm_gradient(float dy, float x_hat, float beta_gradient, float gamma_gradient, float inverse_count,
-                                   float scale) {
+OCCAM_HD float batch_norm_gradient(float dy, float x_hat, float beta_gradient, float gamma_gradient,
+                                   float inverse_count, float scale) {
   return scale * fma(-inverse_count, fma(x_hat, gamma_gradient, beta_gradient), dy);
 }
 

@@ -1,5 +1,6 @@
-// Losses of one sample and their gradients with respect to its logits. Sums over the classes of a sample are single
-// accumulators in ascending order; the mean over samples is a lane sum (law/sum.hpp) divided by their number.
+// Losses of one sample and their gradients with respect to its logits. Sums over the classes of a sample are
+// single accumulators in ascending order; the mean over samples is a lane sum (law/sum.hpp) divided by their
+// number.
 #pragma once
 
 #include <cstdint>
@@ -64,9 +65,10 @@ OCCAM_HD float sample_loss(Loss kind, const float* logit, int outputs, std::int3
   return kind == Loss::hinge ? hinge(logit[0], label) : binary_cross_entropy(logit[0], label);
 }
 
-OCCAM_HD void sample_loss_gradient(Loss kind, const float* logit, int outputs, std::int32_t label, float inverse_count,
-                                   float* gradient) {
-  if (kind == Loss::cross_entropy) return cross_entropy_gradient(logit, outputs, label, inverse_count, gradient);
+OCCAM_HD void sample_loss_gradient(Loss kind, const float* logit, int outputs, std::int32_t label,
+                                   float inverse_count, float* gradient) {
+  if (kind == Loss::cross_entropy)
+    return cross_entropy_gradient(logit, outputs, label, inverse_count, gradient);
   gradient[0] = kind == Loss::hinge ? hinge_gradient(logit[0], label, inverse_count)
                                     : binary_cross_entropy_gradient(logit[0], label, inverse_count);
 }

@@ -1,5 +1,6 @@
-// One parameter's step under SGD, Adam and RMSProp as torch.optim defines them (no dampening, no Nesterov, no amsgrad;
-// weight decay is added to the gradient). Optimiser state is at most two floats a parameter, zero before the first update.
+// One parameter's step under SGD, Adam and RMSProp as torch.optim defines them (no dampening, no Nesterov, no
+// amsgrad; weight decay is added to the gradient). Optimiser state is at most two floats a parameter, zero
+// before the first update.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ struct OptimizerConstants {
   float learning_rate, momentum, weight_decay;
   float beta1_complement, beta2, beta2_complement;
   float alpha, alpha_complement, epsilon;
-  double beta1_exact, beta2_exact, learning_rate_exact;  // for the bias corrections, which PyTorch takes in double
+  double beta1_exact, beta2_exact,
+      learning_rate_exact;  // for the bias corrections, which PyTorch takes in double
 };
 
 inline OptimizerConstants optimizer_constants(const Optimizer& o) {
@@ -55,20 +57,22 @@ OCCAM_HD double power(double base, std::int64_t exponent) {
 
 // Adam's two scalars of update number `update` (0, 1, …); other optimisers do not read them.
 struct AdamScale {
-  float step;         // learning rate / (1 − beta1^t)
-  float root;         // sqrt(1 − beta2^t)
+  float step;  // learning rate / (1 − beta1^t)
+  float root;  // sqrt(1 − beta2^t)
 };
 OCCAM_HD AdamScale adam_scale(const OptimizerConstants& o, std::int64_t update) {
   const double correction1 = 1.0 - power(o.beta1_exact, update + 1);
   const double correction2 = 1.0 - power(o.beta2_exact, update + 1);
-  return {static_cast<float>(o.learning_rate_exact / correction1), static_cast<float>(square_root(correction2))};
+  return {static_cast<float>(o.learning_rate_exact / correction1),
+          static_cast<float>(square_root(correction2))};
 }
 
-// SGD's state0 is the momentum buffer (read only if momentum != 0). Adam: state0, state1 are the first and second moments.
-// RMSProp: state0 is the mean square, state1 the momentum buffer (read only if momentum != 0).
+// SGD's state0 is the momentum buffer (read only if momentum != 0). Adam: state0, state1 are the first and
+// second moments. RMSProp: state0 is the mean square, state1 the momentum buffer (read only if momentum !=
+// 0).
 template <OptimizerKind kind, bool has_momentum>
-OCCAM_HD void optimizer_step(const OptimizerConstants& o, AdamScale adam, float gradient, float& parameter, float& state0,
-                             float& state1) {
+OCCAM_HD void optimizer_step(const OptimizerConstants& o, AdamScale adam, float gradient, float& parameter,
+                             float& state0, float& state1) {
   gradient = fma(o.weight_decay, parameter, gradient);
   if constexpr (kind == OptimizerKind::sgd) {
     if constexpr (has_momentum) gradient = state0 = fma(o.momentum, state0, gradient);

@@ -15,7 +15,8 @@ Ensemble equal_members(int members) {
   Training training;
   training.batch = 32;
   for (int m = 0; m < members; ++m)
-    e.add(slabs(8, 1000, 0, 10, true, static_cast<std::uint32_t>(m)), training, static_cast<std::uint32_t>(m));
+    e.add(slabs(8, 1000, 0, 10, true, static_cast<std::uint32_t>(m)), training,
+          static_cast<std::uint32_t>(m));
   return e;
 }
 
@@ -25,14 +26,16 @@ TEST_P(BackendBody, WaveMembersFollowTheMemory) {
   if (GetParam() == Body::cpu) GTEST_SKIP() << "a CPU wave has one member";
   const Ensemble e = equal_members(20);
   int before = 0;
-  for (const std::int64_t limit : {std::int64_t{128} << 10, std::int64_t{512} << 10, std::int64_t{64} << 20}) {
+  for (const std::int64_t limit :
+       {std::int64_t{128} << 10, std::int64_t{512} << 10, std::int64_t{64} << 20}) {
     const int count = make(limit)->wave_members(e.request());
     EXPECT_GT(count, before) << limit;
     before = count;
   }
   EXPECT_EQ(before, 20);
   // Nothing to train: no training rows, no activations.
-  EXPECT_GT(make(std::int64_t{128} << 10)->wave_members(e.request(false)), make(std::int64_t{128} << 10)->wave_members(e.request()));
+  EXPECT_GT(make(std::int64_t{128} << 10)->wave_members(e.request(false)),
+            make(std::int64_t{128} << 10)->wave_members(e.request()));
 }
 
 // A wave of as many members as wave_members says opens within the limit and trains.

@@ -20,22 +20,26 @@ inline void PrintTo(Body body, std::ostream* out) { *out << name_of(body); }
 // Why this body cannot run here; empty when it can. Not built counts as cannot run.
 std::string obstacle(Body body);
 
-// A fresh backend of a body without obstacle. memory_limit: bytes of device memory to use; 0: all. The CPU has no limit.
+// A fresh backend of a body without obstacle. memory_limit: bytes of device memory to use; 0: all. The CPU
+// has no limit.
 std::unique_ptr<Backend> make_backend(Body body, std::int64_t memory_limit = 0);
 
 // Tests that run once per body; a body that cannot run is skipped and says why.
 class OnBody : public testing::TestWithParam<Body> {
  protected:
   void SetUp() override {
-    if (const std::string why = obstacle(GetParam()); !why.empty()) GTEST_SKIP() << name_of(GetParam()) << ": " << why;
+    if (const std::string why = obstacle(GetParam()); !why.empty())
+      GTEST_SKIP() << name_of(GetParam()) << ": " << why;
   }
-  std::unique_ptr<Backend> make(std::int64_t memory_limit = 0) const { return make_backend(GetParam(), memory_limit); }
+  std::unique_ptr<Backend> make(std::int64_t memory_limit = 0) const {
+    return make_backend(GetParam(), memory_limit);
+  }
   bool is_slow() const { return GetParam() == Body::simt_checked; }
 };
 
-#define OCCAM_ON_EVERY_BODY(suite)                                                                              \
-  INSTANTIATE_TEST_SUITE_P(Bodies, suite,                                                                       \
-                           testing::Values(Body::cpu, Body::simt_checked, Body::simt_plain, Body::cuda),        \
+#define OCCAM_ON_EVERY_BODY(suite)                                                                       \
+  INSTANTIATE_TEST_SUITE_P(Bodies, suite,                                                                \
+                           testing::Values(Body::cpu, Body::simt_checked, Body::simt_plain, Body::cuda), \
                            [](const testing::TestParamInfo<Body>& body) { return name_of(body.param); })
 
 }  // namespace occam::test

@@ -25,12 +25,14 @@ void Ensemble::add(const Data& one, const Training& training, std::uint32_t seed
 }
 
 std::string describe(const Ensemble& e) {
-  std::string text = fmt::format("{}-{}-{}, activation {}, loss {}, batch norm {}, batch {}", e.spec.inputs,
-                                 architecture_name(e.spec.hidden), e.spec.outputs(), static_cast<int>(e.spec.activation),
-                                 static_cast<int>(e.spec.loss), e.spec.batch_norm, e.trainings[0].batch);
+  std::string text =
+      fmt::format("{}-{}-{}, activation {}, loss {}, batch norm {}, batch {}", e.spec.inputs,
+                  architecture_name(e.spec.hidden), e.spec.outputs(), static_cast<int>(e.spec.activation),
+                  static_cast<int>(e.spec.loss), e.spec.batch_norm, e.trainings[0].batch);
   for (std::size_t m = 0; m < e.data.size(); ++m)
     text += fmt::format("; member {}: {} rows of {}, optimizer {} momentum {}, dropout {} {}", m,
-                        rows(e.data[m], Split::train), std::holds_alternative<SlabData>(e.data[m]) ? "slabs" : "a table",
+                        rows(e.data[m], Split::train),
+                        std::holds_alternative<SlabData>(e.data[m]) ? "slabs" : "a table",
                         static_cast<int>(e.trainings[m].optimizer.kind), e.trainings[m].optimizer.momentum,
                         e.trainings[m].input_dropout, e.trainings[m].hidden_dropout);
   return text;
@@ -53,18 +55,24 @@ ScalarTwin twin_of(const Ensemble& ensemble, int member) {
   return {ensemble.spec, ensemble.trainings[m], ensemble.seeds[m].order, ensemble.start[m]};
 }
 
-Data slabs(int dim, std::int64_t train, std::int64_t validation, std::int64_t test, bool rotate, std::uint32_t seed) {
+Data slabs(int dim, std::int64_t train, std::int64_t validation, std::int64_t test, bool rotate,
+           std::uint32_t seed) {
   const SlabCoordinate kinds[] = {
       {.kind = BlockKind::linear, .margin = 0.1, .noise = 0.2, .noise_kind = NoiseKind::margin, .shift = 0.3},
       {.kind = BlockKind::slab5, .margin = 0.05, .noise = 0.3, .noise_kind = NoiseKind::label},
-      {.kind = BlockKind::slab7, .margin = 0.1, .noise = 0.1, .noise_kind = NoiseKind::label, .inner_probability0 = 0.25},
+      {.kind = BlockKind::slab7,
+       .margin = 0.1,
+       .noise = 0.1,
+       .noise_kind = NoiseKind::label,
+       .inner_probability0 = 0.25},
       {.kind = BlockKind::slab3, .margin = 0.2, .shift = -0.5},
       {.kind = BlockKind::slab5, .margin = 0.1, .noise = 0.25, .noise_kind = NoiseKind::margin},
       {.kind = BlockKind::linear, .margin = 0.0, .noise = 0.5, .noise_kind = NoiseKind::flip},
       {.kind = BlockKind::unused},
   };
   SlabSpec spec;
-  for (int i = 0; i < dim; ++i) spec.coordinates.push_back(kinds[static_cast<std::size_t>(i) % std::size(kinds)]);
+  for (int i = 0; i < dim; ++i)
+    spec.coordinates.push_back(kinds[static_cast<std::size_t>(i) % std::size(kinds)]);
   spec.rotate = rotate;
   spec.train = train, spec.validation = validation, spec.test = test;
   return slab_data(spec, {seed})[0];
@@ -77,8 +85,9 @@ Ensemble drawn_ensemble(std::uint32_t number, const Limits& limits) {
     Loss loss;
     int classes;
   };
-  constexpr Output kOutputs[] = {{Loss::cross_entropy, 2}, {Loss::cross_entropy, 3}, {Loss::cross_entropy, 5},
-                                 {Loss::cross_entropy, 9}, {Loss::binary_cross_entropy, 2}, {Loss::hinge, 2}};
+  constexpr Output kOutputs[] = {{Loss::cross_entropy, 2},        {Loss::cross_entropy, 3},
+                                 {Loss::cross_entropy, 5},        {Loss::cross_entropy, 9},
+                                 {Loss::binary_cross_entropy, 2}, {Loss::hinge, 2}};
   std::mt19937 random(number);
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<std::uint32_t>(n)); };
   const auto one_of = [&](std::span<const int> choices, int limit) {
@@ -100,11 +109,14 @@ Ensemble drawn_ensemble(std::uint32_t number, const Limits& limits) {
                                              : one_of(kBatches, limits.largest_batch);
   std::optional<Data> shared;
   for (int m = 0; m < 1 + below(limits.members); ++m) {
-    // A batch of one sample has no variance, so batch norm gets whole batches; else the last batch of an epoch is short.
+    // A batch of one sample has no variance, so batch norm gets whole batches; else the last batch of an
+    // epoch is short.
     std::int64_t train = ensemble.spec.batch_norm ? batch * (1 + below(3)) : 1 + below(2 * batch + 20);
     const bool slab = output.classes == 2 && below(2) == 0;
-    Data data = slab ? slabs(ensemble.spec.inputs, train, below(2) * 9, 1 + below(40), below(3) != 0, number + static_cast<unsigned>(m))
-                     : clouds_data({ensemble.spec.inputs, output.classes, train, below(2) * 9, 1 + below(40)}, number + static_cast<unsigned>(m));
+    Data data = slab ? slabs(ensemble.spec.inputs, train, below(2) * 9, 1 + below(40), below(3) != 0,
+                             number + static_cast<unsigned>(m))
+                     : clouds_data({ensemble.spec.inputs, output.classes, train, below(2) * 9, 1 + below(40)},
+                                   number + static_cast<unsigned>(m));
     if (!slab && shared && below(2) == 0) data = *shared;  // members may share a table
     if (!slab) shared = data;
     Training training;

@@ -40,10 +40,12 @@ std::vector<float> parameters(const Ensemble& ensemble, const Wave& wave, int me
 ScalarTwin twin_of(const Ensemble& ensemble, int member);
 
 // Slab data with every kind of block, some of them noisy and shifted; `dim` coordinates.
-Data slabs(int dim, std::int64_t train, std::int64_t validation, std::int64_t test, bool rotate, std::uint32_t seed);
+Data slabs(int dim, std::int64_t train, std::int64_t validation, std::int64_t test, bool rotate,
+           std::uint32_t seed);
 
-// A draw of architecture and members: widths, rows and batches around the tiles' sizes (16, 64, 128), every optimiser,
-// activation and loss, batch norm, dropout, members of different data. The same number gives the same ensemble.
+// A draw of architecture and members: widths, rows and batches around the tiles' sizes (16, 64, 128), every
+// optimiser, activation and loss, batch norm, dropout, members of different data. The same number gives the
+// same ensemble.
 struct Limits {
   int widest = 70, largest_batch = 140, members = 3, depth = 3;
 };

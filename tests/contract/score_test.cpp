@@ -1,5 +1,5 @@
-// Claim: `score` and `logits` give the bits of plain loops over the same rows on every body: splits, randomised variants,
-// AUC, rows of the caller's own.
+// Claim: `score` and `logits` give the bits of plain loops over the same rows on every body: splits,
+// randomised variants, AUC, rows of the caller's own.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -23,8 +23,9 @@ class ScoreBody : public OnBody {
  protected:
   // The members' logits and scores on one variant of a split, against the twin on rows made by plain loops.
   void expect_scores(const Ensemble& e, Wave& wave, Split split, const Randomization& variant) {
-    SCOPED_TRACE(fmt::format("{}, split {}, {} coordinates, kind {}, against {}", describe(e), static_cast<int>(split),
-                             variant.coordinates.size(), static_cast<int>(variant.kind), static_cast<int>(variant.against)));
+    SCOPED_TRACE(fmt::format("{}, split {}, {} coordinates, kind {}, against {}", describe(e),
+                             static_cast<int>(split), variant.coordinates.size(),
+                             static_cast<int>(variant.kind), static_cast<int>(variant.against)));
     std::vector<int> members(static_cast<std::size_t>(e.members()));
     std::iota(members.rbegin(), members.rend(), 0);  // any order
     std::vector<WaveScore> scores(members.size());
@@ -47,7 +48,8 @@ class ScoreBody : public OnBody {
       if (variant.against == Against::predictions) {
         const std::vector<float> as_it_is = twin.logits(materialize(e.data[m], split).x);
         for (std::int64_t row = 0; row < table.rows; ++row)
-          labels[static_cast<std::size_t>(row)] = law::predicted_class(&as_it_is[static_cast<std::size_t>(row * outputs)], outputs);
+          labels[static_cast<std::size_t>(row)] =
+              law::predicted_class(&as_it_is[static_cast<std::size_t>(row * outputs)], outputs);
       }
       std::int64_t correct = 0;
       law::LaneSum sum;
@@ -99,11 +101,13 @@ TEST_P(ScoreBody, EverySplitAndVariant) {
 // After training, in inference mode: dropout is off, batch norm uses the running averages.
 TEST_P(ScoreBody, DrawnNetworks) {
   for (std::uint32_t number = 0; number < (is_slow() ? 20u : 60u); ++number) {
-    const Ensemble e = drawn_ensemble(number + 500, is_slow() ? Limits{.widest = 33, .largest_batch = 33} : Limits{});
+    const Ensemble e =
+        drawn_ensemble(number + 500, is_slow() ? Limits{.widest = 33, .largest_batch = 33} : Limits{});
     const auto backend = make();
     const auto wave = open_loaded(*backend, e);
     const Randomization variant{{static_cast<int>(number) % e.spec.inputs}, Kind::permute, Against::labels};
-    ASSERT_NO_FATAL_FAILURE(expect_scores(e, *wave, Split::test, number % 2 == 0 ? Randomization{} : variant));
+    ASSERT_NO_FATAL_FAILURE(
+        expect_scores(e, *wave, Split::test, number % 2 == 0 ? Randomization{} : variant));
     ASSERT_NO_FATAL_FAILURE(expect_scores(e, *wave, Split::train, {}));
   }
 }
@@ -123,8 +127,9 @@ TEST_P(ScoreBody, SomeMembersWhileTraining) {
   for (int round = 0; round < 3; ++round) {
     wave->train(std::vector<std::int64_t>{1, 2, 0, 3});
     for (int m = 0; m < 4; ++m)
-      twins[static_cast<std::size_t>(m)].train(materialize(e.data[static_cast<std::size_t>(m)], Split::train),
-                                               std::vector<std::int64_t>{1, 2, 0, 3}[static_cast<std::size_t>(m)]);
+      twins[static_cast<std::size_t>(m)].train(
+          materialize(e.data[static_cast<std::size_t>(m)], Split::train),
+          std::vector<std::int64_t>{1, 2, 0, 3}[static_cast<std::size_t>(m)]);
     const std::vector<int> members = {3, 1};
     std::vector<WaveScore> scores(2);
     wave->score(members, Split::test, {}, false, scores);
@@ -188,7 +193,8 @@ TEST_P(ScoreBody, AucTakesBothZerosForOne) {
   std::vector<float> logits(40);
   wave->logits(0, Split::test, {}, logits);
   for (const bool negative : {false, true})
-    ASSERT_TRUE(std::ranges::any_of(logits, [=](float v) { return v == 0.0f && std::signbit(v) == negative; }));
+    ASSERT_TRUE(
+        std::ranges::any_of(logits, [=](float v) { return v == 0.0f && std::signbit(v) == negative; }));
   const std::vector<int> members = {0};
   std::vector<WaveScore> scores(1);
   wave->score(members, Split::test, {}, true, scores);
@@ -223,8 +229,8 @@ TEST_P(ScoreBody, LittleMemory) {
   }
 }
 
-// Slab data are generated where they are used. A linear network whose weights are the identity shows them: its logits are the
-// rows as the model sees them.
+// Slab data are generated where they are used. A linear network whose weights are the identity shows them:
+// its logits are the rows as the model sees them.
 TEST_P(ScoreBody, DataThroughAnIdentity) {
   for (const bool rotate : {false, true})
     for (const int dim : {2, 7, 64, 65}) {

@@ -1,4 +1,5 @@
-// Claim: `train` gives the scalar twin's bits on every body, whatever the shapes, the settings and the company.
+// Claim: `train` gives the scalar twin's bits on every body, whatever the shapes, the settings and the
+// company.
 #include <algorithm>
 #include <cmath>
 
@@ -11,7 +12,8 @@ namespace {
 class Train : public OnBody {
  protected:
   // Trains all members together in several calls and compares each with its twin after every call.
-  void expect_twins(const Ensemble& e, const std::vector<std::vector<std::int64_t>>& calls, Nan nan = Nan::rejected) {
+  void expect_twins(const Ensemble& e, const std::vector<std::vector<std::int64_t>>& calls,
+                    Nan nan = Nan::rejected) {
     SCOPED_TRACE(describe(e));
     const auto backend = make();
     const int together = GetParam() == Body::cpu ? 1 : e.members();
@@ -44,11 +46,13 @@ OCCAM_ON_EVERY_BODY(Train);
 TEST_P(Train, DrawnShapesAndSettings) {
   const std::uint32_t draws = is_slow() ? 60 : 150;
   for (std::uint32_t number = 0; number < draws; ++number) {
-    const Ensemble e = drawn_ensemble(number, is_slow() ? Limits{.widest = 65, .largest_batch = 65} : Limits{});
+    const Ensemble e =
+        drawn_ensemble(number, is_slow() ? Limits{.widest = 65, .largest_batch = 65} : Limits{});
     const auto members = static_cast<std::size_t>(e.members());
     std::vector<std::int64_t> uneven;
     for (std::size_t m = 0; m < members; ++m) uneven.push_back(static_cast<std::int64_t>((m + number) % 3));
-    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {std::vector<std::int64_t>(members, 2), uneven})) << "draw " << number;
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {std::vector<std::int64_t>(members, 2), uneven}))
+        << "draw " << number;
   }
 }
 
@@ -59,7 +63,8 @@ TEST_P(Train, AroundTheTiles) {
     std::vector<int> hidden;
     int batch;
   };
-  std::vector<Shape> shapes = {{64, {64}, 16}, {65, {63}, 17}, {1, {1}, 1}, {50, {100, 3}, 15}, {5, {}, 64}, {3, {130}, 65}};
+  std::vector<Shape> shapes = {{64, {64}, 16},     {65, {63}, 17}, {1, {1}, 1},
+                               {50, {100, 3}, 15}, {5, {}, 64},    {3, {130}, 65}};
   if (!is_slow()) {
     const Shape large[] = {{63, {65, 64}, 128}, {64, {128}, 129}, {129, {64}, 127}, {50, {100, 100}, 256}};
     shapes.insert(shapes.end(), std::begin(large), std::end(large));
@@ -98,8 +103,8 @@ TEST_P(Train, BatchLargerThanTheSet) {
   ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{3, 3}}));
 }
 
-// One wave, members that differ in data, seeds, optimiser and dropout; each stops when it has done its updates and keeps its
-// bits from then on, also across calls.
+// One wave, members that differ in data, seeds, optimiser and dropout; each stops when it has done its
+// updates and keeps its bits from then on, also across calls.
 TEST_P(Train, MembersDifferAndFreeze) {
   Ensemble e;
   e.spec.inputs = 7, e.spec.hidden = {9, 5}, e.spec.activation = Activation::prelu;
@@ -131,8 +136,8 @@ TEST_P(Train, LongCalls) {
 
 // Deep and narrow, every hidden step at once.
 TEST_P(Train, EveryStepOfALayer) {
-  for (const Activation activation : {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh,
-                                      Activation::identity}) {
+  for (const Activation activation : {Activation::relu, Activation::leaky_relu, Activation::prelu,
+                                      Activation::tanh, Activation::identity}) {
     Ensemble e;
     e.spec.inputs = 6, e.spec.hidden = {7, 8, 5, 9}, e.spec.activation = activation, e.spec.batch_norm = true;
     for (const double dropout : {0.0, 0.3}) {
@@ -159,13 +164,14 @@ TEST_P(Train, Divergence) {
     ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{6}}, Nan::matched));
     ScalarTwin twin = twin_of(e, 0);
     twin.train(materialize(e.data[0], Split::train), 6);
-    ASSERT_FALSE(std::ranges::all_of(twin.parameters(), [](float v) { return std::isfinite(v); })) << "nothing diverged";
+    ASSERT_FALSE(std::ranges::all_of(twin.parameters(), [](float v) { return std::isfinite(v); }))
+        << "nothing diverged";
   }
 }
 
 // Signs of zeros. Here every product and so every logit is −0, until something else than −0 is added; with
-// rows so small that products underflow, the sums over samples are −0, too, and move a −0 weight to +0. What a body adds
-// for elements that do not exist (padding, the rest of a tile) must leave a −0 as it is.
+// rows so small that products underflow, the sums over samples are −0, too, and move a −0 weight to +0. What
+// a body adds for elements that do not exist (padding, the rest of a tile) must leave a −0 as it is.
 TEST_P(Train, NegativeZeros) {
   for (const int inputs : {1, 3, 5, 17, 20})
     for (const std::vector<int>& hidden : {std::vector<int>{}, {3}, {6, 5}})
@@ -180,7 +186,8 @@ TEST_P(Train, NegativeZeros) {
         std::fill(e.start[0].begin(), e.start[0].end(), -0.0f);
         const ParameterLayout layout(e.spec);
         for (std::size_t l = 1; l < layout.layers.size(); ++l)  // their inputs are −0
-          std::fill_n(e.start[0].begin() + layout.layers[l].weight, layout.layers[l].fan_in * layout.layers[l].fan_out, 0.0f);
+          std::fill_n(e.start[0].begin() + layout.layers[l].weight,
+                      layout.layers[l].fan_in * layout.layers[l].fan_out, 0.0f);
         const auto backend = make();
         const auto wave = open_loaded(*backend, e);
         ScalarTwin twin = twin_of(e, 0);
@@ -197,7 +204,8 @@ TEST_P(Train, NegativeZeros) {
 
 // At the kink: z is exactly 0 for every unit and sample.
 TEST_P(Train, ActivationsAtZero) {
-  for (const Activation activation : {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh}) {
+  for (const Activation activation :
+       {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh}) {
     Ensemble e;
     e.spec.inputs = 5, e.spec.hidden = {6, 4}, e.spec.activation = activation;
     Training training;
@@ -238,7 +246,8 @@ TEST_P(Train, Company) {
   }
 }
 
-// Load, train, store, load elsewhere: parameters travel without a change, and loading leaves the optimiser's state alone.
+// Load, train, store, load elsewhere: parameters travel without a change, and loading leaves the optimiser's
+// state alone.
 TEST_P(Train, LoadAndStore) {
   Ensemble e;
   e.spec.inputs = 3, e.spec.hidden = {5, 2}, e.spec.activation = Activation::prelu, e.spec.batch_norm = true;
