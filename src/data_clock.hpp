@@ -1,4 +1,5 @@
-// Time spent on making data resident, summed over threads, for timing.json. It is part of the time of training or measuring.
+// Time spent on making data resident, summed over threads, for timing.json. It is part of the time of
+// training or measuring.
 #pragma once
 
 #include <atomic>

@@ -19,7 +19,8 @@ std::string processor_name() {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);)
     if (line.starts_with("model name"))
-      if (const std::size_t colon = line.find(": "); colon != std::string::npos) return line.substr(colon + 2);
+      if (const std::size_t colon = line.find(": "); colon != std::string::npos)
+        return line.substr(colon + 2);
   return "x86-64 CPU";
 }
 
@@ -46,7 +47,8 @@ Device cpu(int threads, std::string reason) {
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
     fail(ErrorKind::device, "device cpu: {} lacks AVX2 or FMA, which Occam needs", processor_name());
 #endif
-  return {DeviceKind::cpu, 0, threads > 0 ? threads : usable_processors(), processor_name(), std::move(reason)};
+  return {DeviceKind::cpu, 0, threads > 0 ? threads : usable_processors(), processor_name(),
+          std::move(reason)};
 }
 
 struct CudaAnswer {
@@ -60,12 +62,14 @@ CudaAnswer ask_cuda(int index) {
   return {answer.usable, answer.name, answer.obstacle};
 #else
   (void)index;
-  return {false, "", "this build has no CUDA support (configure with -DOCCAM_CUDA=ON on a machine with a CUDA toolkit)"};
+  return {false, "",
+          "this build has no CUDA support (configure with -DOCCAM_CUDA=ON on a machine with a CUDA toolkit)"};
 #endif
 }
 
 Device cuda_device(int index, int threads, const CudaAnswer& answer, std::string reason) {
-  return {DeviceKind::cuda, index, threads > 0 ? threads : usable_processors(), answer.name, std::move(reason)};
+  return {DeviceKind::cuda, index, threads > 0 ? threads : usable_processors(), answer.name,
+          std::move(reason)};
 }
 
 }  // namespace
@@ -92,8 +96,10 @@ Device select_device(std::string_view request, int threads) {
 }
 
 std::string describe(const Device& device) {
-  if (device.kind == DeviceKind::cuda) return fmt::format("device cuda:{}, {} ({})", device.index, device.name, device.reason);
-  return fmt::format("device cpu, {}, {} thread{} ({})", device.name, device.threads, device.threads == 1 ? "" : "s", device.reason);
+  if (device.kind == DeviceKind::cuda)
+    return fmt::format("device cuda:{}, {} ({})", device.index, device.name, device.reason);
+  return fmt::format("device cpu, {}, {} thread{} ({})", device.name, device.threads,
+                     device.threads == 1 ? "" : "s", device.reason);
 }
 
 }  // namespace occam

@@ -108,9 +108,10 @@ Interval t_interval(std::span<const double> values, double confidence) {
 }
 
 Interval clopper_pearson(std::int64_t successes, std::int64_t trials, double confidence) {
-  require(trials >= 1 && successes >= 0 && successes <= trials, "Clopper-Pearson interval: {} successes of {} trials",
-          successes, trials);
-  const double tail = (1 - confidence) / 2, k = static_cast<double>(successes), n = static_cast<double>(trials);
+  require(trials >= 1 && successes >= 0 && successes <= trials,
+          "Clopper-Pearson interval: {} successes of {} trials", successes, trials);
+  const double tail = (1 - confidence) / 2, k = static_cast<double>(successes),
+               n = static_cast<double>(trials);
   return {successes == 0 ? 0.0 : beta_quantile(tail, k, n - k + 1),
           successes == trials ? 1.0 : beta_quantile(1 - tail, k + 1, n - k)};
 }
@@ -132,7 +133,7 @@ Equivalence equivalence(std::span<const double> values, double center, double ma
     result.p = std::abs(difference) < margin ? 0 : 1;
   } else {
     const double above = t_cdf(-(difference + margin) / error, n - 1);  // against mean <= center − margin
-    const double below = t_cdf((difference - margin) / error, n - 1);      // against mean >= center + margin
+    const double below = t_cdf((difference - margin) / error, n - 1);   // against mean >= center + margin
     result.p = std::max(above, below);
   }
   return result;
@@ -158,12 +159,14 @@ double welch_test(std::span<const double> a, std::span<const double> b) {
   };
   const double ea = error2(a), eb = error2(b), difference = mean(a) - mean(b);
   if (ea + eb == 0) return difference == 0 ? 1 : 0;
-  const double freedom = (ea + eb) * (ea + eb) / (ea * ea / static_cast<double>(a.size() - 1) +
-                                                  eb * eb / static_cast<double>(b.size() - 1));
+  const double freedom =
+      (ea + eb) * (ea + eb) /
+      (ea * ea / static_cast<double>(a.size() - 1) + eb * eb / static_cast<double>(b.size() - 1));
   return 2 * t_cdf(-std::abs(difference) / std::sqrt(ea + eb), freedom);
 }
 
-std::vector<double> variance_shares(std::span<const double> values, std::span<const std::vector<int>> levels) {
+std::vector<double> variance_shares(std::span<const double> values,
+                                    std::span<const std::vector<int>> levels) {
   std::vector<double> present;
   for (double v : values)
     if (!std::isnan(v)) present.push_back(v);

@@ -418,7 +418,8 @@ TEST(Config, FileIsReadAndTheCommandLineWins) {
   std::ofstream(file) << "learning_speed = 3\n";
   EXPECT_THROW(parse({"--config", file.c_str()}), Error);
   std::ofstream(file) << "lr = \"fast\"\n";
-  EXPECT_THROW(make_plan("tool", std::vector<Case>(1), parse({"--config", file.c_str()}).options, false, 2), Error);
+  EXPECT_THROW(make_plan("tool", std::vector<Case>(1), parse({"--config", file.c_str()}).options, false, 2),
+               Error);
 }
 
 TEST(Command, IsRecordedWithoutWhereItWrites) {

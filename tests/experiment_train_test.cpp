@@ -46,7 +46,8 @@ std::string bytes_of(const Records& records) {
 const Device kCpu{.threads = 2};
 
 TEST(Train, MembersOfOneArchitectureAndBatchShareAnEnsemble) {
-  Case a = small_case("A"), b = small_case("B"), wide = small_case("wide"), batch = small_case("batch"), other = small_case("other");
+  Case a = small_case("A"), b = small_case("B"), wide = small_case("wide"), batch = small_case("batch"),
+       other = small_case("other");
   b.training.optimizer.learning_rate = 0.3;
   b.slab.slab5.margin = 0.05;
   wide.network.hidden = {9};
@@ -71,8 +72,10 @@ TEST(Train, ResultsDoNotDependOnCompany) {
   b.training.optimizer.learning_rate = 0.3;
   Seconds seconds;
   Records together, alone;
-  ASSERT_TRUE(train(make_plan("tool", {a, b}, three_seeds(), false, 1), three_seeds(), kCpu, {}, together, seconds));
-  ASSERT_TRUE(train(make_plan("tool", {b}, three_seeds(), false, 1), three_seeds(), kCpu, {}, alone, seconds));
+  ASSERT_TRUE(
+      train(make_plan("tool", {a, b}, three_seeds(), false, 1), three_seeds(), kCpu, {}, together, seconds));
+  ASSERT_TRUE(
+      train(make_plan("tool", {b}, three_seeds(), false, 1), three_seeds(), kCpu, {}, alone, seconds));
   ASSERT_EQ(together.size(), 6u);
   ASSERT_EQ(alone.size(), 3u);
   Records b_of_together;
@@ -108,7 +111,8 @@ TEST(Train, MembersThatHadStoppedSurviveAnInterruption) {
   // One ensemble: the short member stops at once, the long one would go on for hours.
   Case quick = small_case("quick"), slow = small_case("slow");
   quick.training.stop.max_updates = 30;
-  slow.training.stop = {.criterion = StopCriterion::none, .check_every = 1'000'000'000, .max_updates = 1'000'000'000};
+  slow.training.stop = {
+      .criterion = StopCriterion::none, .check_every = 1'000'000'000, .max_updates = 1'000'000'000};
   Options options = three_seeds();
   options.seeds = "1";
   const Plan plan = make_plan("tool", {quick, slow}, options, false, 1);
@@ -135,7 +139,8 @@ TEST(Train, CallsAreBoundedByMemory) {
   EXPECT_EQ(call_members(small, {.kind = DeviceKind::cpu, .threads = 2}), 16u);
   EXPECT_EQ(call_members(small, {.kind = DeviceKind::cpu, .threads = 64}), 512u);
   const std::size_t on_gpu = call_members(small, {.kind = DeviceKind::cuda, .threads = 2});
-  EXPECT_LE(on_gpu * 2 * sizeof(float) * static_cast<std::size_t>(ParameterLayout(small).total), std::size_t{1} << 30);
+  EXPECT_LE(on_gpu * 2 * sizeof(float) * static_cast<std::size_t>(ParameterLayout(small).total),
+            std::size_t{1} << 30);
   EXPECT_GT(on_gpu, 8000u);
   EXPECT_EQ(call_members(huge, {.kind = DeviceKind::cuda, .threads = 2}), 2u);
 }

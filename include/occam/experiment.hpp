@@ -1,5 +1,6 @@
 // The frame of an experiment: flags, cases, members, progress, checkpoints and everything a run leaves behind
-// (docs/results.md). An experiment names its cases; the frame takes each through data, models, fit, measures and record.
+// (docs/results.md). An experiment names its cases; the frame takes each through data, models, fit, measures
+// and record.
 #pragma once
 
 #include <cstdint>
@@ -39,16 +40,17 @@ struct SlabRecipe {
   std::int64_t train = 100'000, validation = 0, test = 10'000;
 };
 
-// Throws usage errors: more blocks than dimensions, `rest` twice, noise on a block that is not there, a linear position
-// without a linear coordinate, outside the dimensions or with a rotation; and those of validate(SlabSpec).
+// Throws usage errors: more blocks than dimensions, `rest` twice, noise on a block that is not there, a
+// linear position without a linear coordinate, outside the dimensions or with a rotation; and those of
+// validate(SlabSpec).
 SlabSpec slab_spec(const SlabRecipe& recipe);
 
 // What is measured beside the standard, S- and S^c-randomised test sets.
 struct Measures {
   bool per_coordinate = false;
-  std::vector<int> subset_sizes;  // every subset of that many coordinates
-  bool swap = false;              // S and S^c swapped with a donor of the other class
-  bool predictions = false;       // against the model's own predictions
+  std::vector<int> subset_sizes;                   // every subset of that many coordinates
+  bool swap = false;                               // S and S^c swapped with a donor of the other class
+  bool predictions = false;                        // against the model's own predictions
   std::map<std::string, std::vector<int>> groups;  // further named groups of coordinates, randomised jointly
   bool operator==(const Measures&) const = default;
 };
@@ -58,9 +60,9 @@ struct Expectation {
   enum class Test {
     equivalence,  // the 90% interval of the mean lies within center ± margin (Holm over all rows of the experiment)
     equivalence_and_prediction,  // and the published single run lies in the 95% prediction interval
-    prediction,   // the published single run lies in the 95% prediction interval
-    every,        // every member's value is >= threshold
-    share,        // at least `threshold` of the members have one of `values`
+    prediction,                  // the published single run lies in the 95% prediction interval
+    every,                       // every member's value is >= threshold
+    share,                       // at least `threshold` of the members have one of `values`
   };
   std::string metric;
   Test test = Test::equivalence;
@@ -68,8 +70,8 @@ struct Expectation {
   double center = 0, margin = 0;
   double threshold = 0;
   std::vector<double> values;
-  double analytic_deviation = 0;      // least standard deviation a prediction interval may use
-  double published_resolution = 0;    // unit of the published value's last digit
+  double analytic_deviation = 0;    // least standard deviation a prediction interval may use
+  double published_resolution = 0;  // unit of the published value's last digit
   // Mean training accuracy below this makes the row "void".
   double least_train_accuracy = 0;
 };
@@ -78,14 +80,15 @@ struct Expectation {
 struct Case {
   std::string name;  // "LMS-5"
   SlabRecipe slab;
-  MlpSpec network;   // inputs and classes follow from the data
+  MlpSpec network;  // inputs and classes follow from the data
   Initialization initialization;
   Training training;
   std::vector<int> simple = {0};  // S, before linear_position is applied
   Measures measures;
-  Which evaluate = Which::last;   // whose metrics carry plain names; the other model's start with "best_" or "last_"
+  Which evaluate =
+      Which::last;  // whose metrics carry plain names; the other model's start with "best_" or "last_"
   std::vector<Expectation> expectations;
-  std::string published;          // "LMS-5": entry of this experiment in experiments/published.json; empty: none
+  std::string published;  // "LMS-5": entry of this experiment in experiments/published.json; empty: none
 };
 
 // Seeds by default; every experiment has one such table for each of its runs, at its top.
@@ -114,9 +117,9 @@ class Experiment {
   // Adds a case; flags then change its fields, and lists in flags multiply it.
   void add(const Case& added);
 
-  // Reads the flags, calls `cases` (which adds the cases), trains and measures every case with every seed and records the
-  // results. Returns the exit code of the executable: 0 done, 2 usage, 3 data, 4 device, 5 every member diverged, 75
-  // interrupted and resumable. Errors are one line on stderr.
+  // Reads the flags, calls `cases` (which adds the cases), trains and measures every case with every seed and
+  // records the results. Returns the exit code of the executable: 0 done, 2 usage, 3 data, 4 device, 5 every
+  // member diverged, 75 interrupted and resumable. Errors are one line on stderr.
   int run(int argc, const char* const* argv, const std::function<void()>& cases);
 
  private:
@@ -124,9 +127,10 @@ class Experiment {
   std::unique_ptr<State> state_;
 };
 
-// ---- what a recorded run is made of ----------------------------------------------------------------------------------
+// ---- what a recorded run is made of -----------------------------------------------------------------------
 
-// Entry of experiments/published.json as JSON text: published_entry("extreme_slab", "LMS-5"). Throws when there is none.
+// Entry of experiments/published.json as JSON text: published_entry("extreme_slab", "LMS-5"). Throws when
+// there is none.
 std::string published_entry(const std::string& experiment, const std::string& entry);
 
 }  // namespace occam

@@ -14,8 +14,8 @@ namespace occam {
 class KeyedPermutation {
  public:
   static constexpr int kRounds = 8;
-  static constexpr int kMinBits =
-      7;  // fewer mix badly (seen by chi-square); a tiny size walks a little longer instead
+  // Fewer mix badly (seen by chi-square); a tiny size walks a little longer instead.
+  static constexpr int kMinBits = 7;
 
   // `key` is one Philox draw. size >= 1.
   OCCAM_HD KeyedPermutation(Philox key, std::uint32_t size) : size_(size) {

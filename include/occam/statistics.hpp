@@ -1,4 +1,5 @@
-// Statistics of a handful of seeds: intervals, equivalence tests and shares of variance. Small, exact, in double precision.
+// Statistics of a handful of seeds: intervals, equivalence tests and shares of variance. Small, exact, in
+// double precision.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +13,9 @@ struct Interval {
   bool contains(double x) const { return low <= x && x <= high; }
 };
 
-// ---- distributions ---------------------------------------------------------------------------------------------------
-// Regularised incomplete beta function I_x(a, b), a, b > 0, x in [0, 1]; about 14 digits.
-// Continued fraction of Abramowitz and Stegun 26.5.8.
+// ---- distributions ----------------------------------------------------------------------------------------
+// Regularised incomplete beta function I_x(a, b), a, b > 0, x in [0, 1]; about 14 digits. Continued fraction
+// of Abramowitz and Stegun 26.5.8.
 double incomplete_beta(double a, double b, double x);
 // The x with I_x(a, b) = p, p in [0, 1].
 double beta_quantile(double p, double a, double b);
@@ -22,7 +23,7 @@ double t_cdf(double t, double degrees_of_freedom);
 // p in (0, 1).
 double t_quantile(double p, double degrees_of_freedom);
 
-// ---- samples ---------------------------------------------------------------------------------------------------------
+// ---- samples ----------------------------------------------------------------------------------------------
 double mean(std::span<const double> values);
 // Unbiased (n − 1); NaN for fewer than two values.
 double standard_deviation(std::span<const double> values);
@@ -32,29 +33,32 @@ Interval t_interval(std::span<const double> values, double confidence = 0.95);
 // Clopper and Pearson's interval for the probability behind `successes` of `trials` >= 1.
 Interval clopper_pearson(std::int64_t successes, std::int64_t trials, double confidence = 0.95);
 
-// Where one further value would lie: x̄ ± t_{n−1} · max(s, least_deviation) · sqrt(1 + 1/n). NaN for fewer than two values.
-Interval prediction_interval(std::span<const double> values, double least_deviation = 0, double confidence = 0.95);
+// Where one further value would lie: x̄ ± t_{n−1} · max(s, least_deviation) · sqrt(1 + 1/n). NaN for fewer
+// than two values.
+Interval prediction_interval(std::span<const double> values, double least_deviation = 0,
+                             double confidence = 0.95);
 
-// ---- tests -----------------------------------------------------------------------------------------------------------
-// Two one-sided t-tests that the mean differs from `center` by less than `margin` (Schuirmann 1987). p is the larger of
-// the two; p < 0.05 exactly when the 90% t-interval lies inside the margin. NaN for fewer than two values.
+// ---- tests ------------------------------------------------------------------------------------------------
+// Two one-sided t-tests that the mean differs from `center` by less than `margin` (Schuirmann 1987). p is the
+// larger of the two; p < 0.05 exactly when the 90% t-interval lies inside the margin. NaN for fewer than two
+// values.
 struct Equivalence {
   double p = 1;
   Interval interval;  // of confidence 90%
 };
 Equivalence equivalence(std::span<const double> values, double center, double margin);
 
-// Holm's step-down method (1979): rejected[i] says whether hypothesis i is rejected with family-wise error `alpha`.
-// A NaN is never rejected but counts.
+// Holm's step-down method (1979): rejected[i] says whether hypothesis i is rejected with family-wise error
+// `alpha`. A NaN is never rejected but counts.
 std::vector<bool> holm(std::span<const double> p, double alpha = 0.05);
 
 // Welch's two-sample t-test, two-sided. NaN when either sample has fewer than two values.
 double welch_test(std::span<const double> a, std::span<const double> b);
 
-// ---- variance --------------------------------------------------------------------------------------------------------
-// Main-effects analysis of variance. levels[f][i] is the level of factor f that value i has. Share of factor f:
-// Σ_level n_level (mean_level − mean)² / Σ_i (x_i − mean)²; what is left over (interactions, and noise) comes last.
-// Values that are NaN are left out. Empty when nothing varies.
+// ---- variance ---------------------------------------------------------------------------------------------
+// Main-effects analysis of variance. levels[f][i] is the level of factor f that value i has. Share of factor
+// f: Σ_level n_level (mean_level − mean)² / Σ_i (x_i − mean)²; what is left over (interactions, and noise)
+// comes last. Values that are NaN are left out. Empty when nothing varies.
 std::vector<double> variance_shares(std::span<const double> values, std::span<const std::vector<int>> levels);
 
 }  // namespace occam

@@ -1,43 +1,14 @@
 // The body of Engine (cpu/engine.hpp). Included inside namespace occam::cpu::<instruction set>, so that
 // nothing compiled for one instruction set is ever linked into another.
 
-// One zeroed, 64-byte-aligned block of memory, handed out in pieces.
-class Arena {
- public:
-  Arena() = default;
-  Arena(const Arena&) = delete;
-  Arena& operator=(const Arena&) = delete;
-  ~Arena() { std::free(block_); }
-
-  // Call twice with the same requests: the first pass measures, reserve() allocates, the second pass hands
-  // out.
-  float* take(std::int64_t floats) {
-    float* piece = block_ ? block_ + used_ : nullptr;
-    used_ += (floats + 15) / 16 * 16;
-    return piece;
-  }
-  void reserve() {
-    const std::size_t bytes = static_cast<std::size_t>(used_) * sizeof(float) + 64;
-    block_ = static_cast<float*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
-    if (!block_) throw std::bad_alloc();
-    std::memset(block_, 0, bytes);
-    used_ = 0;
-  }
-
- private:
-  float* block_ = nullptr;
-  std::int64_t used_ = 0;
-};
-
 // A linear map and what follows it. The optimiser works on the orientation of the weights that wastes fewer
-// lanes
-// ("master"); the other orientation is a copy, made after each step where a product needs it.
+// lanes ("master"); the other orientation is a copy, made after each step where a product needs it.
 struct Layer {
   std::int64_t in, out, in_stride, out_stride;
   bool output;  // the last layer: nothing follows it
   bool master_is_transposed;
-  float* weight =
-      nullptr;  // [out][in_stride]: B of the input gradient; null for a first layer with transposed master
+  // [out][in_stride]: B of the input gradient; null for a first layer with transposed master.
+  float* weight = nullptr;
   float* transposed;             // [in][out_stride]: B of the forward product
   Parameter master, bias;        // master: [out][in_stride] or [in][out_stride]; bias: [out_stride]
   Parameter slope, gamma, beta;  // count 0: none

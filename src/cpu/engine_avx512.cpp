@@ -18,8 +18,11 @@
 #include "law/sum.hpp"
 
 namespace occam::cpu::avx512 {
-#include "cpu/engine.inl"
-#include "cpu/layers.inl"
-#include "cpu/product.inl"
+// clang-format off: each of these builds on those before it.
 #include "cpu/vector.inl"
+#include "cpu/product.inl"
+#include "cpu/layers.inl"
+#include "cpu/arena.inl"
+#include "cpu/engine.inl"
+// clang-format on
 }  // namespace occam::cpu::avx512

@@ -13,7 +13,8 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 void add_any(NpzWriter& writer, const std::string& name, NpyType type, const std::vector<std::byte>& bytes,
              const std::vector<std::int64_t>& shape) {
   const auto as = [&]<class T>(T) {
-    writer.add(name, std::span<const T>(reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T)), shape);
+    writer.add(name, std::span<const T>(reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T)),
+               shape);
   };
   switch (type) {
     case NpyType::float32: return as(float{});
@@ -29,7 +30,8 @@ void add_any(NpzWriter& writer, const std::string& name, NpyType type, const std
 class HistoryArrays {
  public:
   HistoryArrays(const Run& run, std::size_t c) : run_(run), case_(c), members_(run.plan.members.size()) {
-    for (std::size_t m = 0; m < members_; ++m) checks_ = std::max(checks_, run.record(c, m).history.checks.size());
+    for (std::size_t m = 0; m < members_; ++m)
+      checks_ = std::max(checks_, run.record(c, m).history.checks.size());
   }
 
   void write(NpzWriter& writer, const std::string& prefix) const {
@@ -68,7 +70,9 @@ class HistoryArrays {
   }
 
  private:
-  std::vector<std::int64_t> shape() const { return {static_cast<std::int64_t>(members_), static_cast<std::int64_t>(checks_)}; }
+  std::vector<std::int64_t> shape() const {
+    return {static_cast<std::int64_t>(members_), static_cast<std::int64_t>(checks_)};
+  }
   const Run& run_;
   std::size_t case_, members_, checks_ = 0;
 };
@@ -87,7 +91,8 @@ void write_member_arrays(NpzWriter& writer, const Run& run, std::size_t c, const
       for (const MemberArray& array : run.record(c, m).arrays) {
         if (array.name != name) continue;
         if (!first) first = &array;
-        require(array.type == first->type && array.shape == first->shape, "{}{}: members differ in shape", prefix, name);
+        require(array.type == first->type && array.shape == first->shape, "{}{}: members differ in shape",
+                prefix, name);
         bytes.insert(bytes.end(), array.bytes.begin(), array.bytes.end());
         ++count;
       }

@@ -19,7 +19,7 @@ std::uint32_t crc_of(const char* bytes, std::size_t size) {
   return static_cast<std::uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes), size));
 }
 
-// ---- one visitor serves writing and reading --------------------------------------------------------------------------
+// ---- one visitor serves writing and reading ---------------------------------------------------------------
 struct Out {
   std::ofstream& file;
   std::uint32_t crc = 0;
@@ -29,7 +29,7 @@ struct Out {
     file.write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
   }
   template <class T>
-    requires std::is_arithmetic_v<T> || std::is_enum_v<T>
+  requires std::is_arithmetic_v<T> || std::is_enum_v<T>
   void operator()(const T& value) { bytes(&value, sizeof value); }
   void size(std::size_t& count) { (*this)(static_cast<std::uint64_t>(count)); }
 };
@@ -44,7 +44,7 @@ struct In {
     at += size;
   }
   template <class T>
-    requires std::is_arithmetic_v<T> || std::is_enum_v<T>
+  requires std::is_arithmetic_v<T> || std::is_enum_v<T>
   void operator()(T& value) { bytes(&value, sizeof value); }
   void size(std::size_t& count) {
     std::uint64_t value = 0;
@@ -86,8 +86,8 @@ void visit(Archive& archive, Check& check) {
   archive(check.updates);
   archive(check.periodic);
   archive(check.final);
-  for (double* value : {&check.train_accuracy, &check.train_loss, &check.validation_accuracy, &check.validation_loss,
-                        &check.test_accuracy, &check.test_loss})
+  for (double* value : {&check.train_accuracy, &check.train_loss, &check.validation_accuracy,
+                        &check.validation_loss, &check.test_accuracy, &check.test_loss})
     archive(*value);
   visit(archive, check.randomized);
 }
@@ -119,7 +119,8 @@ void visit(Archive& archive, MemberRecord& record) {
 
 }  // namespace
 
-void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, const Seconds& seconds, const Records& records) {
+void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, const Seconds& seconds,
+                      const Records& records) {
   std::filesystem::path temporary = path;
   temporary += ".partial";
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
@@ -150,9 +151,13 @@ std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return std::nullopt;
   const std::vector<char> content{std::istreambuf_iterator<char>(file), {}};
-  const auto damaged = [&] { fail(ErrorKind::data, "{}: the checkpoint is damaged (remove it to start anew)", path.string()); };
+  const auto damaged = [&] {
+    fail(ErrorKind::data, "{}: the checkpoint is damaged (remove it to start anew)", path.string());
+  };
   std::uint32_t crc = 0;
-  if (content.size() < sizeof kMagic + 2 * sizeof crc || std::memcmp(content.data(), kMagic, sizeof kMagic) != 0) damaged();
+  if (content.size() < sizeof kMagic + 2 * sizeof crc ||
+      std::memcmp(content.data(), kMagic, sizeof kMagic) != 0)
+    damaged();
   const std::size_t body = content.size() - sizeof crc;
   std::memcpy(&crc, content.data() + body, sizeof crc);
   if (crc != crc_of(content.data(), body)) damaged();
@@ -163,7 +168,9 @@ std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path) {
   if (version != kVersion) return checkpoint;  // key 0: another version's
   try {
     in(checkpoint.key);
-    for (double* value : {&checkpoint.seconds.data, &checkpoint.seconds.train, &checkpoint.seconds.measure, &checkpoint.seconds.total}) in(*value);
+    for (double* value : {&checkpoint.seconds.data, &checkpoint.seconds.train, &checkpoint.seconds.measure,
+                          &checkpoint.seconds.total})
+      in(*value);
     std::uint64_t count = 0;
     in(count);
     for (std::uint64_t i = 0; i < count; ++i) {

@@ -1,5 +1,5 @@
-// Finished members of an interrupted run, in one file: magic, version, key of the run, seconds spent, records, CRC-32.
-// Little-endian, replaced by renaming, so it is whole or not there.
+// Finished members of an interrupted run, in one file: magic, version, key of the run, seconds spent,
+// records, CRC-32. Little-endian, replaced by renaming, so it is whole or not there.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ struct Checkpoint {
 };
 
 // Throws a data error when the file cannot be written.
-void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, const Seconds& seconds, const Records& records);
+void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, const Seconds& seconds,
+                      const Records& records);
 
 // Nothing when there is no file. Throws a data error for a damaged one.
 std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path);

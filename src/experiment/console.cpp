@@ -12,17 +12,26 @@ namespace {
 
 // How many columns a terminal shows: UTF-8 continuation bytes take none.
 std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 std::string padded(const std::string& text, std::size_t columns) {
   return text + std::string(columns > width(text) ? columns - width(text) : 0, ' ');
 }
 
-const char* const kAlways[] = {"standard_auc", "s_randomized_auc", "sc_randomized_auc", "standard_accuracy", "s_randomized_accuracy",
-                               "sc_randomized_accuracy", "train_accuracy", "train_loss", "updates"};
+const char* const kAlways[] = {"standard_auc",
+                               "s_randomized_auc",
+                               "sc_randomized_auc",
+                               "standard_accuracy",
+                               "s_randomized_accuracy",
+                               "sc_randomized_accuracy",
+                               "train_accuracy",
+                               "train_loss",
+                               "updates"};
 
-// Metrics worth a line: the usual ones, judged ones, and those asked for; losses and the other model's stay in the files.
+// Metrics worth a line: the usual ones, judged ones, and those asked for; losses and the other model's stay
+// in the files.
 std::vector<std::string> shown_metrics(const Run& run, std::size_t c, const std::vector<Judged>& judged) {
   std::vector<std::string> shown;
   for (const std::string& name : run.metric_names(c)) {
@@ -30,12 +39,13 @@ std::vector<std::string> shown_metrics(const Run& run, std::size_t c, const std:
     const bool verdict = std::any_of(judged.begin(), judged.end(), [&](const Judged& row) {
       return row.planned_case == static_cast<int>(c) && row.metric == name;
     });
-    const bool asked = name.starts_with("per_coordinate") || name.starts_with("subset") || name.find("swapped_auc") != name.npos ||
-                       name.ends_with("_agreement") || name.starts_with("validation_accuracy") ||
-                       (name.ends_with("_randomized_auc"));
+    const bool asked = name.starts_with("per_coordinate") || name.starts_with("subset") ||
+                       name.find("swapped_auc") != name.npos || name.ends_with("_agreement") ||
+                       name.starts_with("validation_accuracy") || (name.ends_with("_randomized_auc"));
     const bool other = name.starts_with("best_") || name.starts_with("last_");
-    const bool both = name == "best_at_update" || name == "best_s_randomized_auc" || name == "best_standard_accuracy" ||
-                      name == "last_s_randomized_auc" || name == "last_standard_accuracy";
+    const bool both = name == "best_at_update" || name == "best_s_randomized_auc" ||
+                      name == "best_standard_accuracy" || name == "last_s_randomized_auc" ||
+                      name == "last_standard_accuracy";
     if (verdict || (!other && (usual || asked)) || both) shown.push_back(name);
   }
   return shown;
@@ -56,10 +66,12 @@ std::string value_text(const std::string& name, std::vector<double> values) {
     if (*low == *high) return fmt::format("{:.0f}", *low);
     return fmt::format("{:.0f} (median {:.0f})", mean(values), median(values));
   }
-  const std::string center = name.ends_with("loss") ? fmt::format("{:.3g}", mean(values)) : fmt::format("{:.4f}", mean(values));
+  const std::string center =
+      name.ends_with("loss") ? fmt::format("{:.3g}", mean(values)) : fmt::format("{:.4f}", mean(values));
   if (values.size() < 2) return center;
   const double half = (t_interval(values).high - t_interval(values).low) / 2;
-  return name.ends_with("loss") ? fmt::format("{} ± {:.2g}", center, half) : fmt::format("{} ± {:.4f}", center, half);
+  return name.ends_with("loss") ? fmt::format("{} ± {:.2g}", center, half)
+                                : fmt::format("{} ± {:.4f}", center, half);
 }
 
 // "5 seeds: 4 converged, 1 diverged (left out)"
@@ -70,7 +82,8 @@ std::string status_text(const Run& run, std::size_t c) {
       case FitStatus::limit: ++limit; break;
       case FitStatus::diverged: ++diverged; break;
     }
-  std::string text = fmt::format("{} {}", run.plan.members.size(), run.plan.members.product ? "members" : "seeds");
+  std::string text =
+      fmt::format("{} {}", run.plan.members.size(), run.plan.members.product ? "members" : "seeds");
   std::vector<std::string> parts;
   if (converged) parts.push_back(fmt::format("{} converged", converged));
   if (limit) parts.push_back(fmt::format("{} at the limit of updates", limit));
@@ -86,7 +99,8 @@ void add_shares(std::string& text, const Run& run, std::size_t c, const std::vec
     if (shares.empty()) continue;
     text += "    " + padded(name, 34);
     for (std::size_t f = 0; f < shares.size(); ++f)
-      text += fmt::format("  {} {:.1f}%", f < run.plan.members.factors.size() ? run.plan.members.factors[f].name : "rest",
+      text += fmt::format("  {} {:.1f}%",
+                          f < run.plan.members.factors.size() ? run.plan.members.factors[f].name : "rest",
                           100 * shares[f]);
     text += "\n";
   }

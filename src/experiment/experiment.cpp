@@ -42,31 +42,36 @@ void catch_signals() {
 
 class Clock {
  public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 int default_seeds(const Sizes& sizes, const Options& options, const Device& device) {
-  if (device.kind == DeviceKind::cuda) return options.quick ? sizes.cuda_quick : options.full ? sizes.cuda_full : sizes.cuda;
+  if (device.kind == DeviceKind::cuda)
+    return options.quick ? sizes.cuda_quick : options.full ? sizes.cuda_full : sizes.cuda;
   return options.quick ? sizes.cpu_quick : options.full ? sizes.cpu_full : sizes.cpu;
 }
 
-// ---- the folder of the results ---------------------------------------------------------------------------------------
+// ---- the folder of the results ----------------------------------------------------------------------------
 
 void make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   require(!error, "--out: {} cannot be made: {}", folder.string(), error.message());
-  require(access(folder.c_str(), W_OK | X_OK) == 0, "--out: {} cannot be written: {}", folder.string(), std::strerror(errno));
+  require(access(folder.c_str(), W_OK | X_OK) == 0, "--out: {} cannot be written: {}", folder.string(),
+          std::strerror(errno));
 }
 
-// Results are made in a folder inside `folder` and renamed from there, result.json last: where there is a result.json, all is
-// there. Without publish() nothing stays.
+// Results are made in a folder inside `folder` and renamed from there, result.json last: where there is a
+// result.json, all is there. Without publish() nothing stays.
 class Staging {
  public:
-  explicit Staging(fs::path folder) : folder_(std::move(folder)), partial_(folder_ / fmt::format(".partial-{}", getpid())) {
+  explicit Staging(fs::path folder)
+      : folder_(std::move(folder)), partial_(folder_ / fmt::format(".partial-{}", getpid())) {
     make_folder(partial_);
   }
   ~Staging() {
@@ -101,7 +106,8 @@ class Staging {
 
 std::string published_entry(const std::string& experiment, const std::string& entry) {
   static const nlohmann::json all = nlohmann::json::parse(kPublishedJson);
-  require(all.contains(experiment) && all[experiment].contains(entry), "published values: there is no entry {} / {}", experiment, entry);
+  require(all.contains(experiment) && all[experiment].contains(entry),
+          "published values: there is no entry {} / {}", experiment, entry);
   return all[experiment][entry].dump();
 }
 
@@ -117,7 +123,8 @@ struct Experiment::State {
 
   int run(int argc, const char* const* argv, const std::function<void()>& add_cases);
   int train_and_record(const Device& device, const Plan& plan, bool user_data);
-  int record(const Device& device, const Plan& plan, const Records& records, const Seconds& seconds, const fs::path& folder);
+  int record(const Device& device, const Plan& plan, const Records& records, const Seconds& seconds,
+             const fs::path& folder);
 };
 
 int Experiment::State::run(int argc, const char* const* argv, const std::function<void()>& add_cases) {
@@ -151,16 +158,20 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan, 
     if (checkpoint->key == plan.hash) {
       records = std::move(checkpoint->records);
       seconds = checkpoint->seconds;
-      fmt::print(stderr, "{}: resuming: {} of {} members are in {}\n", name, records.size(), plan.cases.size() * plan.members.size(),
-                 checkpoint_file.string());
+      fmt::print(stderr, "{}: resuming: {} of {} members are in {}\n", name, records.size(),
+                 plan.cases.size() * plan.members.size(), checkpoint_file.string());
     } else {
-      fmt::print(stderr, "{}: {} belongs to another command and is not used\n", name, checkpoint_file.string());
+      fmt::print(stderr, "{}: {} belongs to another command and is not used\n", name,
+                 checkpoint_file.string());
     }
   }
   if (!options.quiet)
     std::cout << name << ": " << describe(device) << "\n"
-              << fmt::format("{} case{} x {} {}\n", plan.cases.size(), plan.cases.size() == 1 ? "" : "s", plan.members.size(),
-                             plan.members.product ? "members" : plan.members.size() == 1 ? "seed" : "seeds")
+              << fmt::format("{} case{} x {} {}\n", plan.cases.size(), plan.cases.size() == 1 ? "" : "s",
+                             plan.members.size(),
+                             plan.members.product       ? "members"
+                             : plan.members.size() == 1 ? "seed"
+                                                        : "seeds")
               << std::flush;
 
   catch_signals();
@@ -180,8 +191,8 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan, 
   }
   if (!complete) {
     save(true);
-    fmt::print(stderr, "{}: interrupted with {} of {} members done; the same command resumes from {}\n", name, records.size(),
-               plan.cases.size() * plan.members.size(), checkpoint_file.string());
+    fmt::print(stderr, "{}: interrupted with {} of {} members done; the same command resumes from {}\n", name,
+               records.size(), plan.cases.size() * plan.members.size(), checkpoint_file.string());
     return kInterrupted;
   }
   seconds.total = before + clock.seconds();
@@ -190,8 +201,8 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan, 
   return code;
 }
 
-int Experiment::State::record(const Device& device, const Plan& plan, const Records& records, const Seconds& seconds,
-                              const fs::path& folder) {
+int Experiment::State::record(const Device& device, const Plan& plan, const Records& records,
+                              const Seconds& seconds, const fs::path& folder) {
   const Run result{name, plan, options, device, records, command};
   const std::vector<Judged> judged = judge_all(result);
   Staging staging(folder);
@@ -203,13 +214,17 @@ int Experiment::State::record(const Device& device, const Plan& plan, const Reco
   staging.publish();
   if (!options.quiet) {
     std::cout << console_table(result, judged)
-              << fmt::format("\n{:.1f} s (training {:.1f} s, measuring {:.1f} s); results in {}{}\n", seconds.total, seconds.train,
-                             seconds.measure, folder.string(), report ? ", report.html among them" : "")
+              << fmt::format("\n{:.1f} s (training {:.1f} s, measuring {:.1f} s); results in {}{}\n",
+                             seconds.total, seconds.train, seconds.measure, folder.string(),
+                             report ? ", report.html among them" : "")
               << std::flush;
   }
-  const bool all_diverged = std::all_of(records.begin(), records.end(), [](const auto& r) { return r.second.diverged(); });
+  const bool all_diverged =
+      std::all_of(records.begin(), records.end(), [](const auto& r) { return r.second.diverged(); });
   if (all_diverged)
-    fail(ErrorKind::diverged, "training diverged for every member (a smaller --lr may help); the histories are in {}", folder.string());
+    fail(ErrorKind::diverged,
+         "training diverged for every member (a smaller --lr may help); the histories are in {}",
+         folder.string());
   return 0;
 }
 
@@ -220,7 +235,8 @@ Experiment::Experiment(std::string name, std::string claim) : state_(std::make_u
 
 Experiment::~Experiment() = default;
 
-void Experiment::option(const std::string& flag, std::string& value, const std::string& help, const std::vector<std::string>& words) {
+void Experiment::option(const std::string& flag, std::string& value, const std::string& help,
+                        const std::vector<std::string>& words) {
   state_->own.push_back({flag, &value, help, words});
 }
 

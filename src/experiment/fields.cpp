@@ -11,7 +11,7 @@ namespace {
 
 using Room = Field::Room;
 
-// ---- one maker per type of field -------------------------------------------------------------------------------------
+// ---- one maker per type of field --------------------------------------------------------------------------
 // `at` maps a Case& to the field; it is used for const cases too.
 template <class At>
 auto read_only(At at) {
@@ -36,7 +36,9 @@ Field defaulted(Room room, std::string flag, At at, double by_default, double mo
     require(value >= 0 && value <= most, "--{}: '{}' is outside [0, {}]", flag, text, most);
     at(c) = value;
   };
-  const auto value = [get = read_only(at), by_default](const Case& c) { return get(c) < 0 ? by_default : get(c); };
+  const auto value = [get = read_only(at), by_default](const Case& c) {
+    return get(c) < 0 ? by_default : get(c);
+  };
   f.get = [value](const Case& c) { return format_real(value(c)); };
   f.json = [value](const Case& c) { return value(c); };
   return f;
@@ -66,7 +68,8 @@ Field boolean(Room room, std::string flag, At at, std::string help) {
 
 // values[i] is what words[i] means.
 template <class Enum, class At>
-Field word(Room room, std::string flag, At at, std::vector<std::string> words, std::vector<Enum> values, std::string help) {
+Field word(Room room, std::string flag, At at, std::vector<std::string> words, std::vector<Enum> values,
+           std::string help) {
   Field f{flag, room, fmt::format("{} ({})", help, fmt::join(words, "|"))};
   f.set = [=](Case& c, const std::string& text) {
     at(c) = values[static_cast<std::size_t>(parse_word(flag, text, words))];
@@ -93,15 +96,17 @@ Field count(std::string flag, At at, BlockKind kind, std::string help) {
   return f;
 }
 
-// ---- the table -------------------------------------------------------------------------------------------------------
-#define AT(expression) [](Case& c) -> auto& { return c.expression; }
+// ---- the table --------------------------------------------------------------------------------------------
+#define AT(expression) \
+  [](Case & c) -> auto& { return c.expression; }
 
 std::vector<Field> data_fields() {
   constexpr Room room = Room::data;
   Field margin{"margin", room, "margin of every block, as a fraction of the width"};
   margin.set = [](Case& c, const std::string& text) {
     const double value = parse_real("margin", text);
-    for (SlabBlock* block : {&c.slab.linear, &c.slab.slab3, &c.slab.slab5, &c.slab.slab7}) block->margin = value;
+    for (SlabBlock* block : {&c.slab.linear, &c.slab.slab3, &c.slab.slab5, &c.slab.slab7})
+      block->margin = value;
   };
   margin.shorthand_for = {"margin-linear", "margin-3", "margin-5", "margin-7"};
 
@@ -123,46 +128,60 @@ std::vector<Field> data_fields() {
       real(room, "slab5-noise", AT(slab.slab5.noise), "share of noisy rows of each 5-slab"),
       word<NoiseKind>(room, "slab5-noise-kind", AT(slab.slab5.noise_kind), {"label", "margin"},
                       {NoiseKind::label, NoiseKind::margin}, "what noise does to a 5-slab"),
-      real(room, "slab7-noise", AT(slab.slab7.noise), "share of rows of each 7-slab moved to the other class"),
+      real(room, "slab7-noise", AT(slab.slab7.noise),
+           "share of rows of each 7-slab moved to the other class"),
       real(room, "linear-shift", AT(slab.linear.shift), "shift of linear coordinates, in widths"),
       real(room, "slab3-shift", AT(slab.slab3.shift), "shift of 3-slabs, in widths"),
       real(room, "slab5-shift", AT(slab.slab5.shift), "shift of 5-slabs, in widths"),
       real(room, "slab7-shift", AT(slab.slab7.shift), "shift of 7-slabs, in widths"),
-      defaulted(room, "slab5-inner0", AT(slab.slab5.inner_probability0), 0.75, 1, "5-slab: centre, given class 0"),
-      defaulted(room, "slab7-inner0", AT(slab.slab7.inner_probability0), 0.5, 1, "7-slab: centre, given class 0"),
-      defaulted(room, "slab7-inner1", AT(slab.slab7.inner_probability1), 0.875, 1, "7-slab: inner slab, given class 1"),
+      defaulted(room, "slab5-inner0", AT(slab.slab5.inner_probability0), 0.75, 1,
+                "5-slab: centre, given class 0"),
+      defaulted(room, "slab7-inner0", AT(slab.slab7.inner_probability0), 0.5, 1,
+                "7-slab: centre, given class 0"),
+      defaulted(room, "slab7-inner1", AT(slab.slab7.inner_probability1), 0.875, 1,
+                "7-slab: inner slab, given class 1"),
       integer(room, "linear-position", AT(slab.linear_position), 0, 16383,
               "column of the first linear coordinate (without rotation)"),
       boolean(room, "rotate", AT(slab.rotate), "rotate the data by a random orthogonal matrix; --no-rotate"),
       integer(room, "train", AT(slab.train), 1, 2147483647, "training rows"),
   };
   // Its default follows another field, the width.
-  Field limit = real(room, "unused-limit", AT(slab.unused_limit), "unused coordinates are uniform on [0, this]");
-  const auto value = [](const Case& c) { return c.slab.unused_limit < 0 ? c.slab.width : c.slab.unused_limit; };
+  Field limit =
+      real(room, "unused-limit", AT(slab.unused_limit), "unused coordinates are uniform on [0, this]");
+  const auto value = [](const Case& c) {
+    return c.slab.unused_limit < 0 ? c.slab.width : c.slab.unused_limit;
+  };
   limit.set = [](Case& c, const std::string& text) {
     if (text == "width") return void(c.slab.unused_limit = -1);
     c.slab.unused_limit = parse_real("unused-limit", text);
     require(c.slab.unused_limit >= 0, "--unused-limit: '{}' is negative", text);
   };
-  limit.get = [](const Case& c) { return c.slab.unused_limit < 0 ? "width" : format_real(c.slab.unused_limit); };
+  limit.get = [](const Case& c) {
+    return c.slab.unused_limit < 0 ? "width" : format_real(c.slab.unused_limit);
+  };
   limit.json = value;
   slab.push_back(std::move(limit));
   for (Field& field : slab) field.slab = true;
   slab.push_back(integer(room, "test", AT(slab.test), 1, 2147483647, "test rows"));
-  slab.push_back(integer(room, "validation", AT(slab.validation), 0, 2147483647, "validation rows; they choose the best model"));
+  slab.push_back(integer(room, "validation", AT(slab.validation), 0, 2147483647,
+                         "validation rows; they choose the best model"));
   return slab;
 }
 
 std::vector<Field> network_fields() {
   constexpr Room room = Room::network;
   Field hidden{"hidden", room, "hidden widths such as 100x100, or linear"};
-  hidden.set = [](Case& c, const std::string& text) { c.network.hidden = parse_architecture("hidden", text); };
+  hidden.set = [](Case& c, const std::string& text) {
+    c.network.hidden = parse_architecture("hidden", text);
+  };
   hidden.get = [](const Case& c) { return architecture_name(c.network.hidden); };
   hidden.json = hidden.get;
   return {
       hidden,
-      word<Activation>(room, "activation", AT(network.activation), {"relu", "leaky_relu", "prelu", "tanh", "identity"},
-                       {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh, Activation::identity},
+      word<Activation>(room, "activation", AT(network.activation),
+                       {"relu", "leaky_relu", "prelu", "tanh", "identity"},
+                       {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh,
+                        Activation::identity},
                        "activation"),
       word<Loss>(room, "loss", AT(network.loss), {"cross_entropy", "binary_cross_entropy", "hinge"},
                  {Loss::cross_entropy, Loss::binary_cross_entropy, Loss::hinge}, "loss"),
@@ -170,8 +189,9 @@ std::vector<Field> network_fields() {
       word<InitializationKind>(
           room, "init", AT(initialization.kind),
           {"pytorch", "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal"},
-          {InitializationKind::pytorch, InitializationKind::kaiming_uniform, InitializationKind::kaiming_normal,
-           InitializationKind::xavier_uniform, InitializationKind::xavier_normal},
+          {InitializationKind::pytorch, InitializationKind::kaiming_uniform,
+           InitializationKind::kaiming_normal, InitializationKind::xavier_uniform,
+           InitializationKind::xavier_normal},
           "initialisation"),
       real(room, "init-scale", AT(initialization.scale), "factor on the initial weights"),
   };
@@ -183,7 +203,8 @@ Field stop_field() {
   f.set = [](Case& c, const std::string& text) {
     StopRule& rule = c.training.stop;
     const std::string kind = text.substr(0, text.find(':'));
-    require(kind == "none" ? text == kind : (kind == "accuracy" || kind == "loss") && text.size() > kind.size() + 1,
+    require(kind == "none" ? text == kind
+                           : (kind == "accuracy" || kind == "loss") && text.size() > kind.size() + 1,
             "--stop: '{}' is not none, accuracy:A or loss:L", text);
     if (kind == "none") {
       rule.criterion = StopCriterion::none;
@@ -231,7 +252,8 @@ std::vector<Field> training_fields() {
       real(room, "dropout", AT(training.hidden_dropout), "probability of zeroing a hidden unit"),
       stop_field(),
       integer(room, "check-every", AT(training.stop.check_every), 1, most_updates, "updates between checks"),
-      integer(room, "patience", AT(training.stop.patience), 1, most_updates, "updates after the check that stops"),
+      integer(room, "patience", AT(training.stop.patience), 1, most_updates,
+              "updates after the check that stops"),
       integer(room, "max-updates", AT(training.stop.max_updates), 1, most_updates, "most updates"),
   };
 }
@@ -243,7 +265,8 @@ std::vector<Field> training_fields() {
 const std::vector<Field>& fields() {
   static const std::vector<Field> table = [] {
     std::vector<Field> all = data_fields();
-    for (const auto& more : {network_fields(), training_fields()}) all.insert(all.end(), more.begin(), more.end());
+    for (const auto& more : {network_fields(), training_fields()})
+      all.insert(all.end(), more.begin(), more.end());
     return all;
   }();
   return table;

@@ -1,5 +1,5 @@
-// The settings of a case that have a flag. One table serves the command line, --print-config, case names and the config
-// recorded in result.json.
+// The settings of a case that have a flag. One table serves the command line, --print-config, case names and
+// the config recorded in result.json.
 #pragma once
 
 #include <functional>
@@ -21,16 +21,17 @@ struct Field {
   bool boolean = false;
   bool slab = false;  // describes slab data: means nothing for a user's own
   std::function<void(Case&, const std::string& text)> set = {};
-  std::function<std::string(const Case&)> get = {};            // text that `set` reads back; empty function: a shorthand
-  std::function<nlohmann::json(const Case&)> json = {};        // as recorded
-  std::vector<std::string> shorthand_for = {};                 // flags that this one sets together
+  std::function<std::string(const Case&)> get =
+      {};  // text that `set` reads back; empty function: a shorthand
+  std::function<nlohmann::json(const Case&)> json = {};  // as recorded
+  std::vector<std::string> shorthand_for = {};           // flags that this one sets together
 };
 
 // Shorthands come before the fields they stand for, so a field's own flag wins.
 const std::vector<Field>& fields();
 
-// The resolved settings of a case: every field, S, measures and which model is evaluated. `user_data` leaves out the fields
-// of slab data.
+// The resolved settings of a case: every field, S, measures and which model is evaluated. `user_data` leaves
+// out the fields of slab data.
 nlohmann::ordered_json config_of(const Case& c, bool user_data);
 
 }  // namespace occam::experiment

@@ -19,20 +19,20 @@ namespace {
 // A common flag that is part of a configuration: where its value lies, and how --config spells it.
 struct Common {
   std::string flag;
-  std::string Options::* text = nullptr;
-  int Options::* number = nullptr;
-  bool Options::* truth = nullptr;
+  std::string Options::*text = nullptr;
+  int Options::*number = nullptr;
+  bool Options::*truth = nullptr;
   std::string help;
 };
 
 const std::vector<Common>& configured() {
-  const auto text = [](const char* flag, std::string Options::* at, const char* help) {
+  const auto text = [](const char* flag, std::string Options::*at, const char* help) {
     return Common{flag, at, nullptr, nullptr, help};
   };
-  const auto number = [](const char* flag, int Options::* at, const char* help) {
+  const auto number = [](const char* flag, int Options::*at, const char* help) {
     return Common{flag, nullptr, at, nullptr, help};
   };
-  const auto truth = [](const char* flag, bool Options::* at, const char* help) {
+  const auto truth = [](const char* flag, bool Options::*at, const char* help) {
     return Common{flag, nullptr, nullptr, at, help};
   };
   static const std::vector<Common> table = {
@@ -40,7 +40,8 @@ const std::vector<Common>& configured() {
       number("threads", &Options::threads, "CPU threads; 0: all this process may use"),
       text("precision", &Options::precision, "fp32"),
       text("seeds", &Options::seeds, "N seeds, A-B or a list"),
-      text("data-seeds", &Options::data_seeds, "data seeds: A, A-B or a list; members are the product of all seeds"),
+      text("data-seeds", &Options::data_seeds,
+           "data seeds: A, A-B or a list; members are the product of all seeds"),
       text("init-seeds", &Options::init_seeds, "initialisation seeds"),
       text("order-seeds", &Options::order_seeds, "seeds of the order of rows and of dropout"),
       text("out", &Options::out, "results go to DIR/<experiment>"),
@@ -48,7 +49,8 @@ const std::vector<Common>& configured() {
       text("groups", &Options::groups, "named groups of coordinates, S=0-3,T=4,7; S is the simple one"),
       text("measure", &Options::measure, "further measures: per-coordinate,subset:K,swap,predictions"),
       truth("measure-at-checks", &Options::measure_at_checks, "S and S^c AUC at every check of the training"),
-      truth("boundary-symmetric", &Options::boundary_symmetric, "fill the decision boundary from [-B, B], not [0, B]"),
+      truth("boundary-symmetric", &Options::boundary_symmetric,
+            "fill the decision boundary from [-B, B], not [0, B]"),
       number("keep", &Options::keep, "members whose scores and data are kept in arrays.npz"),
       text("save", &Options::save, "weights, data: kept in arrays.npz"),
       truth("quick", &Options::quick, "fewest seeds"),
@@ -61,7 +63,9 @@ const std::vector<Common>& configured() {
 std::string joined(const std::vector<std::string>& items) { return fmt::format("{}", fmt::join(items, ",")); }
 
 // Flags whose values lists a configuration file may hold as lists.
-bool is_list(const Common& c) { return c.text && c.flag != "device" && c.flag != "precision" && c.flag != "out"; }
+bool is_list(const Common& c) {
+  return c.text && c.flag != "device" && c.flag != "precision" && c.flag != "out";
+}
 
 const char* title(Field::Room room) {
   switch (room) {
@@ -83,24 +87,32 @@ std::string recorded_command(const std::string& name, int argc, const char* cons
   std::string command = name;
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
-    if (word == "--out") ++i;
-    else if (!word.starts_with("--out=") && word != "--quiet") command += " " + std::string(word);
+    if (word == "--out")
+      ++i;
+    else if (!word.starts_with("--out=") && word != "--quiet")
+      command += " " + std::string(word);
   }
   return command;
 }
 
 void add_common(CLI::App& app, Options& options, Raw& raw, bool user_data) {
   for (const Common& c : configured()) {
-    if (c.number) app.add_option("--" + c.flag, options.*c.number, c.help);
-    else if (c.truth) app.add_flag("--" + c.flag, options.*c.truth, c.help);
-    else if (is_list(c)) app.add_option("--" + c.flag, raw.lists[c.flag], c.help)->expected(1, 1 << 20);
-    else app.add_option("--" + c.flag, options.*c.text, c.help);
+    if (c.number)
+      app.add_option("--" + c.flag, options.*c.number, c.help);
+    else if (c.truth)
+      app.add_flag("--" + c.flag, options.*c.truth, c.help);
+    else if (is_list(c))
+      app.add_option("--" + c.flag, raw.lists[c.flag], c.help)->expected(1, 1 << 20);
+    else
+      app.add_option("--" + c.flag, options.*c.text, c.help);
   }
   app.add_option("--data", options.data,
                  user_data ? "FILE.npz with x_train, y_train, x_test, y_test (or x, y): data of your own"
                            : "DIR with data files; slab data are generated and need none");
-  app.add_flag("--print-config", options.print_config, "print the configuration for --config and leave")->configurable(false);
-  app.add_flag("--describe-device", options.describe_device, "say which device would be used, and leave")->configurable(false);
+  app.add_flag("--print-config", options.print_config, "print the configuration for --config and leave")
+      ->configurable(false);
+  app.add_flag("--describe-device", options.describe_device, "say which device would be used, and leave")
+      ->configurable(false);
 }
 
 void add_fields(CLI::App& app, Raw& raw, bool user_data) {
@@ -124,7 +136,8 @@ std::string one_line(std::string text) {
 
 void check(const Options& o) {
   require(!(o.quick && o.full), "--quick and --full exclude each other");
-  require(!((o.quick || o.full) && !o.seeds.empty()), "--{} and --seeds exclude each other", o.quick ? "quick" : "full");
+  require(!((o.quick || o.full) && !o.seeds.empty()), "--{} and --seeds exclude each other",
+          o.quick ? "quick" : "full");
   require(o.threads >= 0 && o.threads <= 4096, "--threads: {} is outside 0 … 4096", o.threads);
   require(o.keep >= 1 && o.keep <= 1'000'000, "--keep: {} is outside 1 … 1000000", o.keep);
   require(!o.out.empty(), "--out: the name of a folder is needed");
@@ -135,8 +148,9 @@ void check(const Options& o) {
 
 }  // namespace
 
-CommandLine read_command_line(const std::string& name, const std::string& claim, const std::vector<OwnOption>& own,
-                              bool user_data, int argc, const char* const* argv) {
+CommandLine read_command_line(const std::string& name, const std::string& claim,
+                              const std::vector<OwnOption>& own, bool user_data, int argc,
+                              const char* const* argv) {
   CommandLine line;
   line.command = recorded_command(name, argc, argv);
   Options& options = line.options;
@@ -146,7 +160,8 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
   app.set_config("--config", "", "read flags from FILE.toml; the command line wins")->configurable(false);
   app.allow_config_extras(false);
   for (const OwnOption& o : own) {
-    const std::string help = o.words.empty() ? o.help : fmt::format("{} ({})", o.help, fmt::join(o.words, "|"));
+    const std::string help =
+        o.words.empty() ? o.help : fmt::format("{} ({})", o.help, fmt::join(o.words, "|"));
     app.add_option("--" + o.flag, *o.value, help)->group("This experiment");
   }
   add_common(app, options, raw, user_data);
@@ -216,8 +231,9 @@ std::string config_text(const std::string& name, const Options& options, const s
     } else if (c.truth) {
       text += fmt::format("{} = {}\n", c.flag, options.*c.truth);
     } else if (!(options.*c.text).empty()) {
-      text += fmt::format("{} = {}\n", c.flag, toml(is_list(c) ? split_list(c.flag, options.*c.text)
-                                                               : std::vector<std::string>{options.*c.text}));
+      text += fmt::format(
+          "{} = {}\n", c.flag,
+          toml(is_list(c) ? split_list(c.flag, options.*c.text) : std::vector<std::string>{options.*c.text}));
     }
   }
   if (!options.data.empty()) text += fmt::format("data = {}\n", toml(options.data));

@@ -40,11 +40,12 @@ struct CommandLine {
 };
 
 // Throws usage errors. `user_data`: --data takes an npz file.
-CommandLine read_command_line(const std::string& name, const std::string& claim, const std::vector<OwnOption>& own,
-                              bool user_data, int argc, const char* const* argv);
+CommandLine read_command_line(const std::string& name, const std::string& claim,
+                              const std::vector<OwnOption>& own, bool user_data, int argc,
+                              const char* const* argv);
 
-// The configuration that --config reads back. `cases` are the experiment's own, before flags: a field in which they differ,
-// and that no flag sets, is left to them and stands as a comment.
+// The configuration that --config reads back. `cases` are the experiment's own, before flags: a field in
+// which they differ, and that no flag sets, is left to them and stands as a comment.
 std::string config_text(const std::string& name, const Options& options, const std::vector<OwnOption>& own,
                         const std::vector<Case>& cases, const std::string& seeds, bool user_data);
 

@@ -14,8 +14,8 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kSampleRows = 2000;
 constexpr std::int64_t kBoundaryPoints = 100'000;
 
-// A test-set variant and the metrics it gives: <name>_auc, <name>_accuracy, <name>_loss; "agreement" variants compare with
-// the model's own predictions and give <name>_agreement.
+// A test-set variant and the metrics it gives: <name>_auc, <name>_accuracy, <name>_loss; "agreement" variants
+// compare with the model's own predictions and give <name>_agreement.
 struct Variant {
   std::string name;
   Randomization randomization;
@@ -71,7 +71,8 @@ void add_scores(MemberRecord& record, const std::string& prefix, const std::vect
 void add_history(MemberRecord& record, Which evaluated) {
   const MemberHistory& history = record.history;
   const Check& last = history.checks.back();
-  const Check& best = history.best_check < 0 ? last : history.checks[static_cast<std::size_t>(history.best_check)];
+  const Check& best =
+      history.best_check < 0 ? last : history.checks[static_cast<std::size_t>(history.best_check)];
   const auto add = [&](const std::string& prefix, const Check& check) {
     record.metrics.emplace_back(prefix + "train_accuracy", check.train_accuracy);
     record.metrics.emplace_back(prefix + "train_loss", check.train_loss);
@@ -94,7 +95,7 @@ bool same_models(const MlpEnsemble& models) {
   return true;
 }
 
-// ---- accuracy per coordinate and subset ------------------------------------------------------------------------------
+// ---- accuracy per coordinate and subset -------------------------------------------------------------------
 
 void add_per_coordinate(MemberRecord& record, const PlannedCase& planned, std::span<const Score> scores) {
   std::vector<double> accuracy;
@@ -102,47 +103,52 @@ void add_per_coordinate(MemberRecord& record, const PlannedCase& planned, std::s
   double simple = 0, other = 1;
   for (int i : planned.settings.simple) simple += accuracy[static_cast<std::size_t>(i)];
   for (int i : planned.complement) other = std::min(other, accuracy[static_cast<std::size_t>(i)]);
-  record.metrics.emplace_back("per_coordinate_simple_accuracy", simple / static_cast<double>(planned.settings.simple.size()));
+  record.metrics.emplace_back("per_coordinate_simple_accuracy",
+                              simple / static_cast<double>(planned.settings.simple.size()));
   record.metrics.emplace_back("per_coordinate_other_least_accuracy", other);
-  record.arrays.push_back(
-      member_array<double>("per_coordinate_accuracy", accuracy, {static_cast<std::int64_t>(accuracy.size())}));
+  record.arrays.push_back(member_array<double>("per_coordinate_accuracy", accuracy,
+                                               {static_cast<std::int64_t>(accuracy.size())}));
 }
 
-void add_subsets(MemberRecord& record, int size, const std::vector<std::vector<int>>& sets, std::span<const Score> scores,
-                 bool first) {
+void add_subsets(MemberRecord& record, int size, const std::vector<std::vector<int>>& sets,
+                 std::span<const Score> scores, bool first) {
   std::vector<double> accuracy;
   for (const Score& score : scores) accuracy.push_back(score.accuracy);
   const auto count = static_cast<std::int64_t>(sets.size());
   const double sum = std::accumulate(accuracy.begin(), accuracy.end(), 0.0);
   record.metrics.emplace_back(fmt::format("subset{}_mean_accuracy", size), sum / static_cast<double>(count));
-  record.metrics.emplace_back(fmt::format("subset{}_least_accuracy", size), *std::min_element(accuracy.begin(), accuracy.end()));
+  record.metrics.emplace_back(fmt::format("subset{}_least_accuracy", size),
+                              *std::min_element(accuracy.begin(), accuracy.end()));
   record.arrays.push_back(member_array<double>(fmt::format("subset{}/accuracy", size), accuracy, {count}));
   if (!first) return;
   std::vector<std::int32_t> flat;
   for (const auto& set : sets) flat.insert(flat.end(), set.begin(), set.end());
-  record.arrays.push_back(member_array<std::int32_t>(fmt::format("subset{}/coordinates", size), flat, {count, size}, true));
+  record.arrays.push_back(
+      member_array<std::int32_t>(fmt::format("subset{}/coordinates", size), flat, {count, size}, true));
 }
 
-// ---- arrays of the kept members --------------------------------------------------------------------------------------
+// ---- arrays of the kept members ---------------------------------------------------------------------------
 
-void add_kept_scores(MemberRecord& record, const MlpEnsemble& models, int i, const Data& data, const PlannedCase& planned,
-                     Which which) {
+void add_kept_scores(MemberRecord& record, const MlpEnsemble& models, int i, const Data& data,
+                     const PlannedCase& planned, Which which) {
   std::vector<std::uint8_t> labels;
   const std::vector<Variant> variants = variants_of(planned);
   for (std::size_t v = 0; v < 3; ++v) {
     const Logits values = logits(models, i, data, variants[v].randomization, which);
     if (v == 0) labels.assign(values.labels.begin(), values.labels.end());
     if (models.spec().classes == 2)
-      record.arrays.push_back(member_array<float>("scores/" + variants[v].name, scores_of(values), {values.rows}));
+      record.arrays.push_back(
+          member_array<float>("scores/" + variants[v].name, scores_of(values), {values.rows}));
     else
       record.arrays.push_back(
           member_array<float>("logits/" + variants[v].name, values.values, {values.rows, values.outputs}));
   }
-  record.arrays.push_back(member_array<std::uint8_t>("scores/labels", labels, {static_cast<std::int64_t>(labels.size())}));
+  record.arrays.push_back(
+      member_array<std::uint8_t>("scores/labels", labels, {static_cast<std::int64_t>(labels.size())}));
 }
 
-void add_geometry(MemberRecord& record, const MlpEnsemble& models, int i, const Data& data, const PlannedCase& planned,
-                  Which which) {
+void add_geometry(MemberRecord& record, const MlpEnsemble& models, int i, const Data& data,
+                  const PlannedCase& planned, Which which) {
   const std::int64_t d = models.spec().inputs;
   if (const std::vector<float> w = rotation(data); !w.empty())
     record.arrays.push_back(member_array<float>("rotation", w, {d, d}));
@@ -151,14 +157,15 @@ void add_geometry(MemberRecord& record, const MlpEnsemble& models, int i, const 
   record.arrays.push_back(member_array<float>("alignment/cosine", alignment.cosine, {units}));
   record.arrays.push_back(member_array<float>("alignment/norm", alignment.norm, {units}));
   if (!alignment.output_correlation.empty())
-    record.arrays.push_back(member_array<double>("alignment/output_correlation", alignment.output_correlation,
-                                                 {static_cast<std::int64_t>(alignment.output_correlation.size())}));
+    record.arrays.push_back(
+        member_array<double>("alignment/output_correlation", alignment.output_correlation,
+                             {static_cast<std::int64_t>(alignment.output_correlation.size())}));
 }
 
-// Of the first member alone: test rows before the rotation, and the decision boundary on the first simple coordinate and
-// the first other one.
-void add_pictures(MemberRecord& record, const MlpEnsemble& models, int i, const Data& data, const PlannedCase& planned,
-                  bool symmetric, Which which) {
+// Of the first member alone: test rows before the rotation, and the decision boundary on the first simple
+// coordinate and the first other one.
+void add_pictures(MemberRecord& record, const MlpEnsemble& models, int i, const Data& data,
+                  const PlannedCase& planned, bool symmetric, Which which) {
   const std::int64_t count = std::min(kSampleRows, rows(data, Split::test)), d = models.spec().inputs;
   std::vector<float> x(static_cast<std::size_t>(count * d));
   std::vector<std::int32_t> y(static_cast<std::size_t>(count));
@@ -167,22 +174,26 @@ void add_pictures(MemberRecord& record, const MlpEnsemble& models, int i, const 
   record.arrays.push_back(member_array<std::int32_t>("sample/y", y, {count}, true));
   const int a = planned.settings.simple.front(), b = planned.complement.front();
   const double limit = std::holds_alternative<SlabData>(data) ? planned.settings.slab.width : 1.0;
-  const Boundary boundary = decision_boundary(models, i, data, a, b, kBoundaryPoints, limit, symmetric, which);
+  const Boundary boundary =
+      decision_boundary(models, i, data, a, b, kBoundaryPoints, limit, symmetric, which);
   record.arrays.push_back(member_array<float>("boundary/a", boundary.a, {kBoundaryPoints}, true));
   record.arrays.push_back(member_array<float>("boundary/b", boundary.b, {kBoundaryPoints}, true));
-  record.arrays.push_back(member_array<std::int32_t>("boundary/label", boundary.label, {kBoundaryPoints}, true));
+  record.arrays.push_back(
+      member_array<std::int32_t>("boundary/label", boundary.label, {kBoundaryPoints}, true));
   const std::vector<std::int32_t> coordinates{a, b};
   record.arrays.push_back(member_array<std::int32_t>("boundary/coordinates", coordinates, {2}, true));
 }
 
-void add_weights(MemberRecord& record, const std::string& model, const MlpEnsemble& models, std::span<const float> parameters) {
+void add_weights(MemberRecord& record, const std::string& model, const MlpEnsemble& models,
+                 std::span<const float> parameters) {
   const auto add = [&](int layer, const char* tensor, std::int64_t offset, std::vector<std::int64_t> shape) {
     if (offset < 0) return;
     std::int64_t count = 1;
     for (std::int64_t extent : shape) count *= extent;
     record.arrays.push_back(member_array<float>(
         fmt::format("weights/{}/layers.{}.{}", model, layer, tensor),
-        parameters.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(count)), std::move(shape)));
+        parameters.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(count)),
+        std::move(shape)));
   };
   const ParameterLayout& layout = models.layout();
   for (int l = 0; l < models.spec().layers(); ++l) {
@@ -203,8 +214,10 @@ void add_data(MemberRecord& record, const Data& data) {
   for (const auto& [split, name] : splits) {
     if (rows(data, split) == 0) continue;
     const HostTable table = materialize(data, split);
-    record.arrays.push_back(member_array<float>(fmt::format("data/{}_x", name), table.x, {table.rows, table.dim}));
-    record.arrays.push_back(member_array<std::int32_t>(fmt::format("data/{}_y", name), table.y, {table.rows}));
+    record.arrays.push_back(
+        member_array<float>(fmt::format("data/{}_x", name), table.x, {table.rows, table.dim}));
+    record.arrays.push_back(
+        member_array<std::int32_t>(fmt::format("data/{}_y", name), table.y, {table.rows}));
   }
 }
 
@@ -233,7 +246,8 @@ double metric(const MemberRecord& record, const std::string& name) {
 void measure(const MlpEnsemble& models, std::span<const Data> data, const Plan& plan, const Options& options,
              std::span<const Place> places, std::span<MemberRecord> records) {
   const PlannedCase& shared = plan.cases[static_cast<std::size_t>(places.front().planned_case)];
-  const Which evaluated = shared.settings.evaluate, other = evaluated == Which::last ? Which::best : Which::last;
+  const Which evaluated = shared.settings.evaluate,
+              other = evaluated == Which::last ? Which::best : Which::last;
   const Measures& measures = shared.settings.measures;
   const std::vector<Variant> variants = variants_of(shared);
 

@@ -15,7 +15,8 @@ struct Place {
   int member = 0;
 };
 
-// All members share architecture, S, groups and measures. records[i] belongs to places[i] and already has its history.
+// All members share architecture, S, groups and measures. records[i] belongs to places[i] and already has its
+// history.
 void measure(const MlpEnsemble& models, std::span<const Data> data, const Plan& plan, const Options& options,
              std::span<const Place> places, std::span<MemberRecord> records);
 

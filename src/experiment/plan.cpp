@@ -44,15 +44,20 @@ Measures read_measures(const Measures& own, const Options& options) {
   Measures measures = own;
   if (options.measure.empty()) return measures;
   for (const std::string& item : split_list("measure", options.measure)) {
-    if (item == "per-coordinate") measures.per_coordinate = true;
-    else if (item == "swap") measures.swap = true;
-    else if (item == "predictions") measures.predictions = true;
+    if (item == "per-coordinate")
+      measures.per_coordinate = true;
+    else if (item == "swap")
+      measures.swap = true;
+    else if (item == "predictions")
+      measures.predictions = true;
     else if (item.starts_with("subset:")) {
       const int size = static_cast<int>(parse_integer("measure", item.substr(7), 1, 16384));
-      if (std::find(measures.subset_sizes.begin(), measures.subset_sizes.end(), size) == measures.subset_sizes.end())
+      if (std::find(measures.subset_sizes.begin(), measures.subset_sizes.end(), size) ==
+          measures.subset_sizes.end())
         measures.subset_sizes.push_back(size);
     } else {
-      fail(ErrorKind::usage, "--measure: '{}' is not one of per-coordinate, subset:K, swap, predictions", item);
+      fail(ErrorKind::usage, "--measure: '{}' is not one of per-coordinate, subset:K, swap, predictions",
+           item);
     }
   }
   return measures;
@@ -60,16 +65,20 @@ Measures read_measures(const Measures& own, const Options& options) {
 
 // S and the further groups; --simple and --groups replace the experiment's own.
 void read_groups(Case& c, const Options& options) {
-  require(options.simple.empty() || options.groups.find("S=") == std::string::npos, "--simple and --groups S= exclude each other");
+  require(options.simple.empty() || options.groups.find("S=") == std::string::npos,
+          "--simple and --groups S= exclude each other");
   if (!options.simple.empty()) {
     c.simple.clear();
-    for (std::uint32_t coordinate : parse_ranges("simple", options.simple, 16383)) c.simple.push_back(static_cast<int>(coordinate));
+    for (std::uint32_t coordinate : parse_ranges("simple", options.simple, 16383))
+      c.simple.push_back(static_cast<int>(coordinate));
   }
   if (options.groups.empty()) return;
   for (const auto& [name, coordinates] : parse_groups("groups", options.groups)) {
-    if (name == "S") c.simple = coordinates;
+    if (name == "S")
+      c.simple = coordinates;
     else {
-      require(name != "s" && name != "sc" && name != "standard", "--groups: '{}' is the name of a measure; choose another", name);
+      require(name != "s" && name != "sc" && name != "standard",
+              "--groups: '{}' is the name of a measure; choose another", name);
       c.measures.groups[name] = coordinates;
     }
   }
@@ -89,8 +98,8 @@ void follow_linear_position(Case& c) {
 void check_coordinates(const std::string& flag, const std::vector<int>& coordinates, int dim) {
   require(!coordinates.empty(), "--{}: no coordinate is given", flag);
   for (int coordinate : coordinates)
-    require(coordinate >= 0 && coordinate < dim, "--{}: coordinate {} is outside the {} dimensions (0 … {})", flag, coordinate, dim,
-            dim - 1);
+    require(coordinate >= 0 && coordinate < dim, "--{}: coordinate {} is outside the {} dimensions (0 … {})",
+            flag, coordinate, dim, dim - 1);
 }
 
 void check_case(const PlannedCase& planned, int dim) {
@@ -103,11 +112,11 @@ void check_case(const PlannedCase& planned, int dim) {
     require(size <= dim, "--measure: subset:{} is larger than the {} dimensions", size, dim);
     subsets += subsets_of(dim, size);
   }
-  require(subsets <= static_cast<double>(kMostSubsets), "--measure: {:.0f} subsets are more than {}; take smaller ones", subsets,
-          kMostSubsets);
+  require(subsets <= static_cast<double>(kMostSubsets),
+          "--measure: {:.0f} subsets are more than {}; take smaller ones", subsets, kMostSubsets);
   validate(c.network);
-  require(std::isfinite(c.initialization.scale) && c.initialization.scale > 0, "--init-scale: {} is not a positive number",
-          c.initialization.scale);
+  require(std::isfinite(c.initialization.scale) && c.initialization.scale > 0,
+          "--init-scale: {} is not a positive number", c.initialization.scale);
   validate(c.training, rows(planned.data.front(), Split::train), c.network.batch_norm);
 }
 
@@ -141,15 +150,18 @@ Members plan_members(const Options& options, int default_seeds) {
   if (!together.empty() && (!options.seeds.empty() || !members.product)) {
     for (int k = 0; k < 3; ++k)
       if (factor_of[k] < 0) factor_of[k] = static_cast<int>(factors.size());
-    factors.push_back({members.product ? together : "seed",
-                       parse_seed_count("seeds", options.seeds.empty() ? std::to_string(default_seeds) : options.seeds)});
+    factors.push_back(
+        {members.product ? together : "seed",
+         parse_seed_count("seeds", options.seeds.empty() ? std::to_string(default_seeds) : options.seeds)});
   }
-  require(!(together.empty() && !options.seeds.empty()), "--seeds: data, init and order seeds are all given on their own");
+  require(!(together.empty() && !options.seeds.empty()),
+          "--seeds: data, init and order seeds are all given on their own");
 
   std::size_t count = 1;
   for (const SeedFactor& factor : factors) {
     count *= factor.values.size();
-    require(count <= (std::size_t{1} << 24), "--seeds: the product of all seeds is more than {} members", 1 << 24);
+    require(count <= (std::size_t{1} << 24), "--seeds: the product of all seeds is more than {} members",
+            1 << 24);
   }
   std::vector<std::vector<int>> levels(factors.size(), std::vector<int>(count));
   for (std::size_t i = 0; i < count; ++i) {
@@ -174,7 +186,8 @@ Members plan_members(const Options& options, int default_seeds) {
 
 std::string seeds_text(const Options& options, int default_seeds) {
   if (!options.seeds.empty()) return options.seeds;
-  const bool product = !(options.data_seeds.empty() && options.init_seeds.empty() && options.order_seeds.empty());
+  const bool product =
+      !(options.data_seeds.empty() && options.init_seeds.empty() && options.order_seeds.empty());
   return product ? "" : std::to_string(default_seeds);
 }
 
@@ -190,7 +203,8 @@ std::vector<Expanded> expand(const std::vector<Case>& own, const Options& option
         Expanded next = c;
         field.set(next.settings, value);
         std::string& name = next.settings.name;
-        if (given->second.size() > 1) name += fmt::format("{}{}={}", name.empty() ? "" : " ", field.flag, value);
+        if (given->second.size() > 1)
+          name += fmt::format("{}{}={}", name.empty() ? "" : " ", field.flag, value);
         product.push_back(std::move(next));
       }
     require(product.size() <= 1'000'000, "--{}: the lists make more than 1000000 cases", field.flag);
@@ -199,13 +213,14 @@ std::vector<Expanded> expand(const std::vector<Case>& own, const Options& option
   std::set<std::string> names;
   for (Expanded& c : cases) {
     if (c.settings.name.empty()) c.settings.name = "default";
-    require(names.insert(c.settings.name).second, "two cases are called '{}': a list names a value twice", c.settings.name);
+    require(names.insert(c.settings.name).second, "two cases are called '{}': a list names a value twice",
+            c.settings.name);
   }
   return cases;
 }
 
-Plan make_plan(const std::string& experiment, const std::vector<Case>& own, const Options& options, bool user_data,
-               int default_seeds) {
+Plan make_plan(const std::string& experiment, const std::vector<Case>& own, const Options& options,
+               bool user_data, int default_seeds) {
   Plan plan;
   plan.members = plan_members(options, default_seeds);
   std::vector<std::uint32_t> data_seeds;
@@ -213,15 +228,20 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
 
   if (user_data) {
     for (const Field& field : fields())
-      require(!field.slab || !options.given(field.flag), "--{} describes slab data and does not go with --data", field.flag);
+      require(!field.slab || !options.given(field.flag),
+              "--{} describes slab data and does not go with --data", field.flag);
     if (!std::filesystem::is_regular_file(options.data))
-      fail(ErrorKind::data, "--data: {}: no such file (an .npz with x_train, y_train, x_test and y_test, or x and y)", options.data);
+      fail(ErrorKind::data,
+           "--data: {}: no such file (an .npz with x_train, y_train, x_test and y_test, or x and y)",
+           options.data);
     plan.data_checksums[std::filesystem::path(options.data).filename().string()] = checksum(options.data);
   } else if (!options.data.empty() && !std::filesystem::is_directory(options.data)) {
-    fail(ErrorKind::data, "--data: {}: no such folder (slab data are generated; leave the flag out)", options.data);
+    fail(ErrorKind::data, "--data: {}: no such folder (slab data are generated; leave the flag out)",
+         options.data);
   }
 
-  std::map<std::pair<std::int64_t, std::int64_t>, std::shared_ptr<const ArrayData::Table>> tables;  // by test, validation
+  std::map<std::pair<std::int64_t, std::int64_t>, std::shared_ptr<const ArrayData::Table>>
+      tables;  // by test, validation
   const auto configured = [&](Case c, PlannedCase& planned) {
     read_groups(c, options);
     c.measures = read_measures(c.measures, options);
@@ -229,7 +249,8 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       const std::int64_t test = options.given("test") ? c.slab.test : 0;
       auto& table = tables[{test, c.slab.validation}];
       if (!table)
-        table = std::make_shared<const ArrayData::Table>(read_array_data(options.data, test, c.slab.validation, 0));
+        table = std::make_shared<const ArrayData::Table>(
+            read_array_data(options.data, test, c.slab.validation, 0));
       for (std::uint32_t seed : data_seeds) planned.data.push_back(ArrayData{table, seed});
       c.slab.train = table->train, c.slab.validation = table->validation, c.slab.test = table->test;
     } else {
@@ -248,22 +269,25 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     if (user_data) planned.config["train"] = c.slab.train;
   };
 
-  std::string identity = fmt::format("{} {} {} {} {}", experiment, build_info::version, build_info::commit, options.keep, options.save);
+  std::string identity = fmt::format("{} {} {} {} {}", experiment, build_info::version, build_info::commit,
+                                     options.keep, options.save);
   identity += fmt::format(" {} {}", options.measure_at_checks, options.boundary_symmetric);
-  for (const Seeds& seeds : plan.members.seeds) identity += fmt::format(" {},{},{}", seeds.data, seeds.init, seeds.order);
+  for (const Seeds& seeds : plan.members.seeds)
+    identity += fmt::format(" {},{},{}", seeds.data, seeds.init, seeds.order);
   for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;
 
   for (const Expanded& expanded : expand(own, options)) {
     PlannedCase planned;
     configured(expanded.settings, planned);
-    planned.as_published = !user_data && protocol_of(expanded.settings, options) == protocol_of(own[expanded.origin], {});
+    planned.as_published =
+        !user_data && protocol_of(expanded.settings, options) == protocol_of(own[expanded.origin], {});
     if (planned.as_published && !expanded.settings.published.empty())
       planned.published = nlohmann::json::parse(published_entry(experiment, expanded.settings.published));
     identity += "\n" + planned.settings.name + planned.config.dump();
     plan.cases.push_back(std::move(planned));
   }
-  require(plan.cases.size() * plan.members.size() <= 100'000'000, "{} cases of {} members are too many", plan.cases.size(),
-          plan.members.size());
+  require(plan.cases.size() * plan.members.size() <= 100'000'000, "{} cases of {} members are too many",
+          plan.cases.size(), plan.members.size());
   plan.hash = fnv1a(identity);
   return plan;
 }

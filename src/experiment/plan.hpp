@@ -1,5 +1,6 @@
-// From flags and the experiment's own cases to everything that will be trained: cases (the product of all lists) times
-// members (the product of all seeds). All impossible settings are refused here, before anything is trained or written.
+// From flags and the experiment's own cases to everything that will be trained: cases (the product of all
+// lists) times members (the product of all seeds). All impossible settings are refused here, before anything
+// is trained or written.
 #pragma once
 
 #include <cstdint>
@@ -16,25 +17,26 @@
 namespace occam::experiment {
 
 struct PlannedCase {
-  Case settings;                       // resolved: inputs, classes and the simple coordinates follow the data
-  nlohmann::ordered_json config;       // every field
-  nlohmann::json published;            // entry of published.json; null when there is none or the settings differ from it
-  bool as_published = true;            // no flag changed the experiment's own settings
-  std::vector<Data> data;              // [members], recipes
-  std::vector<int> complement;         // S^c
+  Case settings;                  // resolved: inputs, classes and the simple coordinates follow the data
+  nlohmann::ordered_json config;  // every field
+  nlohmann::json
+      published;  // entry of published.json; null when there is none or the settings differ from it
+  bool as_published = true;     // no flag changed the experiment's own settings
+  std::vector<Data> data;       // [members], recipes
+  std::vector<int> complement;  // S^c
 };
 
 // Seeds that vary together: "seed" stands for data, init and order at once.
 struct SeedFactor {
-  std::string name;                    // "data", "init", "order", "init+order", "seed"
+  std::string name;  // "data", "init", "order", "init+order", "seed"
   std::vector<std::uint32_t> values;
 };
 
 struct Members {
   std::vector<Seeds> seeds;
-  std::vector<std::uint32_t> labels;   // what result.json lists: the seed, or the running number of a product
-  bool product = false;                // some seed flag was given on its own
-  std::vector<SeedFactor> factors;     // those with more than one value
+  std::vector<std::uint32_t> labels;  // what result.json lists: the seed, or the running number of a product
+  bool product = false;               // some seed flag was given on its own
+  std::vector<SeedFactor> factors;    // those with more than one value
   std::vector<std::vector<int>> levels;  // [factor][member]
   std::size_t size() const { return seeds.size(); }
 };
@@ -43,7 +45,7 @@ struct Plan {
   std::vector<PlannedCase> cases;
   Members members;
   std::map<std::string, std::string> data_checksums;
-  std::uint64_t hash = 0;              // of everything that decides the results
+  std::uint64_t hash = 0;  // of everything that decides the results
 };
 
 // `default_seeds` is how many seeds stand for no --seeds flag.
@@ -59,7 +61,7 @@ struct Expanded {
 };
 std::vector<Expanded> expand(const std::vector<Case>& own, const Options& options);
 
-Plan make_plan(const std::string& experiment, const std::vector<Case>& own, const Options& options, bool user_data,
-               int default_seeds);
+Plan make_plan(const std::string& experiment, const std::vector<Case>& own, const Options& options,
+               bool user_data, int default_seeds);
 
 }  // namespace occam::experiment

@@ -22,7 +22,8 @@ std::string format_count(std::int64_t count) {
   return digits;
 }
 
-Progress::Progress(std::string name, bool shown) : name_(std::move(name)), shown_(shown && isatty(STDERR_FILENO)) {}
+Progress::Progress(std::string name, bool shown)
+    : name_(std::move(name)), shown_(shown && isatty(STDERR_FILENO)) {}
 
 void Progress::expect(std::int64_t total) {
   const std::lock_guard lock(mutex_);
@@ -66,10 +67,13 @@ void Progress::draw(bool now) {
   const double share = total > 0 ? static_cast<double>(done_) / static_cast<double>(total) : 0;
   constexpr int cells = 24;
   const auto filled = static_cast<std::size_t>(share * cells);
-  std::string line = fmt::format("{} [{:<{}}] {:3.0f}%  {}/~{} updates  {}/s", name_, std::string(filled, '='), cells, 100 * share,
-                                 format_count(done_), format_count(total), format_count(std::llround(speed)));
-  if (!what_.empty()) line += "  " + what_;
-  else if (speed > 0) line += fmt::format("  {} left", format_seconds(static_cast<double>(total - done_) / speed));
+  std::string line =
+      fmt::format("{} [{:<{}}] {:3.0f}%  {}/~{} updates  {}/s", name_, std::string(filled, '='), cells,
+                  100 * share, format_count(done_), format_count(total), format_count(std::llround(speed)));
+  if (!what_.empty())
+    line += "  " + what_;
+  else if (speed > 0)
+    line += fmt::format("  {} left", format_seconds(static_cast<double>(total - done_) / speed));
   fmt::print(stderr, "\r{:<{}}", line, width_);
   std::fflush(stderr);
   width_ = line.size();

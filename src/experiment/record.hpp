@@ -1,4 +1,5 @@
-// What is known of one trained and measured member: all that results are written from, and all that a checkpoint holds.
+// What is known of one trained and measured member: all that results are written from, and all that a
+// checkpoint holds.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +14,8 @@
 
 namespace occam::experiment {
 
-// An array of one member. Arrays of the members of a case that carry the same name are stacked along a new first axis,
-// except `single` ones, which the first member alone has.
+// An array of one member. Arrays of the members of a case that carry the same name are stacked along a new
+// first axis, except `single` ones, which the first member alone has.
 struct MemberArray {
   std::string name;  // "scores/standard"
   NpyType type = NpyType::float32;
@@ -24,7 +25,8 @@ struct MemberArray {
 };
 
 template <class T>
-MemberArray member_array(std::string name, std::span<const T> values, std::vector<std::int64_t> shape, bool single = false) {
+MemberArray member_array(std::string name, std::span<const T> values, std::vector<std::int64_t> shape,
+                         bool single = false) {
   const auto bytes = std::as_bytes(values);
   return {std::move(name), npy_type<T>(), single, std::move(shape), {bytes.begin(), bytes.end()}};
 }
@@ -40,7 +42,8 @@ struct MemberRecord {
 // NaN when there is no such metric.
 double metric(const MemberRecord& record, const std::string& name);
 
-// Seconds by what they were spent on: wall clock, but for `data`, which is summed over threads and part of the others.
+// Seconds by what they were spent on: wall clock, but for `data`, which is summed over threads and part of
+// the others.
 struct Seconds {
   double data = 0, train = 0, measure = 0, total = 0;
 };

@@ -40,7 +40,8 @@ Ended run_command(std::vector<std::string> words) {
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], STDERR_FILENO);
-  // A group of its own: an interrupt on the terminal must not reach it when the run itself is past interrupting.
+  // A group of its own: an interrupt on the terminal must not reach it when the run itself is past
+  // interrupting.
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
@@ -58,10 +59,13 @@ Ended run_command(std::vector<std::string> words) {
     ended.started = true;
     char block[4096];
     for (ssize_t got = 0; (got = read(pipe_ends[0], block, sizeof block)) != 0;) {
-      if (got > 0) ended.output.append(block, static_cast<std::size_t>(got));
-      else if (errno != EINTR) break;
+      if (got > 0)
+        ended.output.append(block, static_cast<std::size_t>(got));
+      else if (errno != EINTR)
+        break;
     }
-    while (waitpid(child, &ended.status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(child, &ended.status, 0) < 0 && errno == EINTR) {
+    }
   } else {
     ended.output = std::strerror(error);
   }
@@ -73,7 +77,8 @@ std::string last_line(const std::string& text) {
   const std::size_t end = text.find_last_not_of("\n\r ");
   if (end == std::string::npos) return "no message";
   const std::size_t begin = text.find_last_of('\n', end);
-  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1) + 1);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1,
+                     end - (begin == std::string::npos ? 0 : begin + 1) + 1);
 }
 
 }  // namespace
@@ -83,8 +88,8 @@ bool make_report(const std::string& experiment, const std::filesystem::path& fol
   const std::string python = chosen && *chosen ? chosen : "/usr/bin/python3";
   const std::filesystem::path script = report_script();
   if (script.empty()) {
-    fmt::print(stderr, "{}: no report.html: tools/report is neither in {} nor in {}\n", experiment, build_info::source_dir,
-               build_info::install_data_dir);
+    fmt::print(stderr, "{}: no report.html: tools/report is neither in {} nor in {}\n", experiment,
+               build_info::source_dir, build_info::install_data_dir);
     return false;
   }
   const Ended ended = run_command({python, script.string(), folder.string(), "--quiet"});

@@ -71,7 +71,8 @@ nlohmann::ordered_json case_json(const Run& run, std::size_t c, const std::vecto
   j["config"] = planned.config;
   j["seeds"] = members.labels;
   if (members.product) {
-    for (const char* name : {"data", "init", "order"}) j["member_seeds"][name] = nlohmann::ordered_json::array();
+    for (const char* name : {"data", "init", "order"})
+      j["member_seeds"][name] = nlohmann::ordered_json::array();
     for (const Seeds& seeds : members.seeds) {
       j["member_seeds"]["data"].push_back(seeds.data);
       j["member_seeds"]["init"].push_back(seeds.init);
@@ -79,7 +80,8 @@ nlohmann::ordered_json case_json(const Run& run, std::size_t c, const std::vecto
     }
   }
   j["status"] = nlohmann::ordered_json::array();
-  for (std::size_t m = 0; m < members.size(); ++m) j["status"].push_back(status_word(run.record(c, m).history.status));
+  for (std::size_t m = 0; m < members.size(); ++m)
+    j["status"].push_back(status_word(run.record(c, m).history.status));
   j["metrics"] = nlohmann::ordered_json::object();
   for (const std::string& name : run.metric_names(c)) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -203,8 +205,9 @@ std::string cases_csv(const Run& run) {
     for (std::size_t m = 0; m < run.plan.members.size(); ++m) {
       const Seeds& seeds = run.plan.members.seeds[m];
       const MemberRecord& record = run.record(c, m);
-      text += fmt::format("{},{},{},{},{},{}", csv_field(run.plan.cases[c].settings.name), run.plan.members.labels[m], seeds.data,
-                          seeds.init, seeds.order, status_word(record.history.status));
+      text += fmt::format("{},{},{},{},{},{}", csv_field(run.plan.cases[c].settings.name),
+                          run.plan.members.labels[m], seeds.data, seeds.init, seeds.order,
+                          status_word(record.history.status));
       for (const std::string& name : names) {
         const double value = record.diverged() ? kNan : metric(record, name);
         text += std::isfinite(value) ? fmt::format(",{}", value) : ",";

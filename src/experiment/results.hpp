@@ -1,4 +1,5 @@
-// What a run leaves behind, and what it prints: result.json, cases.csv, timing.json, arrays.npz and the console's tables.
+// What a run leaves behind, and what it prints: result.json, cases.csv, timing.json, arrays.npz and the
+// console's tables.
 #pragma once
 
 #include <filesystem>
@@ -52,10 +53,12 @@ std::string timing_json(const Run& run, const Seconds& seconds);
 void write_arrays(const Run& run, const std::filesystem::path& path);
 std::string console_table(const Run& run, const std::vector<Judged>& judged);
 
-// Shares of the variance of a metric by the factors of the seeds, and what is left over; empty without two factors.
+// Shares of the variance of a metric by the factors of the seeds, and what is left over; empty without two
+// factors.
 std::vector<double> shares_of(const Run& run, std::size_t c, const std::string& name);
 
-// Makes report.html in `folder` by tools/report; false, and one line on standard error, when that cannot be done.
+// Makes report.html in `folder` by tools/report; false, and one line on standard error, when that cannot be
+// done.
 bool make_report(const std::string& experiment, const std::filesystem::path& folder);
 
 }  // namespace occam::experiment

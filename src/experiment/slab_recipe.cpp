@@ -21,9 +21,11 @@ void check_counts(const SlabRecipe& recipe, const std::array<Kind, 4>& kinds, in
   }
   // A block that is not there has no slabs that a margin could squeeze out, but its margin is still a share.
   for (const Kind& k : kinds)
-    require(k.block.margin >= 0 && k.block.margin < 1, "margin of {} blocks: {} is outside [0, 1)", k.name, k.block.margin);
+    require(k.block.margin >= 0 && k.block.margin < 1, "margin of {} blocks: {} is outside [0, 1)", k.name,
+            k.block.margin);
   require(open <= 1, "{} kinds of block take the rest of the {} coordinates, only one can", open, recipe.dim);
-  require(used <= recipe.dim, "{} linear, 3-, 5- and 7-slab coordinates do not fit in {} dimensions (--dim)", used, recipe.dim);
+  require(used <= recipe.dim, "{} linear, 3-, 5- and 7-slab coordinates do not fit in {} dimensions (--dim)",
+          used, recipe.dim);
   rest = recipe.dim - used;
 }
 
@@ -46,10 +48,10 @@ SlabSpec slab_spec(const SlabRecipe& recipe) {
   for (const Kind& k : kinds) {
     const int count = k.block.count == kRest ? rest : k.block.count;
     if (k.kind == BlockKind::linear) linear = count;
-    require(k.block.noise == 0 || count > 0, "--{}-noise: {} asks for noise, but the data have no such coordinate", k.name,
-            k.block.noise);
-    require(k.block.shift == 0 || count > 0, "--{}-shift: {} asks for a shift, but the data have no such coordinate", k.name,
-            k.block.shift);
+    require(k.block.noise == 0 || count > 0,
+            "--{}-noise: {} asks for noise, but the data have no such coordinate", k.name, k.block.noise);
+    require(k.block.shift == 0 || count > 0,
+            "--{}-shift: {} asks for a shift, but the data have no such coordinate", k.name, k.block.shift);
     const SlabCoordinate coordinate{.kind = k.kind,
                                     .margin = k.block.margin,
                                     .noise = k.block.noise,

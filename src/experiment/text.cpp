@@ -38,10 +38,11 @@ std::vector<std::string> split_list(const std::string& flag, std::string_view te
   return items;
 }
 
-std::int64_t parse_integer(const std::string& flag, std::string_view text, std::int64_t least, std::int64_t most) {
+std::int64_t parse_integer(const std::string& flag, std::string_view text, std::int64_t least,
+                           std::int64_t most) {
   std::int64_t value = 0;
-  require(read(text, value) && value >= least && value <= most, "--{}: '{}' is not a whole number from {} to {}", flag,
-          text, least, most);
+  require(read(text, value) && value >= least && value <= most,
+          "--{}: '{}' is not a whole number from {} to {}", flag, text, least, most);
   return value;
 }
 
@@ -64,7 +65,8 @@ std::vector<int> parse_architecture(const std::string& flag, std::string_view te
     const std::size_t end = std::min(text.find('x', begin), text.size());
     int width = 0;
     require(read(text.substr(begin, end - begin), width) && width >= 1 && width <= 16384,
-            "--{}: '{}' is not an architecture such as 100x100 (widths from 1 to 16384) or linear", flag, text);
+            "--{}: '{}' is not an architecture such as 100x100 (widths from 1 to 16384) or linear", flag,
+            text);
     hidden.push_back(width);
     begin = end + 1;
   }
@@ -87,12 +89,13 @@ std::vector<std::uint32_t> parse_ranges(const std::string& flag, std::string_vie
     const bool good = dash == std::string::npos
                           ? read(view, first) && read(view, last)
                           : read(view.substr(0, dash), first) && read(view.substr(dash + 1), last);
-    require(good && first <= last && last <= most, "--{}: '{}' is neither a number nor a range A-B, from 0 to {}", flag,
-            item, most);
+    require(good && first <= last && last <= most,
+            "--{}: '{}' is neither a number nor a range A-B, from 0 to {}", flag, item, most);
     require(last - first < kMostNumbers && numbers.size() + (last - first) < kMostNumbers,
             "--{}: '{}' makes more than {} numbers", flag, text, kMostNumbers);
     for (std::uint64_t n = first; n <= last; ++n) {
-      require(seen.insert(static_cast<std::uint32_t>(n)).second, "--{}: {} is given twice in '{}'", flag, n, text);
+      require(seen.insert(static_cast<std::uint32_t>(n)).second, "--{}: {} is given twice in '{}'", flag, n,
+              text);
       numbers.push_back(static_cast<std::uint32_t>(n));
     }
   }
@@ -127,7 +130,8 @@ std::map<std::string, std::vector<int>> parse_groups(const std::string& flag, st
   }
   std::map<std::string, std::vector<int>> groups;
   for (const auto& [group, list] : ranges)
-    for (std::uint32_t coordinate : parse_ranges(flag, list, 16383)) groups[group].push_back(static_cast<int>(coordinate));
+    for (std::uint32_t coordinate : parse_ranges(flag, list, 16383))
+      groups[group].push_back(static_cast<int>(coordinate));
   return groups;
 }
 

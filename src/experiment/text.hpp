@@ -1,5 +1,5 @@
-// Values on the command line: numbers, seeds, coordinates, groups and lists. Every function takes the flag's name so that
-// its error can say what was given to whom.
+// Values on the command line: numbers, seeds, coordinates, groups and lists. Every function takes the flag's
+// name so that its error can say what was given to whom.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@ namespace occam::experiment {
 // "a, b,c" -> {"a", "b", "c"}. An empty entry is an error.
 std::vector<std::string> split_list(const std::string& flag, std::string_view text, char separator = ',');
 
-std::int64_t parse_integer(const std::string& flag, std::string_view text, std::int64_t least, std::int64_t most);
+std::int64_t parse_integer(const std::string& flag, std::string_view text, std::int64_t least,
+                           std::int64_t most);
 // Finite.
 double parse_real(const std::string& flag, std::string_view text);
 bool parse_boolean(const std::string& flag, std::string_view text);

@@ -13,7 +13,9 @@ namespace {
 
 class Stopwatch {
  public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -24,8 +26,8 @@ const PlannedCase& case_of(const Plan& plan, const Place& place) {
 }
 
 bool share_an_ensemble(const Case& a, const Case& b) {
-  return a.network == b.network && a.training.batch == b.training.batch && a.simple == b.simple && a.measures == b.measures &&
-         a.evaluate == b.evaluate;
+  return a.network == b.network && a.training.batch == b.training.batch && a.simple == b.simple &&
+         a.measures == b.measures && a.evaluate == b.evaluate;
 }
 
 // What a member of this case will take, before any has finished: the published count, or two checks.
@@ -34,15 +36,18 @@ std::int64_t first_guess(const PlannedCase& planned) {
   if (stop.criterion == StopCriterion::none) return stop.max_updates;
   if (planned.published.is_object() && planned.published.contains("published")) {
     const auto& published = planned.published["published"];
-    if (published.contains("updates") && published["updates"].is_number()) return published["updates"].get<std::int64_t>();
+    if (published.contains("updates") && published["updates"].is_number())
+      return published["updates"].get<std::int64_t>();
   }
   return std::min(stop.max_updates, 2 * stop.check_every + stop.patience);
 }
 
-// The estimate of all updates: finished members as they were, the others like the finished ones of their case.
+// The estimate of all updates: finished members as they were, the others like the finished ones of their
+// case.
 class Estimate {
  public:
-  explicit Estimate(const Plan& plan, const Records& done) : plan_(plan), sum_(plan.cases.size(), 0), count_(plan.cases.size(), 0) {
+  explicit Estimate(const Plan& plan, const Records& done)
+      : plan_(plan), sum_(plan.cases.size(), 0), count_(plan.cases.size(), 0) {
     for (const auto& [place, record] : done) add(place.first, record.history.updates);
   }
   void add(int planned_case, std::int64_t updates) {
@@ -86,7 +91,8 @@ Call call_of(const Plan& plan, std::span<const Place> places) {
 }
 
 // The members that had stopped when the call was interrupted, as an ensemble of their own.
-MlpEnsemble stopped_members(const MlpEnsemble& models, const std::vector<int>& stopped, std::span<const Initialization> all) {
+MlpEnsemble stopped_members(const MlpEnsemble& models, const std::vector<int>& stopped,
+                            std::span<const Initialization> all) {
   std::vector<Seeds> seeds;
   std::vector<Initialization> initializations;
   for (int m : stopped) {
@@ -131,8 +137,8 @@ std::size_t call_members(const MlpSpec& spec, const Device& device) {
   return static_cast<std::size_t>(std::min(wanted, std::max<std::int64_t>(fitting, device.threads)));
 }
 
-bool train(const Plan& plan, const Options& options, const Device& device, const TrainHooks& hooks, Records& records,
-           Seconds& seconds) {
+bool train(const Plan& plan, const Options& options, const Device& device, const TrainHooks& hooks,
+           Records& records, Seconds& seconds) {
   // Whatever ends this function, the time spent on data is counted.
   struct DataSeconds {
     double& total;
@@ -150,7 +156,8 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
     FitOptions fit_options{.interrupt = hooks.interrupt};
     if (options.measure_at_checks)
       fit_options.at_checks = {{.coordinates = shared.settings.simple}, {.coordinates = shared.complement}};
-    if (hooks.progress) fit_options.progress = [&](std::int64_t updates) { hooks.progress->advance(updates); };
+    if (hooks.progress)
+      fit_options.progress = [&](std::int64_t updates) { hooks.progress->advance(updates); };
 
     for (std::size_t first = 0; first < group.size(); first += size) {
       const auto places = std::span(group).subspan(first, std::min(size, group.size() - first));
@@ -191,7 +198,9 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
       seconds.measure += measuring.seconds();
       if (hooks.saved) hooks.saved();
       if (interrupted) return false;
-      if (hooks.interrupt && hooks.interrupt->load() && records.size() < plan.cases.size() * plan.members.size()) return false;
+      if (hooks.interrupt && hooks.interrupt->load() &&
+          records.size() < plan.cases.size() * plan.members.size())
+        return false;
     }
   }
   return true;

@@ -20,7 +20,9 @@ bool tests_prediction(const Expectation& e) {
   return e.test == Test::prediction || e.test == Test::equivalence_and_prediction;
 }
 
-int needed(const Expectation& e, DeviceKind device) { return device == DeviceKind::cuda ? e.seeds_cuda : e.seeds_cpu; }
+int needed(const Expectation& e, DeviceKind device) {
+  return device == DeviceKind::cuda ? e.seeds_cuda : e.seeds_cpu;
+}
 
 std::string share_text(std::int64_t successes, std::size_t trials) {
   const Interval interval = clopper_pearson(successes, static_cast<std::int64_t>(trials));
@@ -45,13 +47,15 @@ void add_prediction(Outcome& outcome, const Row& row) {
   Interval interval = prediction_interval(row.values, e.analytic_deviation);
   interval.low -= e.published_resolution / 2;
   interval.high += e.published_resolution / 2;
-  outcome.add(interval.contains(*row.published), fmt::format("95% prediction [{:.4f}, {:.4f}]", interval.low, interval.high));
+  outcome.add(interval.contains(*row.published),
+              fmt::format("95% prediction [{:.4f}, {:.4f}]", interval.low, interval.high));
 }
 
 void add_counts(Outcome& outcome, const Row& row) {
   const Expectation& e = row.expectation;
   if (e.test == Test::every) {
-    const auto good = std::count_if(row.values.begin(), row.values.end(), [&](double v) { return v >= e.threshold; });
+    const auto good =
+        std::count_if(row.values.begin(), row.values.end(), [&](double v) { return v >= e.threshold; });
     outcome.add(good == static_cast<std::ptrdiff_t>(row.values.size()),
                 fmt::format("{} at least {}", share_text(good, row.values.size()), e.threshold));
   } else if (e.test == Test::share) {
@@ -59,7 +63,8 @@ void add_counts(Outcome& outcome, const Row& row) {
       return std::find(e.values.begin(), e.values.end(), v) != e.values.end();
     });
     outcome.add(static_cast<double>(good) >= e.threshold * static_cast<double>(row.values.size()),
-                fmt::format("{} at {}; {}", share_text(good, row.values.size()), fmt::join(e.values, ", "), frequencies(row.values)));
+                fmt::format("{} at {}; {}", share_text(good, row.values.size()), fmt::join(e.values, ", "),
+                            frequencies(row.values)));
   }
 }
 
@@ -69,9 +74,11 @@ std::string frequencies(std::span<const double> values) {
   std::map<double, std::int64_t> counts;
   for (double v : values) ++counts[v];
   std::vector<std::pair<double, std::int64_t>> sorted(counts.begin(), counts.end());
-  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
   std::string text;
-  for (const auto& [value, count] : sorted) text += fmt::format("{}{} ×{}", text.empty() ? "" : ", ", value, count);
+  for (const auto& [value, count] : sorted)
+    text += fmt::format("{}{} ×{}", text.empty() ? "" : ", ", value, count);
   return text;
 }
 
@@ -80,8 +87,9 @@ std::vector<Verdict> judge(std::span<const Row> rows, DeviceKind device) {
   std::vector<double> p;
   for (const Row& row : rows)
     if (tests_equivalence(row.expectation))
-      p.push_back(row.values.size() < 2 ? std::numeric_limits<double>::quiet_NaN()
-                                        : equivalence(row.values, row.expectation.center, row.expectation.margin).p);
+      p.push_back(row.values.size() < 2
+                      ? std::numeric_limits<double>::quiet_NaN()
+                      : equivalence(row.values, row.expectation.center, row.expectation.margin).p);
   const std::vector<bool> equivalent = holm(p);
 
   std::vector<Verdict> verdicts;
@@ -92,11 +100,14 @@ std::vector<Verdict> judge(std::span<const Row> rows, DeviceKind device) {
     if (tests_equivalence(e)) {
       const bool holds = equivalent[next++];
       const Interval interval = equivalence(row.values, e.center, e.margin).interval;
-      if (row.values.size() < 2) outcome.holds = false;
-      else outcome.add(holds, fmt::format("90% interval [{:.4f}, {:.4f}] against {} ± {}", interval.low, interval.high, e.center,
-                                                  e.margin));
+      if (row.values.size() < 2)
+        outcome.holds = false;
+      else
+        outcome.add(holds, fmt::format("90% interval [{:.4f}, {:.4f}] against {} ± {}", interval.low,
+                                       interval.high, e.center, e.margin));
     }
-    if (row.values.empty()) outcome = {false, "no member is left"};
+    if (row.values.empty())
+      outcome = {false, "no member is left"};
     else {
       if (tests_prediction(e) && row.values.size() > 1) add_prediction(outcome, row);
       add_counts(outcome, row);
@@ -104,9 +115,11 @@ std::vector<Verdict> judge(std::span<const Row> rows, DeviceKind device) {
     Verdict verdict{outcome.holds ? "reproduced" : "not reproduced", outcome.detail};
     if (static_cast<int>(row.values.size()) < needed(e, device)) {
       verdict.word = "insufficient";
-      verdict.detail += fmt::format("{}{} of {} seeds", verdict.detail.empty() ? "" : "; ", row.values.size(), needed(e, device));
+      verdict.detail += fmt::format("{}{} of {} seeds", verdict.detail.empty() ? "" : "; ", row.values.size(),
+                                    needed(e, device));
     } else if (row.train_accuracy < e.least_train_accuracy) {
-      verdict = {"void", fmt::format("train accuracy {:.4f} is below {}", row.train_accuracy, e.least_train_accuracy)};
+      verdict = {"void", fmt::format("train accuracy {:.4f} is below {}", row.train_accuracy,
+                                     e.least_train_accuracy)};
     }
     verdicts.push_back(std::move(verdict));
   }

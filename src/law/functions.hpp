@@ -79,8 +79,8 @@ OCCAM_HD Reduced reduce(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 · 2^23: adding it leaves the nearest integer in the low bits
   const float shifted = fma(x, 0x1.715476p+0f, kRound);
   const float n = shifted - kRound;
-  float r =
-      fma(n, -0x1.62e400p-1f, x);  // ln 2 in two parts; the first has 9 trailing zeros, so n · part is exact
+  // ln 2 in two parts; the first has 9 trailing zeros, so n · part is exact.
+  float r = fma(n, -0x1.62e400p-1f, x);
   r = fma(n, -0x1.7f7d1cp-20f, r);
   float q = 0x1.6b8cb2p-10f;
   q = fma(q, r, 0x1.1226a6p-7f);

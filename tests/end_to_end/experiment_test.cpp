@@ -19,8 +19,9 @@ using Words = std::vector<std::string>;
 
 // A run that learns, in about a second; `extra` comes last.
 Words small(const std::string& out, const Words& extra = {}) {
-  Words words{"--device", "cpu", "--dim", "10", "--train", "8000", "--test", "2000", "--hidden", "30x30", "--batch", "64",
-              "--check-every", "200", "--max-updates", "1200", "--seeds", "3", "--out", out};
+  Words words{"--device", "cpu",   "--dim",   "10", "--train",       "8000", "--test",        "2000",
+              "--hidden", "30x30", "--batch", "64", "--check-every", "200",  "--max-updates", "1200",
+              "--seeds",  "3",     "--out",   out};
   words.insert(words.end(), extra.begin(), extra.end());
   return words;
 }
@@ -29,17 +30,20 @@ nlohmann::json read_json(const std::string& path) { return nlohmann::json::parse
 
 std::set<std::string> files_in(const std::string& folder) {
   std::set<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.insert(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.insert(entry.path().filename().string());
   return names;
 }
 
 // The claim itself, on smaller data: what is learned is the simplest coordinate and nothing else.
 TEST(ExtremeSlab, ReliesOnTheSimplestCoordinateAlone) {
   const Folder folder;
-  const Ended ended = run("extreme_slab",
-                          {"--device", "cpu", "--dim", "10", "--train", "20000", "--test", "10000", "--batch", "64", "--check-every",
-                           "500", "--patience", "200", "--max-updates", "6000", "--seeds", "4", "--out", folder / "out"},
-                          folder);
+  const Ended ended =
+      run("extreme_slab",
+          {"--device", "cpu", "--dim",         "10",          "--train",    "20000", "--test",        "10000",
+           "--batch",  "64",  "--check-every", "500",         "--patience", "200",   "--max-updates", "6000",
+           "--seeds",  "4",   "--out",         folder / "out"},
+          folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
   const nlohmann::json result = read_json(folder / "out/extreme_slab/result.json");
   ASSERT_EQ(result["cases"].size(), 2u);
@@ -64,14 +68,17 @@ TEST(ExtremeSlab, ReliesOnTheSimplestCoordinateAlone) {
 
 TEST(TrainSlab, LeavesEverythingBehind) {
   const Folder folder;
-  const Ended ended = run("train_slab", small(folder / "out", {"--lr", "0.05,0.2", "--measure", "per-coordinate,subset:2,swap,predictions",
-                                                               "--measure-at-checks", "--validation", "500", "--save",
-                                                               "weights,data", "--keep", "2"}),
-                          folder, "");
+  const Ended ended =
+      run("train_slab",
+          small(folder / "out",
+                {"--lr", "0.05,0.2", "--measure", "per-coordinate,subset:2,swap,predictions",
+                 "--measure-at-checks", "--validation", "500", "--save", "weights,data", "--keep", "2"}),
+          folder, "");
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out, HasSubstr("lr=0.05"));
   const std::string base = folder / "out/train_slab";
-  EXPECT_EQ(files_in(base), (std::set<std::string>{"arrays.npz", "cases.csv", "report.html", "result.json", "timing.json"}));
+  EXPECT_EQ(files_in(base),
+            (std::set<std::string>{"arrays.npz", "cases.csv", "report.html", "result.json", "timing.json"}));
 
   const nlohmann::json result = read_json(base + "/result.json");
   EXPECT_EQ(result["schema"], 1);
@@ -79,7 +86,8 @@ TEST(TrainSlab, LeavesEverythingBehind) {
   EXPECT_EQ(result["precision"], "fp32");
   EXPECT_EQ(result["device"]["kind"], "cpu");
   EXPECT_FALSE(result["device"]["name"].get<std::string>().empty());
-  for (const char* key : {"command", "commit", "dirty", "compiler", "flags", "libraries", "threads", "driver", "data_checksums"})
+  for (const char* key : {"command", "commit", "dirty", "compiler", "flags", "libraries", "threads", "driver",
+                          "data_checksums"})
     EXPECT_TRUE(result["provenance"].contains(key)) << key;
   ASSERT_EQ(result["cases"].size(), 2u);
   const nlohmann::json& first = result["cases"][0];
@@ -87,10 +95,12 @@ TEST(TrainSlab, LeavesEverythingBehind) {
   EXPECT_EQ(first["config"]["lr"], 0.05);
   EXPECT_EQ(first["config"]["hidden"], "30x30");
   EXPECT_EQ(first["seeds"], nlohmann::json({0, 1, 2}));
-  for (const char* key : {"status", "metrics", "published", "verdicts"}) EXPECT_TRUE(first.contains(key)) << key;
-  for (const char* name : {"standard_auc", "s_randomized_auc", "sc_randomized_auc", "standard_accuracy", "train_accuracy", "train_loss",
-                           "validation_accuracy", "updates", "best_at_update", "best_standard_auc", "s_swapped_auc", "sc_swapped_auc",
-                           "s_randomized_agreement", "subset2_least_accuracy", "per_coordinate_other_least_accuracy"})
+  for (const char* key : {"status", "metrics", "published", "verdicts"})
+    EXPECT_TRUE(first.contains(key)) << key;
+  for (const char* name : {"standard_auc", "s_randomized_auc", "sc_randomized_auc", "standard_accuracy",
+                           "train_accuracy", "train_loss", "validation_accuracy", "updates", "best_at_update",
+                           "best_standard_auc", "s_swapped_auc", "sc_swapped_auc", "s_randomized_agreement",
+                           "subset2_least_accuracy", "per_coordinate_other_least_accuracy"})
     EXPECT_EQ(first["metrics"].value(name, nlohmann::json::array()).size(), 3u) << name;
   for (const auto& [name, values] : first["metrics"].items()) EXPECT_EQ(values.size(), 3u) << name;
 
@@ -107,8 +117,8 @@ TEST(TrainSlab, LeavesEverythingBehind) {
   const Shape checks = shape("history/updates");
   ASSERT_EQ(checks.size(), 2u);
   EXPECT_EQ(checks[0], 3);
-  for (const char* name : {"train_accuracy", "train_loss", "test_accuracy", "test_loss", "validation_accuracy", "validation_loss",
-                           "s_randomized_auc", "sc_randomized_auc"})
+  for (const char* name : {"train_accuracy", "train_loss", "test_accuracy", "test_loss",
+                           "validation_accuracy", "validation_loss", "s_randomized_auc", "sc_randomized_auc"})
     EXPECT_EQ(shape(std::string("history/") + name), checks) << name;
   for (const char* name : {"standard", "s_randomized", "sc_randomized", "labels"})
     EXPECT_EQ(shape(std::string("scores/") + name), (Shape{2, 2000})) << name;
@@ -134,7 +144,8 @@ TEST(TrainSlab, RecordedNumbersAgreeWithEachOther) {
   const NpzReader arrays(base + "/arrays.npz");
   const auto table = [&](const std::string& name) { return arrays.read("default/" + name).to_float(); };
 
-  // The saved weights on the saved test rows give the saved scores, in double precision, and these the recorded accuracy.
+  // The saved weights on the saved test rows give the saved scores, in double precision, and these the
+  // recorded accuracy.
   const auto x = table("data/test_x"), scores = table("scores/standard");
   const auto labels = arrays.read("default/data/test_y").to_int64();
   const std::size_t rows = 2000, member = 1;
@@ -201,7 +212,8 @@ TEST(TrainSlab, ConfigurationFileGivesTheSameResults) {
   EXPECT_EQ(content(folder / "a/train_slab/cases.csv"), content(folder / "b/train_slab/cases.csv"));
 }
 
-// Starts the command and interrupts it after some milliseconds; the delay adapts until the signal meets the training.
+// Starts the command and interrupts it after some milliseconds; the delay adapts until the signal meets the
+// training.
 Ended interrupt_run(const Words& words, const std::string& results, const Folder& folder, int signal) {
   Ended ended;
   int delay = 400;
@@ -236,7 +248,8 @@ TEST(TrainSlab, ResumesAfterAnInterruptWithTheSameBytes) {
     EXPECT_THAT(resumed.err, HasSubstr("resuming"));
     EXPECT_FALSE(std::filesystem::exists(folder / "cut/train_slab/checkpoint"));
     for (const char* name : {"result.json", "arrays.npz", "cases.csv"})
-      EXPECT_TRUE(content(folder / (std::string("cut/train_slab/") + name)) == content(folder / (std::string("whole/train_slab/") + name)))
+      EXPECT_TRUE(content(folder / (std::string("cut/train_slab/") + name)) ==
+                  content(folder / (std::string("whole/train_slab/") + name)))
           << name;
   }
 }
@@ -254,7 +267,8 @@ TEST(TrainSlab, SeparateSeedsGiveSharesOfTheVariance) {
   EXPECT_EQ(c["member_seeds"]["init"], nlohmann::json({3, 5, 3, 5}));
   EXPECT_EQ(c["member_seeds"]["order"], nlohmann::json({7, 7, 7, 7}));
   const nlohmann::json shares = c["variance_shares"]["s_randomized_auc"];
-  const double sum = shares["data"].get<double>() + shares["init"].get<double>() + shares["rest"].get<double>();
+  const double sum =
+      shares["data"].get<double>() + shares["init"].get<double>() + shares["rest"].get<double>();
   EXPECT_NEAR(sum, 1, 1e-9);
   // The randomised AUC is that of one permutation of one test set: its spread is the data's.
   EXPECT_GT(shares["data"].get<double>(), 0.5);
@@ -268,7 +282,9 @@ TEST(TrainSlab, UserData) {
   std::vector<std::int64_t> y;
   for (int row = 0; row < rows; ++row) {
     y.push_back(row % 3);
-    for (int k = 0; k < dim; ++k) x.push_back(static_cast<float>(k < 2 ? y.back() - 1 : 0) + 0.001f * static_cast<float>((row * 7 + k) % 50));
+    for (int k = 0; k < dim; ++k)
+      x.push_back(static_cast<float>(k < 2 ? y.back() - 1 : 0) +
+                  0.001f * static_cast<float>((row * 7 + k) % 50));
   }
   {
     NpzWriter writer(folder / "own.npz");
@@ -276,8 +292,11 @@ TEST(TrainSlab, UserData) {
     writer.add("y", y);
     writer.close();
   }
-  const Ended ended = run("train_slab", {"--device", "cpu", "--data", folder / "own.npz", "--test", "200", "--groups", "S=0-1,T=2", "--hidden", "16",
-                                         "--batch", "32", "--check-every", "50", "--max-updates", "400", "--seeds", "2", "--out", folder / "out"},
+  const Ended ended = run("train_slab", {"--device",      "cpu", "--data",        folder / "own.npz",
+                                         "--test",        "200", "--groups",      "S=0-1,T=2",
+                                         "--hidden",      "16",  "--batch",       "32",
+                                         "--check-every", "50",  "--max-updates", "400",
+                                         "--seeds",       "2",   "--out",         folder / "out"},
                           folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
   const nlohmann::json result = read_json(folder / "out/train_slab/result.json");
@@ -289,9 +308,10 @@ TEST(TrainSlab, UserData) {
   EXPECT_TRUE(metrics.contains("standard_auc_class2"));
 }
 
-// ---- what goes wrong -------------------------------------------------------------------------------------------------
+// ---- what goes wrong --------------------------------------------------------------------------------------
 
-void expect_error(const std::string& name, const Words& words, int code, const std::string& text, const Folder& folder) {
+void expect_error(const std::string& name, const Words& words, int code, const std::string& text,
+                  const Folder& folder) {
   Words all = words;
   all.insert(all.end(), {"--out", folder / "never"});
   const Ended ended = run(name, all, folder);
@@ -353,7 +373,8 @@ TEST(Errors, MissingPythonCostsTheReportOnly) {
   EXPECT_EQ(ended.code, 0);
   EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
   EXPECT_THAT(ended.err, HasSubstr("no report.html"));
-  EXPECT_EQ(files_in(folder / "out/train_slab"), (std::set<std::string>{"arrays.npz", "cases.csv", "result.json", "timing.json"}));
+  EXPECT_EQ(files_in(folder / "out/train_slab"),
+            (std::set<std::string>{"arrays.npz", "cases.csv", "result.json", "timing.json"}));
 }
 
 TEST(Errors, DamagedCheckpointIsRefused) {

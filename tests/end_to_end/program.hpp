@@ -47,7 +47,9 @@ inline std::string content(const std::string& path) {
 struct Ended {
   int code = -1;  // exit code; minus the signal when one ended it
   std::string out, err;
-  std::size_t error_lines() const { return static_cast<std::size_t>(std::count(err.begin(), err.end(), '\n')); }
+  std::size_t error_lines() const {
+    return static_cast<std::size_t>(std::count(err.begin(), err.end(), '\n'));
+  }
 };
 
 // A running executable of build/experiments.
@@ -62,7 +64,8 @@ class Program {
     arguments.push_back(nullptr);
     std::vector<std::string> variables;
     for (char** variable = environ; *variable; ++variable)
-      if (python.empty() || !std::string(*variable).starts_with("OCCAM_PYTHON=")) variables.push_back(*variable);
+      if (python.empty() || !std::string(*variable).starts_with("OCCAM_PYTHON="))
+        variables.push_back(*variable);
     if (!python.empty()) variables.push_back("OCCAM_PYTHON=" + python);
     std::vector<char*> environment;
     for (std::string& variable : variables) environment.push_back(variable.data());
@@ -72,7 +75,8 @@ class Program {
     constexpr int flags = O_WRONLY | O_CREAT | O_TRUNC;
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out_.c_str(), flags, 0600);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err_.c_str(), flags, 0600);
-    const int error = posix_spawn(&child_, arguments[0], &actions, nullptr, arguments.data(), environment.data());
+    const int error =
+        posix_spawn(&child_, arguments[0], &actions, nullptr, arguments.data(), environment.data());
     posix_spawn_file_actions_destroy(&actions);
     if (error != 0) throw std::runtime_error(words[0] + " does not start");
   }
