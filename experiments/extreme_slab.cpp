@@ -1,17 +1,19 @@
 // Claim: an FCN trained by SGD on LMS-5 or MS-(5,7) relies on the simplest coordinate alone: its AUC is that
 // of a coin when this coordinate is randomised and stays perfect when all others are (Shah et al. 2020,
-// section 4 and notebook 1). Protocol: fresh data, initialisation and order for every seed; the last model is
-// evaluated, the best one beside it.
+// section 4 and notebook 1).
+// Protocol: fresh data, initialisation and order for every seed; the last model is evaluated, the best one
+// beside it.
 //
 // --table runs the FCN part of the paper's tables. The paper gives no settings for them; as chosen here, each
 // cell is notebook 1's with these changes:
-//   architectures  (Table 4)   100 and 100x100
-//   optimizers     (Table 6)   each activation with SGD (lr 0.1), Adam and RMSProp (lr 0.001); Tanh starts from 3 times PyTorch's
-//                             default weights: from the default itself MS-(5,7) is not learned in 100,000 updates
-//   dimensions     (Table 8)   d = 20, 50, 100, 200, all of them used: |S^c| = d - 1
-//   init           (Table 9)   PyTorch's default times 0.1, 0.5, 2, 10; Kaiming and Xavier, uniform. From 10 times the
-//                             default MS-(5,7) is not learned in 100,000 updates: that cell is void
-//   width          (Fig. 3b)   2000, with |S^c| = 49 and 249
+//   architectures (Table 4)  100 and 100x100
+//   optimizers    (Table 6)  each activation with SGD (lr 0.1), Adam and RMSProp (lr 0.001); Tanh starts from 3
+//                            times PyTorch's weights: from these themselves MS-(5,7) is not learned in 100,000
+//                            updates
+//   dimensions    (Table 8)  d = 20, 50, 100, 200, all of them used: |S^c| = d - 1
+//   init          (Table 9)  PyTorch's default times 0.1, 0.5, 2, 10; Kaiming and Xavier, uniform. From 10 times
+//                            the default MS-(5,7) is not learned in 100,000 updates: that cell is void
+//   width         (Fig. 3b)  2000, with |S^c| = 49 and 249
 #include <cmath>
 
 #include "occam/experiment.hpp"

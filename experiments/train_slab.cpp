@@ -1,7 +1,7 @@
 // The general tool: any slab data (or data of your own, --data FILE.npz), any network and training. Every
 // field has a flag, every flag takes a list, lists multiply into cases, and the members of a case are its
 // seeds.
-//   train_slab --dim 20 --slabs5 9 --slabs7 10 --hidden 100x100 --lr 0.01,0.1 --seeds 3 --measure per-coordinate
+//   train_slab --dim 20 --slabs5 9 --slabs7 10 --hidden 100x100 --lr 0.01,0.1 --seeds 3 --measure swap
 #include "occam/experiment.hpp"
 
 int main(int argc, char** argv) {

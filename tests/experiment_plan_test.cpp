@@ -29,22 +29,6 @@ Plan plan(const std::vector<const char*>& words, const std::vector<Case>& own = 
   return make_plan("tool", own, parse(words).options, false, 2);
 }
 
-// The whole way from flags to a plan must end in one line of the given kind that contains the text.
-void expect_refused(const std::vector<const char*>& words, const std::string& text,
-                    ErrorKind kind = ErrorKind::usage, bool user_data = false) {
-  std::string line = "tool";
-  for (const char* word : words) line += std::string(" ") + word;
-  try {
-    const CommandLine parsed = parse(words, user_data);
-    make_plan("tool", std::vector<Case>(1), parsed.options, user_data && !parsed.options.data.empty(), 2);
-    ADD_FAILURE() << line << " was accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << line << ": " << error.what();
-    EXPECT_THAT(error.what(), HasSubstr(text)) << line;
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << line;
-  }
-}
-
 class TemporaryFolder {
  public:
   TemporaryFolder() {
@@ -236,117 +220,6 @@ TEST(Members, SeedsAreTakenTogetherOrMultiplied) {
   EXPECT_EQ(mixed.factors[0].name, "init+order");
 }
 
-TEST(Refused, Flags) {
-  expect_refused({"--sedes", "3"}, "--sedes");
-  expect_refused({"stray"}, "stray");
-  expect_refused({"--lr"}, "--lr");
-  expect_refused({"--threads", "many"}, "threads");
-  expect_refused({"--threads", "-1"}, "-1");
-  expect_refused({"--keep", "0"}, "--keep: 0");
-  expect_refused({"--out", ""}, "--out");
-  expect_refused({"--quick", "--full"}, "--full");
-  expect_refused({"--quick", "--seeds", "3"}, "--quick");
-  expect_refused({"--precision", "fp8"}, "fp8");
-  expect_refused({"--precision", "bf16"}, "not yet available in this build");
-  expect_refused({"--save", "everything"}, "everything");
-  expect_refused({"--config", "/nonexistent.toml"}, "/nonexistent.toml");
-  std::string own;
-  EXPECT_THROW(parse({"--pick", "c"}, false, {{"pick", &own, "help", {"a", "b"}}}), Error);
-  EXPECT_NO_THROW(parse({"--pick", "b"}, false, {{"pick", &own, "help", {"a", "b"}}}));
-}
-
-TEST(Refused, Seeds) {
-  expect_refused({"--seeds", "0"}, "--seeds");
-  expect_refused({"--seeds", "-1"}, "-1");
-  expect_refused({"--seeds", "5-2"}, "5-2");
-  expect_refused({"--seeds", "1,1"}, "twice");
-  expect_refused({"--data-seeds", "x"}, "--data-seeds");
-  expect_refused({"--order-seeds", "4294967296"}, "4294967296");
-  expect_refused({"--data-seeds", "1", "--init-seeds", "1", "--order-seeds", "1", "--seeds", "2"}, "--seeds");
-}
-
-TEST(Refused, Data) {
-  expect_refused({"--dim", "0"}, "--dim: '0'");
-  expect_refused({"--dim", "3.5"}, "3.5");
-  expect_refused({"--dim", "3", "--linear", "4"}, "3 dimensions");
-  expect_refused({"--slabs7", "rest"}, "rest");
-  expect_refused({"--slabs3", "-1"}, "-1");
-  expect_refused({"--margin-linear", "1"}, "1");
-  expect_refused({"--margin-5", "0.25"}, "0.25");
-  expect_refused({"--margin-7", "0.2", "--slabs7", "1"}, "0.2");
-  expect_refused({"--margin-3", "0.5", "--slabs3", "1"}, "0.5");
-  expect_refused({"--margin", "-0.1"}, "-0.1");
-  expect_refused({"--margin-3", "7"}, "7");  // though there is no 3-slab
-  expect_refused({"--margin", "nan"}, "nan");
-  expect_refused({"--data-width", "0"}, "0");
-  expect_refused({"--data-width", "-2"}, "-2");
-  expect_refused({"--linear-noise", "1.5"}, "1.5");
-  expect_refused({"--slab5-noise", "-0.5"}, "-0.5");
-  expect_refused({"--linear-noise", "0.1", "--linear", "0"}, "--linear-noise");
-  expect_refused({"--slab7-noise", "0.1"}, "--slab7-noise");
-  expect_refused({"--slab7-noise", "1.1", "--slabs7", "1"}, "1.1");
-  expect_refused({"--linear-noise-kind", "label"}, "label");
-  expect_refused({"--slab5-noise-kind", "flip"}, "flip");
-  expect_refused({"--slab3-shift", "1"}, "--slab3-shift");
-  expect_refused({"--linear-shift", "inf"}, "inf");
-  expect_refused({"--slab5-inner0", "1.01"}, "1.01");
-  expect_refused({"--slab7-inner1", "-0.2"}, "-0.2");
-  expect_refused({"--linear-position", "60", "--no-rotate"}, "60");
-  expect_refused({"--linear-position", "3"}, "--no-rotate");
-  expect_refused({"--linear-position", "3", "--no-rotate", "--linear", "0"}, "no linear coordinate");
-  expect_refused({"--unused-limit", "-1"}, "-1");
-  expect_refused({"--rotate=perhaps"}, "perhaps");
-  expect_refused({"--train", "0"}, "--train");
-  expect_refused({"--test", "0"}, "--test");
-  expect_refused({"--validation", "-1"}, "--validation");
-  expect_refused({"--train", "2147483647"}, "rows");
-  expect_refused({"--simple", "50"}, "50");
-  expect_refused({"--simple", "0-49"}, "S^c");
-  expect_refused({"--simple", "a"}, "--simple");
-  expect_refused({"--groups", "T=77"}, "77");
-  expect_refused({"--groups", "S=0", "--simple", "0"}, "--simple");
-  expect_refused({"--groups", "standard=1"}, "standard");
-  expect_refused({"--measure", "subset:51"}, "subset:51");
-  expect_refused({"--measure", "subset:10"}, "subsets");
-  expect_refused({"--measure", "subset:0"}, "--measure");
-  expect_refused({"--measure", "everything"}, "everything");
-  expect_refused({"--data", "/nonexistent"}, "/nonexistent", ErrorKind::data);
-}
-
-TEST(Refused, Network) {
-  expect_refused({"--hidden", "100x0"}, "100x0");
-  expect_refused({"--hidden", "1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1"}, "layers");
-  expect_refused({"--activation", "gelu"}, "gelu");
-  expect_refused({"--loss", "mse"}, "mse");
-  expect_refused({"--init", "zeros"}, "zeros");
-  expect_refused({"--init-scale", "0"}, "--init-scale");
-  expect_refused({"--init-scale", "-1"}, "-1");
-  expect_refused({"--batch-norm=maybe"}, "maybe");
-}
-
-TEST(Refused, Training) {
-  expect_refused({"--optimizer", "lion"}, "lion");
-  expect_refused({"--lr", "-0.1"}, "-0.1");
-  expect_refused({"--lr", "fast"}, "fast");
-  expect_refused({"--lr", "0.1,,0.2"}, "empty entry");
-  expect_refused({"--momentum", "1"}, "1");
-  expect_refused({"--weight-decay", "-1"}, "-1");
-  expect_refused({"--beta1", "1"}, "beta1");
-  expect_refused({"--beta2", "2"}, "beta2");
-  expect_refused({"--alpha", "-1"}, "alpha");
-  expect_refused({"--optimizer-epsilon", "0"}, "epsilon");
-  expect_refused({"--batch", "0"}, "--batch");
-  expect_refused({"--batch", "1", "--batch-norm"}, "batch norm");
-  expect_refused({"--input-dropout", "1"}, "dropout");
-  expect_refused({"--dropout", "-0.1"}, "dropout");
-  for (const char* stop : {"accuracy", "accuracy:", "accuracy:2", "accuracy:0", "loss:0", "loss:-1", "loss:x",
-                           "none:1", "soon", "accuracy:nan"})
-    expect_refused({"--stop", stop}, "--stop");
-  expect_refused({"--check-every", "0"}, "--check-every");
-  expect_refused({"--patience", "0"}, "--patience");
-  expect_refused({"--max-updates", "0"}, "--max-updates");
-}
-
 TEST(UserData, TakesTheShapeOfTheFile) {
   const TemporaryFolder folder;
   const std::string file = folder / "own.npz";
@@ -366,13 +239,6 @@ TEST(UserData, TakesTheShapeOfTheFile) {
   EXPECT_FALSE(c.config.contains("margin_5"));
   EXPECT_FALSE(c.as_published);
   EXPECT_EQ(p.data_checksums.size(), 1u);
-
-  expect_refused({"--data", file.c_str()}, "test", ErrorKind::usage, true);
-  expect_refused({"--data", file.c_str(), "--test", "10", "--dim", "3"}, "--dim", ErrorKind::usage, true);
-  expect_refused({"--data", file.c_str(), "--test", "10", "--simple", "3"}, "3", ErrorKind::usage, true);
-  expect_refused({"--data", file.c_str(), "--test", "10", "--loss", "hinge"}, "hinge", ErrorKind::usage,
-                 true);
-  expect_refused({"--data", "/nonexistent.npz"}, "/nonexistent.npz", ErrorKind::data, true);
 }
 
 TEST(Config, PrintedConfigurationReadsBackTheSame) {

@@ -58,7 +58,7 @@ struct Measures {
 // What must hold before a quantity counts as reproduced. Margins are fixed before the runs.
 struct Expectation {
   enum class Test {
-    equivalence,  // the 90% interval of the mean lies within center ± margin (Holm over all rows of the experiment)
+    equivalence,                 // the 90% interval of the mean lies in center ± margin (Holm over all rows)
     equivalence_and_prediction,  // and the published single run lies in the 95% prediction interval
     prediction,                  // the published single run lies in the 95% prediction interval
     every,                       // every member's value is >= threshold
