@@ -1,5 +1,4 @@
-// From the command line to cases and members: flags, configuration files, lists, and everything refused at
-// the door.
+// From the command line to cases and members: flags, configuration files and lists.
 #include "experiment/plan.hpp"
 
 #include <filesystem>
@@ -17,7 +16,6 @@ namespace occam::experiment {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 CommandLine parse(std::vector<const char*> words, bool user_data = false,
                   const std::vector<OwnOption>& own = {}) {
@@ -156,7 +154,6 @@ TEST(Cases, ListsMultiplyAndNameTheCases) {
   a.name = "A", b.name = "B";
   EXPECT_THAT(names(plan({"--rotate=true,false"}, {a, b})),
               ElementsAre("A rotate=true", "A rotate=false", "B rotate=true", "B rotate=false"));
-  expect_refused({"--lr", "0.1,0.1"}, "lr=0.1");
 }
 
 TEST(Cases, OnlyUnchangedCasesKeepTheirPublishedValues) {

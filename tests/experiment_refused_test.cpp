@@ -128,6 +128,7 @@ TEST(Refused, Training) {
   expect_refused({"--optimizer", "lion"}, "lion");
   expect_refused({"--lr", "-0.1"}, "-0.1");
   expect_refused({"--lr", "fast"}, "fast");
+  expect_refused({"--lr", "0.1,0.1"}, "lr=0.1");
   expect_refused({"--lr", "0.1,,0.2"}, "empty entry");
   expect_refused({"--momentum", "1"}, "1");
   expect_refused({"--weight-decay", "-1"}, "-1");

@@ -83,7 +83,8 @@ std::string status_text(const Run& run, std::size_t c) {
       case FitStatus::diverged: ++diverged; break;
     }
   std::string text =
-      fmt::format("{} {}", run.plan.members.size(), run.plan.members.product ? "members" : "seeds");
+      fmt::format("{} {}{}", run.plan.members.size(), run.plan.members.product ? "member" : "seed",
+                  run.plan.members.size() == 1 ? "" : "s");
   std::vector<std::string> parts;
   if (converged) parts.push_back(fmt::format("{} converged", converged));
   if (limit) parts.push_back(fmt::format("{} at the limit of updates", limit));

@@ -1,0 +1,157 @@
+// From records to result.json, cases.csv and the console, on records made by hand.
+#include "experiment/results.hpp"
+
+#include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace occam::experiment {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+const double kNan = std::numeric_limits<double>::quiet_NaN();
+
+Case lms5() {
+  Case c;
+  c.name = "LMS-5";
+  c.published = "LMS-5";
+  c.expectations = {{.metric = "s_randomized_auc",
+                     .test = Expectation::Test::equivalence_and_prediction,
+                     .seeds_cpu = 3,
+                     .center = 0.5,
+                     .margin = 0.05},
+                    {.metric = "updates",
+                     .test = Expectation::Test::share,
+                     .seeds_cpu = 100,
+                     .threshold = 0.95,
+                     .values = {5001}}};
+  return c;
+}
+
+MemberRecord record(double auc, double updates, FitStatus status = FitStatus::converged) {
+  MemberRecord r;
+  r.history.status = status;
+  r.history.updates = static_cast<std::int64_t>(updates);
+  r.history.checks = {{.updates = 1}, {.updates = 5001, .final = true}};
+  r.metrics = {{"s_randomized_auc", auc}, {"train_accuracy", 1.0}, {"updates", updates}};
+  return r;
+}
+
+struct Fixture {
+  Options options;
+  Plan plan;
+  Device device{.threads = 2, .name = "a CPU"};
+  Records records;
+  Fixture(const std::string& seeds, const Options& given = {}) : options(given) {
+    if (options.data_seeds.empty()) options.seeds = seeds;
+    plan = make_plan("extreme_slab", {lms5()}, options, false, 1);
+  }
+  Run run() const { return {"extreme_slab", plan, options, device, records, "extreme_slab --seeds 4"}; }
+};
+
+TEST(Results, DivergedMembersAreNullAndLeftOut) {
+  Fixture f("4");
+  f.records[{0, 0}] = record(0.501, 5001);
+  f.records[{0, 1}] = record(0.499, 5001);
+  f.records[{0, 2}] = record(77, 1, FitStatus::diverged);
+  f.records[{0, 3}] = record(0.5, 10001, FitStatus::limit);
+  const Run run = f.run();
+  const std::vector<Judged> judged = judge_all(run);
+  const nlohmann::json result = nlohmann::json::parse(result_json(run, judged).dump());
+  EXPECT_EQ(result["schema"], 1);
+  EXPECT_EQ(result["device"]["name"], "a CPU");
+  EXPECT_EQ(result["provenance"]["command"], "extreme_slab --seeds 4");
+  EXPECT_EQ(result["provenance"]["threads"], 2);
+  const nlohmann::json& c = result["cases"][0];
+  EXPECT_EQ(c["status"], nlohmann::json({"converged", "converged", "diverged", "limit"}));
+  EXPECT_EQ(c["metrics"]["s_randomized_auc"], nlohmann::json({0.501, 0.499, nullptr, 0.5}));
+  EXPECT_EQ(c["metrics"]["updates"], nlohmann::json({5001, 5001, nullptr, 10001}));
+  EXPECT_EQ(c["published"]["s_randomized_auc"], 0.507);
+  EXPECT_FALSE(c["published"].contains("train_seconds"));
+  EXPECT_EQ(c["verdicts"]["s_randomized_auc"], "reproduced");
+  EXPECT_EQ(c["verdicts"]["updates"], "insufficient");
+  EXPECT_EQ(c["tolerances"]["s_randomized_auc"], 0.05);
+  EXPECT_FALSE(c.contains("variance_shares"));
+  EXPECT_FALSE(c.contains("member_seeds"));
+
+  const std::string table = console_table(run, judged);
+  EXPECT_THAT(table, HasSubstr("4 seeds: 2 converged, 1 at the limit of updates, 1 diverged and left out"));
+  EXPECT_THAT(table, HasSubstr("0.507"));
+  EXPECT_THAT(table, HasSubstr("reproduced: 90% interval"));
+  EXPECT_THAT(table, HasSubstr("5001 ×2, 10001 ×1"));
+  EXPECT_THAT(table, Not(HasSubstr("nan")));
+
+  const std::string csv = cases_csv(run);
+  EXPECT_THAT(
+      csv, StartsWith(
+               "case,seed,data_seed,init_seed,order_seed,status,s_randomized_auc,train_accuracy,updates\n"));
+  EXPECT_THAT(csv, HasSubstr("\nLMS-5,2,2,2,2,diverged,,,\n"));
+  EXPECT_THAT(csv, HasSubstr("\nLMS-5,3,3,3,3,limit,0.5,1,10001\n"));
+}
+
+TEST(Results, OneSeedIsNoStatistics) {
+  Fixture f("1");
+  f.records[{0, 0}] = record(0.5, 5001);
+  const Run run = f.run();
+  const std::vector<Judged> judged = judge_all(run);
+  for (const Judged& row : judged) EXPECT_EQ(row.verdict.word, "insufficient");
+  const std::string table = console_table(run, judged);
+  EXPECT_THAT(table, HasSubstr("1 seed: 1 converged"));
+  EXPECT_THAT(table, Not(HasSubstr("nan")));
+}
+
+TEST(Results, ChangedSettingsHaveNoPublishedValuesAndNoVerdicts) {
+  Options options;
+  options.fields["lr"] = {"0.2"};
+  Fixture f("1", options);
+  f.records[{0, 0}] = record(0.5, 5001);
+  const nlohmann::json c = nlohmann::json::parse(result_json(f.run(), judge_all(f.run())).dump())["cases"][0];
+  EXPECT_TRUE(c["published"].empty());
+  EXPECT_TRUE(c["verdicts"].empty());
+  EXPECT_FALSE(c.contains("tolerances"));
+  EXPECT_THAT(console_table(f.run(), {}), HasSubstr("settings differ from the published protocol"));
+}
+
+TEST(Results, ProductsOfSeedsHaveSharesAndNoVerdicts) {
+  Options options;
+  options.data_seeds = "4-5";
+  options.init_seeds = "0,9";
+  Fixture f("", options);
+  for (int m = 0; m < 4; ++m) f.records[{0, m}] = record(0.5 + 0.01 * (m / 2), 5001 + m % 2);
+  EXPECT_TRUE(judge_all(f.run()).empty());
+  const nlohmann::json c = nlohmann::json::parse(result_json(f.run(), {}).dump())["cases"][0];
+  EXPECT_EQ(c["seeds"], nlohmann::json({0, 1, 2, 3}));
+  EXPECT_EQ(c["member_seeds"]["data"], nlohmann::json({4, 4, 5, 5}));
+  EXPECT_EQ(c["member_seeds"]["init"], nlohmann::json({0, 9, 0, 9}));
+  EXPECT_NEAR(c["variance_shares"]["s_randomized_auc"]["data"].get<double>(), 1, 1e-9);
+  EXPECT_NEAR(c["variance_shares"]["updates"]["init"].get<double>(), 1, 1e-9);
+  EXPECT_FALSE(c["variance_shares"].contains("train_accuracy"));  // nothing varies
+  EXPECT_THAT(console_table(f.run(), {}), HasSubstr("members share seeds: no verdicts"));
+}
+
+TEST(Results, MetricsThatDoNotExistAreNull) {
+  Fixture f("2");
+  f.records[{0, 0}] = record(kNan, 5001);
+  f.records[{0, 1}] = record(0.5, 5001);
+  EXPECT_THAT(f.run().valid_values(0, "s_randomized_auc"), ElementsAre(0.5));
+  const nlohmann::json c = nlohmann::json::parse(result_json(f.run(), {}).dump())["cases"][0];
+  EXPECT_EQ(c["metrics"]["s_randomized_auc"], nlohmann::json({nullptr, 0.5}));
+}
+
+TEST(Results, TimingHoldsTheSeconds) {
+  Fixture f("1");
+  f.records[{0, 0}] = record(0.5, 5000);
+  const nlohmann::json timing = nlohmann::json::parse(timing_json(f.run(), {0.5, 2.0, 1.0, 3.5}));
+  EXPECT_EQ(timing["data"], 0.5);
+  EXPECT_EQ(timing["total"], 3.5);
+  EXPECT_EQ(timing["updates"], 5000);
+  EXPECT_EQ(timing["updates_per_second"], 2500.0);
+}
+
+}  // namespace
+}  // namespace occam::experiment
