@@ -60,7 +60,7 @@ TEST(Results, DivergedMembersAreNullAndLeftOut) {
   f.records[{0, 1}] = record(0.499, 5001);
   f.records[{0, 2}] = record(77, 1, FitStatus::diverged);
   f.records[{0, 3}] = record(0.5, 10001, FitStatus::limit);
-  const Run run = f.run();
+  const auto run = f.run();
   const std::vector<Judged> judged = judge_all(run);
   const nlohmann::json result = nlohmann::json::parse(result_json(run, judged).dump());
   EXPECT_EQ(result["schema"], 1);
@@ -97,7 +97,7 @@ TEST(Results, DivergedMembersAreNullAndLeftOut) {
 TEST(Results, OneSeedIsNoStatistics) {
   Fixture f("1");
   f.records[{0, 0}] = record(0.5, 5001);
-  const Run run = f.run();
+  const auto run = f.run();
   const std::vector<Judged> judged = judge_all(run);
   for (const Judged& row : judged) EXPECT_EQ(row.verdict.word, "insufficient");
   const std::string table = console_table(run, judged);
