@@ -10,11 +10,14 @@
 //   optimizers    (Table 6)  each activation with SGD (lr 0.1), Adam and RMSProp (lr 0.001); Tanh starts from 3
 //                            times PyTorch's weights: from these themselves MS-(5,7) is not learned in 100,000
 //                            updates
-//   dimensions    (Table 8)  d = 20, 50, 100, 200, all of them used: |S^c| = d - 1
+//   dimensions    (Table 8)  (d,|S^c|) = (20,19), (50,24), (50,49), (100,49), (100,99); the other coordinates
+//                            are unused
 //   init          (Table 9)  PyTorch's default times 0.1, 0.5, 2, 10; Kaiming and Xavier, uniform. From 10 times
 //                            the default MS-(5,7) is not learned in 100,000 updates: that cell is void
 //   width         (Fig. 3b)  2000, with |S^c| = 49 and 249
 #include <cmath>
+
+#include <fmt/format.h>
 
 #include "occam/experiment.hpp"
 
@@ -142,9 +145,13 @@ std::vector<Case> optimizer_cells() {
 }
 
 std::vector<Case> dimension_cells() {
+  const std::pair<int, int> sizes[] = {{20, 19}, {50, 24}, {50, 49}, {100, 49}, {100, 99}};
   std::vector<Case> cells;
-  for (int d : {20, 50, 100, 200})
-    add_cells(cells, "d=" + std::to_string(d), [d](Case& c) { c.slab.dim = d; });
+  for (const auto& [d, complement] : sizes)
+    add_cells(cells, fmt::format("({},{})", d, complement), [d = d, complement = complement](Case& c) {
+      c.slab.dim = d;
+      (c.slab.slab7.count == kRest ? c.slab.slab7 : c.slab.slab5).count = complement;
+    });
   return cells;
 }
 
