@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kThreads) batch_kernel(BatchArguments a) {
 
 // One thread a quad of features.
 __global__ void __launch_bounds__(kThreads) input_dropout_kernel(InputDropoutArguments a) {
-  const int slot = static_cast<int>(blockIdx.y), stride = padded(a.inputs), quads = stride / kQuad;
+  const int slot = static_cast<int>(blockIdx.y), stride = padded(a.inputs), quads = tiles(a.inputs, kQuad);
   const int item = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   const int sample = item / quads, quad = item % quads;
   if (sample >= a.slots.rows[slot]) return;
@@ -80,7 +80,7 @@ void launch_batch(Stream& stream, const BatchArguments& a) {
 
 void launch_input_dropout(Stream& stream, const InputDropoutArguments& a) {
   const NvtxRange range{"input dropout"};
-  const std::int64_t items = static_cast<std::int64_t>(a.slots.capacity) * (padded(a.inputs) / kQuad);
+  const std::int64_t items = static_cast<std::int64_t>(a.slots.capacity) * tiles(a.inputs, kQuad);
   require(items < INT32_MAX, "input dropout: {} rows of {} inputs; use smaller batches", a.slots.capacity,
           a.inputs);
   launch(stream, "input_dropout", input_dropout_kernel,

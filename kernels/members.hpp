@@ -2,9 +2,10 @@
 // memory.
 //
 // A slot is a member's place in a launch (blockIdx.y). In training slot i is member i; in scoring a list says
-// who it is. Rows of a matrix are padded to whole quads of floats, so every row starts 16-byte aligned. What
-// stands in the padding makes it harmless in a product: −0 in data, activations and gradients, +0 in weights,
-// and x + (−0 · +0) is x, whatever x.
+// who it is. Rows of a matrix are padded to an odd number of quads of floats: every row starts 16-byte
+// aligned, and 16 bytes of eight rows lie in different banks of shared memory. What stands in the last quad's
+// padding makes it harmless in a product: −0 in data, activations and gradients, +0 in weights, and
+// x + (−0 · +0) is x, whatever x. A quad that is padding alone is never read.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,7 @@ inline constexpr int kQuad = 4;           // floats moved at a time
 inline constexpr float kPadding = -0.0f;  // of data, activations and gradients
 inline constexpr int kMaxSlots = 65535;   // blockIdx.y
 
-OCCAM_HD constexpr int padded(int columns) { return (columns + kQuad - 1) / kQuad * kQuad; }
+OCCAM_HD constexpr int padded(int columns) { return ((columns + kQuad - 1) / kQuad | 1) * kQuad; }
 
 // A member's constants. Rows are numbered within the split, and all rows run test, validation, train.
 struct Member {

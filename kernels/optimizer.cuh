@@ -41,8 +41,11 @@ struct Trainee {
   float *parameters, *state0, *state1;
 
   __device__ __forceinline__ Trainee(const WaveView& wave, int member)
-      : optimizer(wave.members[member].optimizer), adam(wave.progress[member].adam),
-        parameters(wave.parameters + member * wave.parameter_stride),
+      : Trainee(wave, member, wave.parameters + member * wave.parameter_stride, wave.progress[member].adam) {}
+
+  // With its parameters elsewhere than in the wave.
+  __device__ __forceinline__ Trainee(const WaveView& wave, int member, float* trained, law::AdamScale scale)
+      : optimizer(wave.members[member].optimizer), adam(scale), parameters(trained),
         state0(wave.state0 ? wave.state0 + member * wave.parameter_stride : nullptr),
         state1(wave.state1 ? wave.state1 + member * wave.parameter_stride : nullptr) {}
 

@@ -18,9 +18,11 @@
 
 #if defined(__CUDA_ARCH__)
 #define OCCAM_UNROLL _Pragma("unroll")
+#define OCCAM_UNROLL_TWICE _Pragma("unroll 2")
 #define OCCAM_NO_UNROLL _Pragma("unroll 1")
 #else
 #define OCCAM_UNROLL
+#define OCCAM_UNROLL_TWICE
 #define OCCAM_NO_UNROLL
 #endif
 

@@ -1,4 +1,5 @@
-// Impossible settings, one by one: each must end in one line that names the offender, before anything is trained.
+// Impossible settings, one by one: each must end in one line that names the offender, before anything is
+// trained.
 #include <filesystem>
 
 #include <gmock/gmock.h>

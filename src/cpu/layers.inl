@@ -4,8 +4,7 @@
 
 inline std::int64_t whole_vectors(std::int64_t width) { return (width + kWidth - 1) / kWidth * kWidth; }
 
-// ---- dropout
-// ---------------------------------------------------------------------------------------------------------
+// ---- dropout ---------------------------------------------------------------------------------------------
 
 // destination = source · factor, redrawn from (order seed, update, layer, sample, feature); may be in place.
 inline void apply_dropout(const float* source, float* destination, std::int64_t rows, std::int64_t width,
@@ -21,8 +20,7 @@ inline void apply_dropout(const float* source, float* destination, std::int64_t 
     }
 }
 
-// ---- batch norm
-// ------------------------------------------------------------------------------------------------------
+// ---- batch norm ------------------------------------------------------------------------------------------
 
 // sum[f] = lane sum over the samples of term(s, f); lanes: [32][stride] of scratch.
 template <class Term>
@@ -92,8 +90,7 @@ inline void batch_norm_backward(const BatchNorm& n, const float* x, float* gradi
           n.beta_gradient[f], n.gamma_gradient[f], inverse_count, n.gamma[f] * n.inverse[f]);
 }
 
-// ---- PReLU
-// -----------------------------------------------------------------------------------------------------------
+// ---- PReLU -----------------------------------------------------------------------------------------------
 
 // dL/dslope: a lane sum over the samples of the lane sums over the features.
 inline float prelu_slope_gradient(const float* gradient, const float* z, std::int64_t rows,
@@ -105,8 +102,7 @@ inline float prelu_slope_gradient(const float* gradient, const float* z, std::in
   });
 }
 
-// ---- loss
-// ------------------------------------------------------------------------------------------------------------
+// ---- loss ------------------------------------------------------------------------------------------------
 
 // Replaces the logits by dL/dlogits of the mean loss. block: scratch for [outputs][kBlock]. Classes are
 // walked in the order of law/loss.hpp, kBlock samples side by side.
@@ -148,8 +144,7 @@ inline void loss_gradients(Loss loss, float* logits, std::int64_t stride, const 
                             : law::binary_cross_entropy_gradient(logits[s * stride], label[s], inverse_count);
 }
 
-// ---- gradients and steps
-// ---------------------------------------------------------------------------------------------
+// ---- gradients and steps ---------------------------------------------------------------------------------
 
 // sum[f] = delta[0][f] + delta[1][f] + … from +0, in the order of the samples. 16 columns at a time stay in
 // registers.

@@ -52,12 +52,16 @@ std::int64_t CudaBackend::available() const {
   return memory_limit_ > 0 ? std::min(usable, memory_limit_) : usable;
 }
 
+std::size_t CudaBackend::shared_limit() const {
+  return std::min(shared_limit_, device_properties(device_).shared_per_block);
+}
+
 int CudaBackend::wave_members(const WaveRequest& request) const {
   const std::int64_t all = available();
   std::int64_t left = all - score_budget(all);
   const std::int64_t parameters = 4 * DeviceLayout(*request.spec).stride();
   const std::int64_t training =
-      request.trainings.empty() ? 0 : Trainer::member_bytes(*request.spec, request.trainings);
+      request.trainings.empty() ? 0 : training_bytes(*request.spec, request.trainings, shared_limit());
   std::set<const ArrayData::Table*> tables;
   int count = 0;
   for (const Data& data : request.data) {
@@ -83,7 +87,7 @@ int CudaBackend::wave_members(const WaveRequest& request) const {
 }
 
 std::unique_ptr<Wave> CudaBackend::open(const WaveRequest& request) {
-  return std::make_unique<CudaWave>(device_, request, score_budget(available()));
+  return std::make_unique<CudaWave>(device_, request, score_budget(available()), shared_limit());
 }
 
 Backend& backend(int device) {

@@ -80,8 +80,7 @@ int attribute(cudaDeviceAttr which, int device) {
 
 }  // namespace
 
-// ---- devices
-// ---------------------------------------------------------------------------------------------------------
+// ---- devices ---------------------------------------------------------------------------------------------
 
 int device_count(std::string* why) {
   int count = 0;
@@ -116,8 +115,7 @@ Memory device_memory() {
   return memory;
 }
 
-// ---- streams, events, graphs
-// -----------------------------------------------------------------------------------------
+// ---- streams, events, graphs -----------------------------------------------------------------------------
 
 Stream::Stream() : handle_(new StreamState) {
   check(cudaStreamCreateWithFlags(&state_of(*this).stream, cudaStreamNonBlocking),
@@ -180,8 +178,7 @@ Graph capture(Stream& stream, const std::function<void()>& record) {
 NvtxRange::NvtxRange(const char* name) { nvtxRangePushA(name); }
 NvtxRange::~NvtxRange() { nvtxRangePop(); }
 
-// ---- memory
-// ----------------------------------------------------------------------------------------------------------
+// ---- memory ----------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -286,8 +283,7 @@ void fill(Stream& stream, void* device, unsigned char byte, std::size_t bytes) {
   check(cudaMemsetAsync(device, byte, bytes, native(stream)), "cudaMemsetAsync");
 }
 
-// ---- launches (kernels/launch.hpp)
-// -----------------------------------------------------------------------------------
+// ---- launches (kernels/launch.hpp) -----------------------------------------------------------------------
 
 void raise_shared_limit(const void* kernel, const char* name, std::size_t bytes) {
   static std::mutex mutex;

@@ -17,8 +17,7 @@
 
 namespace occam::cuda {
 
-// ---- devices
-// ---------------------------------------------------------------------------------------------------------
+// ---- devices ---------------------------------------------------------------------------------------------
 
 // Zero without a driver or a device; `why` (if given) then receives the reason.
 int device_count(std::string* why = nullptr);
@@ -41,8 +40,7 @@ struct Memory {
 };
 Memory device_memory();
 
-// ---- streams, events, graphs
-// -----------------------------------------------------------------------------------------
+// ---- streams, events, graphs -----------------------------------------------------------------------------
 
 namespace detail {
 // Owner of an opaque handle whose release is a plain function.
@@ -104,8 +102,7 @@ class Graph {
 // there.
 Graph capture(Stream& stream, const std::function<void()>& record);
 
-// ---- memory
-// ----------------------------------------------------------------------------------------------------------
+// ---- memory ----------------------------------------------------------------------------------------------
 
 namespace detail {
 // `name` appears in messages. Throws a device error that names elements, bytes, free and total memory.
@@ -221,8 +218,7 @@ void fill(Stream& stream, DeviceBuffer<T>& device, unsigned char byte = 0) {
   fill(stream, device.data(), device.size(), byte);
 }
 
-// ---- profiling
-// -------------------------------------------------------------------------------------------------------
+// ---- profiling -------------------------------------------------------------------------------------------
 
 // A named range on the profiler's timeline (Nsight), from here to the end of the scope.
 class NvtxRange {

@@ -21,9 +21,9 @@ int lists_of(int outputs) { return outputs <= 2 ? 1 : outputs; }
 
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
-std::int64_t longest(const Resident& resident, std::span<const int> members, Split split) {
+std::int64_t longest(const WaveData& data, std::span<const int> members, Split split) {
   std::int64_t rows = 1;
-  for (const int m : members) rows = std::max(rows, resident.member(m).rows[static_cast<int>(split)]);
+  for (const int m : members) rows = std::max(rows, data.member(m).rows[static_cast<int>(split)]);
   return rows;
 }
 
@@ -48,7 +48,7 @@ std::vector<std::int32_t> host_labels(const Data& data, Split split) {
 // How many of the members go together: half of the scratch for what lies ready for all rows, half for the
 // rows in hand.
 int Scorer::group_size(std::span<const int> members, Split split, int lists, bool variant) const {
-  const std::int64_t pitch = longest(resident_, members, split);
+  const std::int64_t pitch = longest(data_, members, split);
   const std::int64_t bytes = pitch * (8 + (variant ? 4 : 0) + 16 * lists);
   std::int64_t count =
       std::clamp<std::int64_t>(budget_ / 2 / bytes, 1, static_cast<std::int64_t>(members.size()));
@@ -57,27 +57,35 @@ int Scorer::group_size(std::span<const int> members, Split split, int lists, boo
 }
 
 Scorer::Group Scorer::open_group(std::span<const int> members, Split split) {
-  Group group{members, split, longest(resident_, members, split), 0};
-  const std::int64_t stride = padded(resident_.spec().inputs), widest = resident_.layout().widest();
+  Group group{members, split, longest(data_, members, split), 0};
+  const std::int64_t stride = padded(data_.spec().inputs), widest = data_.layout().widest();
   const std::int64_t row_bytes = static_cast<std::int64_t>(sizeof(float)) * (2 * stride + 2 * widest + 2);
   const auto slots = static_cast<std::int64_t>(members.size());
   const std::int64_t rows =
       std::min({budget_ / 2 / (slots * row_bytes), kMaxChunk, round_up(group.pitch, law::kLanes)});
   group.capacity = static_cast<int>(std::max<std::int64_t>(rows / law::kLanes, 1) * law::kLanes);
 
-  Stream& stream = resident_.stream();
+  Stream& stream = data_.stream();
   const std::int64_t in_hand = slots * group.capacity;
   copy_to_device(stream, ensure(member_, "score members", slots), members.data(), members.size());
   std::vector<std::int64_t> all_rows;
-  for (const int m : members) all_rows.push_back(resident_.member(m).rows[static_cast<int>(split)]);
+  for (const int m : members) all_rows.push_back(data_.member(m).rows[static_cast<int>(split)]);
   copy_to_device(stream, ensure(rows_, "score row counts", slots), all_rows.data(), all_rows.size());
   ensure(rows_in_hand_, "score rows in hand", slots);
   ensure(labels_, "score labels", slots * group.pitch);
   ensure(plain_, "score rows before the rotation", in_hand * stride);
   ensure(x_, "score rows", in_hand * stride);
-  for (DeviceBuffer<float>& activations : activations_)
-    ensure(activations, "score activations", in_hand * widest);
+  ensure_activations(in_hand * widest);
   return group;
+}
+
+// Whole rows of logits go to the host, with padding that no kernel writes.
+void Scorer::ensure_activations(std::int64_t count) {
+  for (DeviceBuffer<float>& activations : activations_) {
+    if (static_cast<std::int64_t>(activations.size()) >= count) continue;
+    ensure(activations, "score activations", count);
+    fill(data_.stream(), activations);
+  }
 }
 
 Slots Scorer::slots(const Group& group) const {
@@ -85,11 +93,11 @@ Slots Scorer::slots(const Group& group) const {
 }
 
 SplitRows Scorer::split_rows(const Group& group, std::int64_t first, bool variant) {
-  return {.members = resident_.device_members(),
+  return {.members = data_.device_members(),
           .slots = slots(group),
           .split = group.split,
           .first = first,
-          .inputs = resident_.spec().inputs,
+          .inputs = data_.spec().inputs,
           .labels = labels_.data(),
           .pitch = group.pitch,
           .donors = variant ? donors_.data() : nullptr,
@@ -100,8 +108,8 @@ SplitRows Scorer::split_rows(const Group& group, std::int64_t first, bool varian
 
 void Scorer::generate_training_rows() {
   std::vector<int> slabs;
-  for (int m = 0; m < resident_.members(); ++m)
-    if (resident_.member(m).columns && resident_.member(m).train_x) slabs.push_back(m);
+  for (int m = 0; m < data_.members(); ++m)
+    if (data_.member(m).columns && data_.member(m).train_x) slabs.push_back(m);
   const NvtxRange range{"training rows"};
   for (std::size_t done = 0; done < slabs.size();) {
     const auto rest = std::span<const int>(slabs).subspan(done);
@@ -110,11 +118,11 @@ void Scorer::generate_training_rows() {
     SplitRows rows = split_rows(group, 0, false);
     rows.labels = nullptr;  // the members' own places
     rows.x = nullptr;
-    launch_split_labels(resident_.stream(), rows);
+    launch_split_labels(data_.stream(), rows);
     for (; rows.first < group.pitch; rows.first += group.capacity) {
-      launch_chunk_rows(resident_.stream(), rows.members, member_.data(), rows.slots.count, rows.split,
+      launch_chunk_rows(data_.stream(), rows.members, member_.data(), rows.slots.count, rows.split,
                         rows.first, group.capacity, rows_in_hand_.data());
-      launch_split_rows(resident_.stream(), rows);
+      launch_split_rows(data_.stream(), rows);
     }
     done += group.members.size();
   }
@@ -124,14 +132,14 @@ void Scorer::generate_training_rows() {
 
 // Which coordinates are randomised, and every row's donor.
 void Scorer::prepare_variant(const Group& group, const Randomization& variant) {
-  const int inputs = resident_.spec().inputs;
+  const int inputs = data_.spec().inputs;
   std::vector<unsigned char> randomized(static_cast<std::size_t>(inputs), 0);
   for (const int coordinate : variant.coordinates) {
     require(coordinate >= 0 && coordinate < inputs, "coordinate {} is outside 0 … {}", coordinate,
             inputs - 1);
     randomized[static_cast<std::size_t>(coordinate)] = 1;
   }
-  Stream& stream = resident_.stream();
+  Stream& stream = data_.stream();
   copy_to_device(stream, ensure(randomized_, "randomised coordinates", inputs), randomized.data(),
                  randomized.size());
   const auto slots = static_cast<std::int64_t>(group.members.size());
@@ -139,7 +147,7 @@ void Scorer::prepare_variant(const Group& group, const Randomization& variant) {
   if (variant.kind == Randomization::Kind::permute)
     return launch_permuted_donors(stream, split_rows(group, 0, false), salt(variant), donor);
   for (std::size_t slot = 0; slot < group.members.size(); ++slot) {
-    const Data& data = resident_.data(group.members[slot]);
+    const Data& data = data_.data(group.members[slot]);
     const std::vector<std::uint32_t> of_member = donors(variant, seed(data), host_labels(data, group.split));
     copy_to_device(stream, donor + static_cast<std::int64_t>(slot) * group.pitch, of_member.data(),
                    of_member.size());
@@ -148,30 +156,30 @@ void Scorer::prepare_variant(const Group& group, const Randomization& variant) {
 
 // x: [slots][capacity][padded inputs], or null for the members' own training rows.
 const float* Scorer::forward(const Slots& slots, const float* x, std::int64_t first_row) {
-  const WaveView wave{resident_.device_members(), nullptr, resident_.parameters(), nullptr, nullptr,
-                      resident_.layout().stride()};
+  const WaveView wave{data_.device_members(), nullptr, data_.parameters(), nullptr, nullptr,
+                      data_.layout().stride()};
   const float* input = x;
   float* output = nullptr;
-  for (const LayerView& layer : resident_.layout().layers()) {
+  for (const LayerView& layer : data_.layout().layers()) {
     output = activations_[layer.number % 2].data();
-    launch_forward(resident_.stream(), {.wave = wave,
-                                        .slots = slots,
-                                        .layer = layer,
-                                        .input = input,
-                                        .batch = nullptr,
-                                        .first_row = first_row,
-                                        .kept = nullptr,
-                                        .output = output,
-                                        .training = false});
+    launch_forward(data_.stream(), {.wave = wave,
+                                    .slots = slots,
+                                    .layer = layer,
+                                    .input = input,
+                                    .batch = nullptr,
+                                    .first_row = first_row,
+                                    .kept = nullptr,
+                                    .output = output,
+                                    .training = false});
     input = output;
   }
   return output;
 }
 
 void Scorer::for_each_chunk(const Group& group, bool variant, const EachChunk& each) {
-  Stream& stream = resident_.stream();
+  Stream& stream = data_.stream();
   const bool has_rows = std::all_of(group.members.begin(), group.members.end(),
-                                    [&](int m) { return resident_.member(m).train_x != nullptr; });
+                                    [&](int m) { return data_.member(m).train_x != nullptr; });
   const bool in_place = group.split == Split::train && !variant && has_rows;
   for (std::int64_t first = 0; first < group.pitch; first += group.capacity) {
     const SplitRows rows = split_rows(group, first, variant);
@@ -183,21 +191,21 @@ void Scorer::for_each_chunk(const Group& group, bool variant, const EachChunk& e
 }
 
 void Scorer::copy_logits(const float* logits, std::int64_t rows, float* out) {
-  const std::int64_t outputs = resident_.spec().outputs(), stride = padded(resident_.spec().outputs());
+  const std::int64_t outputs = data_.spec().outputs(), stride = padded(data_.spec().outputs());
   std::vector<float> chunk(static_cast<std::size_t>(rows * stride));
-  copy_to_host(resident_.stream(), chunk.data(), logits, chunk.size());
+  copy_to_host(data_.stream(), chunk.data(), logits, chunk.size());
   for (std::int64_t row = 0; row < rows; ++row)
     std::copy_n(chunk.data() + row * stride, outputs, out + row * outputs);
 }
 
 void Scorer::logits(int member, Split split, const Randomization& variant, std::span<float> out) {
-  const std::int64_t outputs = resident_.spec().outputs(),
-                     all = resident_.member(member).rows[static_cast<int>(split)];
+  const std::int64_t outputs = data_.spec().outputs(),
+                     all = data_.member(member).rows[static_cast<int>(split)];
   require(static_cast<std::int64_t>(out.size()) == all * outputs,
           "logits: room for {} values, there are {} rows of {}", out.size(), all, outputs);
   if (all == 0) return;
   const Group group = open_group({&member, 1}, split);
-  launch_split_labels(resident_.stream(), split_rows(group, 0, false));
+  launch_split_labels(data_.stream(), split_rows(group, 0, false));
   const bool randomized = !variant.coordinates.empty();
   if (randomized) prepare_variant(group, variant);
   for_each_chunk(group, randomized, [&](std::int64_t first, const Slots&, const float* logits) {
@@ -206,8 +214,8 @@ void Scorer::logits(int member, Split split, const Randomization& variant, std::
 }
 
 void Scorer::logits(int member, std::span<const float> x, std::span<float> out) {
-  const int inputs = resident_.spec().inputs;
-  const std::int64_t outputs = resident_.spec().outputs(), stride = padded(inputs);
+  const int inputs = data_.spec().inputs;
+  const std::int64_t outputs = data_.spec().outputs(), stride = padded(inputs);
   require(x.size() % static_cast<std::size_t>(inputs) == 0 &&
               out.size() == x.size() / static_cast<std::size_t>(inputs) * static_cast<std::size_t>(outputs),
           "logits: {} values in, {} out; rows are {} in, {} out", x.size(), out.size(), inputs, outputs);
@@ -215,11 +223,9 @@ void Scorer::logits(int member, std::span<const float> x, std::span<float> out) 
   if (all == 0) return;
   Group group = open_group({&member, 1}, Split::test);
   group.capacity = static_cast<int>(round_up(std::min<std::int64_t>(all, 4096), law::kLanes));
-  Stream& stream = resident_.stream();
+  Stream& stream = data_.stream();
   float* device_x = ensure(x_, "score rows", group.capacity * stride);
-  for (DeviceBuffer<float>& activations : activations_)
-    ensure(activations, "score activations",
-           static_cast<std::int64_t>(group.capacity) * resident_.layout().widest());
+  ensure_activations(static_cast<std::int64_t>(group.capacity) * data_.layout().widest());
   for (std::int64_t first = 0; first < all; first += group.capacity) {
     const int count = static_cast<int>(std::min<std::int64_t>(group.capacity, all - first));
     std::vector<float> chunk(static_cast<std::size_t>(count * stride), kPadding);
@@ -238,10 +244,9 @@ void Scorer::score(std::span<const int> members, Split split, const Randomizatio
   require(scores.size() >= members.size(), "score: room for {} scores of {} members", scores.size(),
           members.size());
   for (const int m : members)
-    require(m >= 0 && m < resident_.members(), "score: member {} is outside 0 … {}", m,
-            resident_.members() - 1);
+    require(m >= 0 && m < data_.members(), "score: member {} is outside 0 … {}", m, data_.members() - 1);
   const NvtxRange range{"score"};
-  const int lists = auc ? lists_of(resident_.spec().outputs()) : 0;
+  const int lists = auc ? lists_of(data_.spec().outputs()) : 0;
   for (std::size_t done = 0; done < members.size();) {
     const auto rest = members.subspan(done);
     const auto count = static_cast<std::size_t>(group_size(rest, split, lists, !variant.coordinates.empty()));
@@ -252,8 +257,8 @@ void Scorer::score(std::span<const int> members, Split split, const Randomizatio
 
 void Scorer::score_group(const Group& group, const Randomization& variant, bool auc,
                          std::span<WaveScore> scores) {
-  Stream& stream = resident_.stream();
-  const MlpSpec& spec = resident_.spec();
+  Stream& stream = data_.stream();
+  const MlpSpec& spec = data_.spec();
   const auto count = static_cast<std::int64_t>(group.members.size());
   const int outputs = spec.outputs(), lists = lists_of(outputs);
   const bool randomized = !variant.coordinates.empty();
@@ -294,11 +299,11 @@ void Scorer::score_group(const Group& group, const Randomization& variant, bool 
 }
 
 void Scorer::add_aucs(const Group& group, int lists, std::span<WaveScore> scores) {
-  Stream& stream = resident_.stream();
+  Stream& stream = data_.stream();
   std::vector<std::int64_t> lengths;
   for (const int m : group.members)
     lengths.insert(lengths.end(), static_cast<std::size_t>(lists),
-                   resident_.member(m).rows[static_cast<int>(group.split)]);
+                   data_.member(m).rows[static_cast<int>(group.split)]);
   sort_lists(stream, keys_.data(), sorted_.data(), group.pitch, lengths, 33);
   launch_rank_sums(stream, sorted_.data(), group.pitch, rows_.data(), static_cast<int>(group.members.size()),
                    lists, rank_sums_.data());

@@ -8,7 +8,7 @@
 
 #include "../backend.hpp"
 #include "auc.hpp"
-#include "cuda/resident.hpp"
+#include "cuda/wave_data.hpp"
 #include "loss.hpp"
 #include "split_rows.hpp"
 
@@ -17,9 +17,9 @@ namespace occam::cuda {
 class Scorer {
  public:
   // budget: device bytes for scratch; one member's rows are taken in chunks that fit.
-  Scorer(Resident& resident, std::int64_t budget) : resident_(resident), budget_(budget) {}
+  Scorer(WaveData& data, std::int64_t budget) : data_(data), budget_(budget) {}
 
-  // Fills the training rows that Resident left room for.
+  // Fills the training rows that WaveData left room for.
   void generate_training_rows();
 
   void score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
@@ -39,6 +39,7 @@ class Scorer {
   Group open_group(std::span<const int> members, Split split);
   void prepare_variant(const Group& group, const Randomization& variant);
   SplitRows split_rows(const Group& group, std::int64_t first, bool variant);
+  void ensure_activations(std::int64_t count);  // floats
   Slots slots(const Group& group) const;
 
   // For each chunk: its logits on the device, [slots][capacity][padded(outputs)].
@@ -50,7 +51,7 @@ class Scorer {
   void add_aucs(const Group& group, int lists, std::span<WaveScore> scores);
   void copy_logits(const float* logits, std::int64_t rows, float* out);
 
-  Resident& resident_;
+  WaveData& data_;
   std::int64_t budget_;
   DeviceBuffer<int> member_, rows_in_hand_;         // [slots]
   DeviceBuffer<std::int64_t> rows_;                 // [slots]

@@ -2,179 +2,51 @@
 
 #include <algorithm>
 
-#include "backward.hpp"
-#include "batch_norm.hpp"
-#include "forward.hpp"
-#include "loss.hpp"
-#include "prelu.hpp"
+#include "cuda/tiled_trainer.hpp"
 
 namespace occam::cuda {
 
 namespace {
 
-constexpr std::int64_t kGraphUpdates = 64;
+class ResidentTrainer final : public Trainer {
+ public:
+  ResidentTrainer(WaveData& data, std::span<const Training> trainings, const ResidentPlan& plan)
+      : Trainer(data, trainings), plan_(plan) {}
 
-// What the members ask for together decides which buffers there are; the bits of a member do not depend on
-// it.
-struct Needs {
-  int slots = 0;  // of optimiser state
-  bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false;
-
-  Needs(const MlpSpec& spec, std::span<const Training> trainings)
-      : prelu(spec.activation == Activation::prelu), batch_norm(spec.batch_norm) {
-    for (const Training& training : trainings) {
-      slots = std::max(slots, law::state_slots(training.optimizer));
-      input_dropout |= law::dropout_constants(training.input_dropout).threshold > 0;
-      hidden_dropout |= law::dropout_constants(training.hidden_dropout).threshold > 0;
-    }
+ private:
+  void launch_updates(std::int64_t) override {
+    launch_resident(data_.stream(), {wave_, data_.members(), data_.spec().loss, plan_});
   }
-  bool keeps_apart() const { return hidden_dropout || prelu; }
+
+  ResidentPlan plan_;
 };
 
-int widest_hidden(const DeviceLayout& layout) {
-  int widest = 0;
-  for (const LayerView& layer : layout.layers())
-    if (layer.hidden) widest = std::max(widest, layer.out_stride);
-  return widest;
+std::optional<ResidentPlan> chosen(const MlpSpec& spec, std::span<const Training> trainings,
+                                   std::size_t shared_limit) {
+  return plan_resident(spec, trainings[0].batch, TrainingNeeds(spec, trainings), shared_limit).resident;
 }
 
 }  // namespace
 
-Trainer::Trainer(Resident& resident, std::span<const Training> trainings)
-    : resident_(resident), host_progress_(trainings.size()) {
+Trainer::Trainer(WaveData& data, std::span<const Training> trainings)
+    : data_(data), needs_(data.spec(), trainings), host_progress_(trainings.size()) {
   const int batch = trainings[0].batch;
   for (std::size_t i = 0; i < trainings.size(); ++i) {
     require(trainings[i].batch == batch,
             "wave: member {} has batches of {}, member 0 of {}; they must be equal", i, trainings[i].batch,
             batch);
-    require(rows(resident.data(static_cast<int>(i)), Split::train) >= 1,
-            "wave: member {} has no training rows", i);
+    require(rows(data.data(static_cast<int>(i)), Split::train) >= 1, "wave: member {} has no training rows",
+            i);
   }
-  const Needs needs(resident.spec(), trainings);
-  drops_inputs_ = needs.input_dropout;
-  const DeviceLayout& layout = resident.layout();
-  const std::size_t members = trainings.size(), samples = members * static_cast<std::size_t>(batch);
-  const std::size_t parameters = members * static_cast<std::size_t>(layout.stride());
-
-  Stream& stream = resident.stream();
+  const std::size_t members = trainings.size();
+  const std::size_t parameters = members * static_cast<std::size_t>(data.layout().stride());
   progress_ = DeviceBuffer<Progress>("progress", members);
-  if (needs.slots > 0) state0_ = DeviceBuffer<float>("optimiser state 0", parameters);
-  if (needs.slots > 1) state1_ = DeviceBuffer<float>("optimiser state 1", parameters);
+  if (needs_.slots > 0) state0_ = DeviceBuffer<float>("optimiser state 0", parameters);
+  if (needs_.slots > 1) state1_ = DeviceBuffer<float>("optimiser state 1", parameters);
   for (DeviceBuffer<float>* state : {&state0_, &state1_})
-    if (!state->empty()) fill(stream, *state);
-  batch_ = DeviceBuffer<std::uint32_t>("batch rows", samples);
-  rows_ = DeviceBuffer<int>("batch sizes", members);
-  if (needs.input_dropout)
-    inputs_ = DeviceBuffer<float>("dropped inputs",
-                                  samples * static_cast<std::size_t>(layout.layers()[0].in_stride));
-  if (needs.prelu) row_gradients_ = DeviceBuffer<float>("slope gradients", samples);
-  for (DeviceBuffer<float>& delta : delta_)
-    delta = DeviceBuffer<float>("delta", samples * static_cast<std::size_t>(widest_hidden(layout)));
-
-  for (const LayerView& view : layout.layers()) {
-    Layer layer;
-    layer.view = view;
-    const std::size_t size = samples * static_cast<std::size_t>(view.out_stride);
-    layer.dropped = DeviceBuffer<float>(view.hidden ? "activations" : "logits", size);
-    layer.output = layer.dropped.data();
-    layer.derivative = layer.output;
-    if (view.hidden && needs.keeps_apart()) {
-      layer.kept = DeviceBuffer<float>("kept activations", size);
-      layer.derivative = layer.kept.data();
-    }
-    if (view.gamma >= 0) {
-      layer.normalized = DeviceBuffer<float>("normalised activations", size);
-      layer.output = layer.normalized.data();
-      layer.moments =
-          DeviceBuffer<float>("batch moments", 2 * members * static_cast<std::size_t>(view.out_stride));
-    }
-    layers_.push_back(std::move(layer));
-  }
-  wave_ = {resident.device_members(),
-           progress_.data(),
-           resident.parameters(),
-           state0_.data(),
-           state1_.data(),
-           layout.stride()};
-  slots_ = {static_cast<int>(members), batch, nullptr, rows_.data()};
-}
-
-std::int64_t Trainer::member_bytes(const MlpSpec& spec, std::span<const Training> trainings) {
-  const Needs needs(spec, trainings);
-  const DeviceLayout layout(spec);
-  const std::int64_t batch = trainings[0].batch;
-  std::int64_t row = 3 + 2 * widest_hidden(layout), fixed = needs.slots * layout.stride();  // floats
-  if (needs.input_dropout) row += layout.layers()[0].in_stride;
-  for (const LayerView& layer : layout.layers()) {
-    row += layer.out_stride;
-    if (layer.hidden && needs.keeps_apart()) row += layer.out_stride;
-    if (layer.gamma >= 0) row += layer.out_stride, fixed += 2 * layer.out_stride;
-  }
-  return static_cast<std::int64_t>(sizeof(float)) * (batch * row + fixed) +
-         static_cast<std::int64_t>(sizeof(Progress));
-}
-
-void Trainer::forward(std::size_t l) {
-  Layer& layer = layers_[l];
-  const float* input = l > 0 ? layers_[l - 1].output : inputs_.data();  // null: gathered through the batch
-  launch_forward(resident_.stream(), {.wave = wave_,
-                                      .slots = slots_,
-                                      .layer = layer.view,
-                                      .input = input,
-                                      .batch = batch_.data(),
-                                      .first_row = 0,
-                                      .kept = layer.kept.data(),
-                                      .output = layer.dropped.data(),
-                                      .training = true});
-  if (layer.view.gamma >= 0)
-    launch_batch_norm_forward(resident_.stream(), {.wave = wave_,
-                                                   .slots = slots_,
-                                                   .layer = layer.view,
-                                                   .x = layer.dropped.data(),
-                                                   .kept = nullptr,
-                                                   .y = layer.normalized.data(),
-                                                   .moments = layer.moments.data()});
-}
-
-// The input gradient reads the weights that the weight gradient then steps.
-void Trainer::backward(std::size_t l, const float* delta, float* below_delta) {
-  Stream& stream = resident_.stream();
-  const LayerView& view = layers_[l].view;
-  if (l > 0) {
-    Layer& below = layers_[l - 1];
-    launch_input_gradient(stream, {wave_, slots_, view, below.view, delta, below.derivative, below_delta});
-    if (below.view.gamma >= 0)
-      launch_batch_norm_backward(stream, {.wave = wave_,
-                                          .slots = slots_,
-                                          .layer = below.view,
-                                          .x = below.dropped.data(),
-                                          .kept = below.derivative,
-                                          .y = below_delta,
-                                          .moments = below.moments.data()});
-    if (below.view.slope >= 0)
-      launch_prelu_backward(
-          stream, {wave_, slots_, below.view, below.derivative, below_delta, row_gradients_.data()});
-  }
-  const float* input = l > 0 ? layers_[l - 1].output : inputs_.data();
-  launch_weight_gradient(stream, {wave_, slots_, view, delta, input, batch_.data()});
-}
-
-void Trainer::update() {
-  Stream& stream = resident_.stream();
-  launch_batch(stream, {wave_, slots_.count, slots_.capacity, batch_.data(), rows_.data()});
-  if (drops_inputs_)
-    launch_input_dropout(stream, {wave_, slots_, resident_.spec().inputs, batch_.data(), inputs_.data()});
-  for (std::size_t l = 0; l < layers_.size(); ++l) forward(l);
-  float* logits = layers_.back().dropped.data();
-  launch_loss_gradient(
-      stream, {wave_, slots_, resident_.spec().loss, resident_.spec().outputs(), batch_.data(), logits});
-  const float* delta = logits;
-  for (std::size_t l = layers_.size(); l-- > 0;) {
-    float* below_delta = delta_[l % 2].data();
-    backward(l, delta, below_delta);
-    delta = below_delta;
-  }
-  launch_advance(stream, progress_.data(), slots_.count);
+    if (!state->empty()) fill(data.stream(), *state);
+  wave_ = {data.device_members(), progress_.data(), data.parameters(),
+           state0_.data(),        state1_.data(),   data.layout().stride()};
 }
 
 void Trainer::train(std::span<const std::int64_t> updates) {
@@ -188,22 +60,28 @@ void Trainer::train(std::span<const std::int64_t> updates) {
   }
   if (most == 0) return;
   const NvtxRange range{"train"};
-  Stream& stream = resident_.stream();
-  copy_to_device(stream, progress_, host_progress_);
-  const auto record = [this](std::int64_t count) {
-    return [this, count] {
-      for (std::int64_t i = 0; i < count; ++i) update();
-    };
-  };
-  if (most >= kGraphUpdates && !many_) many_ = capture(stream, record(kGraphUpdates));
-  if (most % kGraphUpdates != 0 && !one_) one_ = capture(stream, record(1));
-  for (std::int64_t done = 0; done < most / kGraphUpdates; ++done) many_.launch(stream);
-  for (std::int64_t done = 0; done < most % kGraphUpdates; ++done) one_.launch(stream);
-  stream.synchronize();
+  copy_to_device(data_.stream(), progress_, host_progress_);
+  launch_updates(most);
+  data_.stream().synchronize();
   for (std::size_t i = 0; i < updates.size(); ++i) {
     host_progress_[i].update += updates[i];
     host_progress_[i].remaining = 0;
   }
+}
+
+std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> trainings,
+                                      std::size_t shared_limit) {
+  if (const auto plan = chosen(data.spec(), trainings, shared_limit))
+    return std::make_unique<ResidentTrainer>(data, trainings, *plan);
+  return std::make_unique<TiledTrainer>(data, trainings);
+}
+
+std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> trainings,
+                            std::size_t shared_limit) {
+  const std::int64_t state =
+      TrainingNeeds(spec, trainings).slots * DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
+  const auto fixed = static_cast<std::int64_t>(sizeof(Progress)) + state;
+  return chosen(spec, trainings, shared_limit) ? fixed : fixed + TiledTrainer::member_bytes(spec, trainings);
 }
 
 }  // namespace occam::cuda

@@ -4,37 +4,39 @@
 
 namespace occam::cuda {
 
-CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t score_budget) : device_(device) {
+CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t score_budget,
+                   std::size_t shared_limit)
+    : device_(device) {
   const DataClock clock;
   use_device();
-  resident_.emplace(request);
-  scorer_.emplace(*resident_, score_budget);
+  data_.emplace(request);
+  scorer_.emplace(*data_, score_budget);
   scorer_->generate_training_rows();
-  if (!request.trainings.empty()) trainer_.emplace(*resident_, request.trainings);
-  resident_->stream().synchronize();
+  if (!request.trainings.empty()) trainer_ = make_trainer(*data_, request.trainings, shared_limit);
+  data_->stream().synchronize();
 }
 
 void CudaWave::use_device() const { set_device(device_); }
 
 void CudaWave::check(int member) const {
-  require(member >= 0 && member < resident_->members(), "wave: member {} is outside 0 … {}", member,
-          resident_->members() - 1);
+  require(member >= 0 && member < data_->members(), "wave: member {} is outside 0 … {}", member,
+          data_->members() - 1);
 }
 
 void CudaWave::load(int member, std::span<const float> parameters) {
   check(member);
   use_device();
-  resident_->load(member, parameters);
+  data_->load(member, parameters);
 }
 
 void CudaWave::store(int member, std::span<float> parameters) const {
   check(member);
   use_device();
-  resident_->store(member, parameters);
+  data_->store(member, parameters);
 }
 
 void CudaWave::train(std::span<const std::int64_t> updates) {
-  require(trainer_.has_value(), "train: the wave was opened without trainings");
+  require(trainer_ != nullptr, "train: the wave was opened without trainings");
   use_device();
   trainer_->train(updates);
 }

@@ -21,6 +21,13 @@ OCCAM_HD BatchPlace batch_place(std::int64_t update, std::int64_t rows, int batc
   return {static_cast<std::uint32_t>(update / batches), first, static_cast<int>(left < batch ? left : batch)};
 }
 
+// The place of the update after the one at `place`.
+OCCAM_HD BatchPlace following(const BatchPlace& place, std::int64_t rows, int batch) {
+  const std::int64_t first = place.first + place.count, left = rows - first;
+  if (left <= 0) return {place.epoch + 1, 0, static_cast<int>(rows < batch ? rows : batch)};
+  return {place.epoch, first, static_cast<int>(left < batch ? left : batch)};
+}
+
 OCCAM_HD KeyedPermutation epoch_permutation(std::uint32_t order_seed, std::uint32_t epoch,
                                             std::int64_t rows) {
   return KeyedPermutation(draw(order_seed, Stream::epoch_order, epoch), static_cast<std::uint32_t>(rows));

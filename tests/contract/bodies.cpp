@@ -41,14 +41,15 @@ std::string obstacle(Body body) {
 #endif
 }
 
-std::unique_ptr<Backend> make_backend(Body body, std::int64_t memory_limit) {
+std::unique_ptr<Backend> make_backend(Body body, std::int64_t memory_limit,
+                                      [[maybe_unused]] std::size_t shared_limit) {
   if (body == Body::cpu) return std::make_unique<cpu::CpuBackend>(1);
 #if OCCAM_HAS_SIMT
-  if (body == Body::simt_checked) return simt::checked_body().make_backend(memory_limit);
-  if (body == Body::simt_plain) return simt::plain_body().make_backend(memory_limit);
+  if (body == Body::simt_checked) return simt::checked_body().make_backend(memory_limit, shared_limit);
+  if (body == Body::simt_plain) return simt::plain_body().make_backend(memory_limit, shared_limit);
 #endif
 #if OCCAM_HAS_CUDA
-  if (body == Body::cuda) return std::make_unique<cuda::CudaBackend>(0, memory_limit);
+  if (body == Body::cuda) return std::make_unique<cuda::CudaBackend>(0, memory_limit, shared_limit);
 #endif
   fail(ErrorKind::device, "the body {} is not part of this build", name_of(body));
 }

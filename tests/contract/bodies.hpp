@@ -1,6 +1,7 @@
 // The bodies of the contract (src/backend.hpp) that a test can run on, here and now.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <ostream>
@@ -20,9 +21,13 @@ inline void PrintTo(Body body, std::ostream* out) { *out << name_of(body); }
 // Why this body cannot run here; empty when it can. Not built counts as cannot run.
 std::string obstacle(Body body);
 
-// A fresh backend of a body without obstacle. memory_limit: bytes of device memory to use; 0: all. The CPU
-// has no limit.
-std::unique_ptr<Backend> make_backend(Body body, std::int64_t memory_limit = 0);
+inline constexpr std::size_t kWholeBlock = SIZE_MAX;
+
+// A fresh backend of a body without obstacle. memory_limit: bytes of device memory to use; 0: all.
+// shared_limit: bytes of shared memory a block may have for plan resident; 0: plan tiled alone. The CPU has
+// no limits.
+std::unique_ptr<Backend> make_backend(Body body, std::int64_t memory_limit = 0,
+                                      std::size_t shared_limit = kWholeBlock);
 
 // Tests that run once per body; a body that cannot run is skipped and says why.
 class OnBody : public testing::TestWithParam<Body> {
@@ -31,8 +36,8 @@ class OnBody : public testing::TestWithParam<Body> {
     if (const std::string why = obstacle(GetParam()); !why.empty())
       GTEST_SKIP() << name_of(GetParam()) << ": " << why;
   }
-  std::unique_ptr<Backend> make(std::int64_t memory_limit = 0) const {
-    return make_backend(GetParam(), memory_limit);
+  std::unique_ptr<Backend> make(std::int64_t memory_limit = 0, std::size_t shared_limit = kWholeBlock) const {
+    return make_backend(GetParam(), memory_limit, shared_limit);
   }
   bool is_slow() const { return GetParam() == Body::simt_checked; }
 };

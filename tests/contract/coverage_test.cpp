@@ -49,11 +49,11 @@ void score(const Ensemble& ensemble, Wave& wave, Split split, const Randomizatio
 
 TEST(Coverage, EveryKernelRunsUnderTheChecks) {
   const simt::Body& body = simt::checked_body();
-  const auto backend = body.make_backend(0);
-  for (std::uint32_t number = 0; number < 30; ++number) {
+  const auto tiled = body.make_backend(0, 0), backend = body.make_backend(0, kWholeBlock);
+  for (std::uint32_t number = 0; number < 60; ++number) {
     const Ensemble ensemble =
         drawn_ensemble(number, {.widest = 20, .largest_batch = 20, .members = 2, .depth = 2});
-    const auto wave = open_loaded(*backend, ensemble);
+    const auto wave = open_loaded(number % 2 == 0 ? *tiled : *backend, ensemble);
     wave->train(std::vector<std::int64_t>(static_cast<std::size_t>(ensemble.members()), 2));
     score(ensemble, *wave, Split::train, {});
   }

@@ -11,11 +11,27 @@ namespace {
 
 class Train : public OnBody {
  protected:
-  // Trains all members together in several calls and compares each with its twin after every call.
+  // Bytes of shared memory that make the plans differ: resident with as large slices as can be, with smaller
+  // ones, and tiled.
+  std::vector<std::size_t> shared_limits() const {
+    if (GetParam() == Body::cpu) return {kWholeBlock};
+    return {kWholeBlock, std::size_t{40} << 10, 0};
+  }
+
+  // Trains all members together in several calls and compares each with its twin after every call; under
+  // every plan.
   void expect_twins(const Ensemble& e, const std::vector<std::vector<std::int64_t>>& calls,
                     Nan nan = Nan::rejected) {
+    for (const std::size_t limit : shared_limits()) {
+      SCOPED_TRACE(limit);
+      ASSERT_NO_FATAL_FAILURE(expect_twins_on(limit, e, calls, nan));
+    }
+  }
+
+  void expect_twins_on(std::size_t shared_limit, const Ensemble& e,
+                       const std::vector<std::vector<std::int64_t>>& calls, Nan nan) {
     SCOPED_TRACE(describe(e));
-    const auto backend = make();
+    const auto backend = make(0, shared_limit);
     const int together = GetParam() == Body::cpu ? 1 : e.members();
     ASSERT_EQ(backend->wave_members(e.request()), together);
     const auto wave = open_loaded(*backend, e);
@@ -152,6 +168,28 @@ TEST_P(Train, EveryStepOfALayer) {
   }
 }
 
+// A batch in slices of every size, whole and short ones, with everything that happens between two slices.
+TEST_P(Train, Slices) {
+  if (GetParam() == Body::cpu) GTEST_SKIP() << "the CPU has no slices";
+  for (const Activation activation : {Activation::relu, Activation::prelu, Activation::tanh}) {
+    for (const int batch : {33, 150}) {
+      Ensemble e;
+      e.spec.inputs = 9, e.spec.hidden = {18, 5}, e.spec.activation = activation;
+      for (const double dropout : {0.0, 0.3}) {
+        if (dropout > 0 && activation == Activation::relu) continue;
+        Training training;
+        training.optimizer = kOptimizers[dropout > 0 ? 4 : 2];
+        training.batch = batch;
+        training.input_dropout = training.hidden_dropout = dropout;
+        e.add(slabs(9, 2 * batch + 7, 0, 1, true, 1), training, 7);
+      }
+      const std::vector<std::int64_t> updates(static_cast<std::size_t>(e.members()), 4);
+      for (const std::size_t kibibytes : {15, 20, 30, 48})
+        ASSERT_NO_FATAL_FAILURE(expect_twins_on(kibibytes << 10, e, {updates, updates}, Nan::rejected));
+    }
+  }
+}
+
 // Divergence shows: NaN and infinities go through every body alike.
 TEST_P(Train, Divergence) {
   for (const Activation activation : {Activation::leaky_relu, Activation::identity, Activation::prelu}) {
@@ -188,16 +226,18 @@ TEST_P(Train, NegativeZeros) {
         for (std::size_t l = 1; l < layout.layers.size(); ++l)  // their inputs are −0
           std::fill_n(e.start[0].begin() + layout.layers[l].weight,
                       layout.layers[l].fan_in * layout.layers[l].fan_out, 0.0f);
-        const auto backend = make();
-        const auto wave = open_loaded(*backend, e);
-        ScalarTwin twin = twin_of(e, 0);
-        std::vector<float> logits(11 * 2);
-        wave->logits(0, Split::test, {}, logits);
-        ASSERT_TRUE(std::ranges::all_of(logits, [](float v) { return v == 0.0f && std::signbit(v); }));
-        for (int update = 0; update < 3; ++update) {
-          wave->train(std::vector<std::int64_t>{1});
-          twin.train(materialize(e.data[0], Split::train), 1);
-          ASSERT_TRUE(same_bits(parameters(e, *wave, 0), twin.parameters()));
+        for (const std::size_t limit : shared_limits()) {
+          const auto backend = make(0, limit);
+          const auto wave = open_loaded(*backend, e);
+          ScalarTwin twin = twin_of(e, 0);
+          std::vector<float> logits(11 * 2);
+          wave->logits(0, Split::test, {}, logits);
+          ASSERT_TRUE(std::ranges::all_of(logits, [](float v) { return v == 0.0f && std::signbit(v); }));
+          for (int update = 0; update < 3; ++update) {
+            wave->train(std::vector<std::int64_t>{1});
+            twin.train(materialize(e.data[0], Split::train), 1);
+            ASSERT_TRUE(same_bits(parameters(e, *wave, 0), twin.parameters()));
+          }
         }
       }
 }

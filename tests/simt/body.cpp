@@ -5,8 +5,8 @@
 namespace occam::simt {
 namespace {
 
-std::unique_ptr<Backend> make_backend(std::int64_t memory_limit) {
-  return std::make_unique<cuda::CudaBackend>(0, memory_limit);
+std::unique_ptr<Backend> make_backend(std::int64_t memory_limit, std::size_t shared_limit) {
+  return std::make_unique<cuda::CudaBackend>(0, memory_limit, shared_limit);
 }
 
 }  // namespace

@@ -13,8 +13,9 @@ namespace occam::simt {
 
 struct Body {
   const char* name;
-  // `memory_limit`: bytes of device memory, as CudaBackend understands it; 0 is all of the emulated 8 GiB.
-  std::unique_ptr<Backend> (*make_backend)(std::int64_t memory_limit);
+  // Bytes of device memory and of a block's shared memory, as CudaBackend understands them; memory 0 is all
+  // of the emulated 8 GiB.
+  std::unique_ptr<Backend> (*make_backend)(std::int64_t memory_limit, std::size_t shared_limit);
   void (*set_seed)(std::uint64_t seed);  // executor.hpp
   const Statistics& (*statistics)();
   std::vector<std::string> (*launched_kernels)();

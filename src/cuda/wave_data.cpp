@@ -1,4 +1,4 @@
-#include "cuda/resident.hpp"
+#include "cuda/wave_data.hpp"
 
 #include <algorithm>
 
@@ -28,7 +28,7 @@ DeviceBuffer<T> upload(Stream& stream, const char* name, std::span<const T> valu
 
 }  // namespace
 
-Resident::Resident(const WaveRequest& request)
+WaveData::WaveData(const WaveRequest& request)
     : spec_(*request.spec), layout_(spec_), data_(request.data.begin(), request.data.end()),
       members_(request.data.size()) {
   require(!data_.empty() && data_.size() <= kMaxSlots, "wave: {} members; give 1 to {}", data_.size(),
@@ -88,7 +88,7 @@ Resident::Resident(const WaveRequest& request)
   fill(stream_, parameters_);
 }
 
-void Resident::place_table(std::size_t index, const ArrayData& data) {
+void WaveData::place_table(std::size_t index, const ArrayData& data) {
   const ArrayData::Table* source = data.table.get();
   auto at =
       std::find_if(tables_.begin(), tables_.end(), [=](const DeviceTable& t) { return t.source == source; });
@@ -106,7 +106,7 @@ void Resident::place_table(std::size_t index, const ArrayData& data) {
   member.train_y = at->y.data() + member.first[static_cast<int>(Split::train)];
 }
 
-void Resident::upload_slabs() {
+void WaveData::upload_slabs() {
   const auto width = static_cast<std::size_t>(spec_.inputs);
   std::int64_t slab = 0;
   for (const Data& data : data_) {
@@ -123,12 +123,12 @@ void Resident::upload_slabs() {
   }
 }
 
-void Resident::load(int member, std::span<const float> parameters) {
+void WaveData::load(int member, std::span<const float> parameters) {
   const std::vector<float> image = layout_.to_device(parameters);
   copy_to_device(stream_, parameters_.data() + member * layout_.stride(), image.data(), image.size());
 }
 
-void Resident::store(int member, std::span<float> parameters) {
+void WaveData::store(int member, std::span<float> parameters) {
   std::vector<float> image(static_cast<std::size_t>(layout_.stride()));
   copy_to_host(stream_, image.data(), parameters_.data() + member * layout_.stride(), image.size());
   layout_.to_host(image, parameters);

@@ -22,11 +22,11 @@ T* ensure(DeviceBuffer<T>& buffer, const char* name, std::int64_t count) {
   return buffer.data();
 }
 
-class Resident {
+class WaveData {
  public:
   // Uploads everything but the training rows of slab data, which the scorer generates into the room left for
   // them.
-  explicit Resident(const WaveRequest& request);
+  explicit WaveData(const WaveRequest& request);
 
   const MlpSpec& spec() const { return spec_; }
   const DeviceLayout& layout() const { return layout_; }

@@ -1,0 +1,52 @@
+// Plan *resident*: one thread block owns one member and does all its updates in one launch, with parameters,
+// gradients and a slice of the batch's activations in shared memory (kernels/resident.cu).
+#pragma once
+
+#include "cuda/runtime.hpp"
+#include "members.hpp"
+
+namespace occam::cuda {
+
+inline constexpr int kMaxResidentLayers = 8;
+
+// Offsets are in floats from the start of the block's shared memory; −1: absent.
+struct ResidentLayer {
+  LayerView view;
+  int kept;    // [slice][out_stride] what the activation's derivative reads: h, or z of PReLU
+  int output;  // [slice][out_stride] what the next layer reads, then its gradient; often `kept` itself
+  int slope_gradient;  // [batch] a sample's share of the gradient of PReLU's slope
+};
+
+// Floats that a product may read beyond a panel's last row, into numbers that nobody writes meanwhile.
+inline constexpr int kReadBeyond = 12;
+
+// A batch is worked through in slices of so many samples, because not all its activations fit on the chip.
+// Weight gradients are sums over the samples in ascending order; they continue from slice to slice.
+struct ResidentPlan {
+  int slice;  // samples: 16, 32, 64 or 128
+  int batch, inputs;
+  int x_stride;
+  int layers;
+  int parameters, gradients;  // [parameter_stride] each
+  int x[2];                   // [slice][x_stride], then kReadBeyond; one is used while the other is filled
+  int rows, labels;           // [2][batch]: of this update and the next one
+  int adam;                   // [2] AdamScale
+  int begin_activations, end_activations;
+  int bytes;  // all of it
+  ResidentLayer layer[kMaxResidentLayers];
+};
+
+struct ResidentArguments {
+  WaveView wave;
+  int members;
+  Loss loss;
+  ResidentPlan plan;
+};
+
+// Every member does its progress.remaining updates. Progress itself stays as it is.
+void launch_resident(Stream& stream, const ResidentArguments& arguments);
+
+// Threads of a block.
+inline constexpr int kResidentThreads = 256;
+
+}  // namespace occam::cuda

@@ -1,0 +1,81 @@
+#include "cuda/plan.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "law/dropout.hpp"
+#include "law/optimizer.hpp"
+
+namespace occam::cuda {
+
+TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings)
+    : prelu(spec.activation == Activation::prelu && !spec.hidden.empty()), batch_norm(spec.batch_norm) {
+  for (const Training& training : trainings) {
+    slots = std::max(slots, law::state_slots(training.optimizer));
+    input_dropout |= law::dropout_constants(training.input_dropout).threshold > 0;
+    hidden_dropout |= law::dropout_constants(training.hidden_dropout).threshold > 0;
+  }
+}
+
+namespace {
+
+ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, bool apart, int slice) {
+  ResidentPlan plan{};
+  plan.slice = slice, plan.batch = batch, plan.inputs = spec.inputs, plan.x_stride = padded(spec.inputs);
+  std::int64_t used = 0;  // floats; quads stay aligned
+  const auto take = [&](std::int64_t floats) {
+    const std::int64_t at = used;
+    used += (floats + kQuad - 1) / kQuad * kQuad;
+    return static_cast<int>(at);
+  };
+  plan.parameters = take(layout.stride());
+  plan.gradients = take(layout.stride());
+  plan.begin_activations = static_cast<int>(used);
+  for (int& x : plan.x) x = take(static_cast<std::int64_t>(slice) * plan.x_stride + kReadBeyond);
+  for (const LayerView& view : layout.layers()) {
+    ResidentLayer& layer = plan.layer[plan.layers++];
+    const std::int64_t size = static_cast<std::int64_t>(slice) * view.out_stride;
+    layer.view = view;
+    layer.kept = take(size);
+    layer.output = view.hidden && apart ? take(size) : layer.kept;
+  }
+  take(kReadBeyond);
+  plan.end_activations = static_cast<int>(used);
+  for (int l = 0; l < plan.layers; ++l)
+    plan.layer[l].slope_gradient = plan.layer[l].view.slope >= 0 ? take(batch) : -1;
+  plan.rows = take(2 * static_cast<std::int64_t>(batch));
+  plan.labels = take(2 * static_cast<std::int64_t>(batch));
+  plan.adam = take(2);
+  plan.bytes = static_cast<int>(std::min<std::int64_t>(used * 4, INT32_MAX));
+  return plan;
+}
+
+}  // namespace
+
+PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
+                         std::size_t shared_limit) {
+  if (needs.batch_norm) return {{}, "batch norm needs a layer's whole batch at once"};
+  if (spec.hidden.size() + 1 > kMaxResidentLayers)
+    return {{}, fmt::format("{} layers, of which it takes {}", spec.hidden.size() + 1, kMaxResidentLayers)};
+  const DeviceLayout layout(spec);
+  constexpr int kSlices[] = {128, 64, 32, 16};
+  const auto worked = [&](int slice) { return (batch + slice - 1) / slice * slice; };
+  PlanAnswer answer;
+  std::size_t least = 0;
+  if (layout.stride() > INT32_MAX / 16 || layout.widest() > INT32_MAX / 1024 || batch > INT32_MAX / 64)
+    return {{}, "the network or the batch is far larger than shared memory"};
+  for (const int slice : kSlices) {
+    const ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), slice);
+    least = static_cast<std::size_t>(plan.bytes);
+    if (least > shared_limit) continue;
+    if (!answer.resident || worked(slice) < worked(answer.resident->slice)) answer.resident = plan;
+  }
+  if (!answer.resident)
+    answer.obstacle =
+        fmt::format("a block has {:.1f} KiB of shared memory and it needs at least {:.1f} KiB",
+                    static_cast<double>(shared_limit) / 1024, static_cast<double>(least) / 1024);
+  return answer;
+}
+
+}  // namespace occam::cuda

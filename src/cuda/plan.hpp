@@ -1,0 +1,37 @@
+// Which plan trains an architecture on this device, and where things lie on the chip.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "cuda/layout.hpp"
+#include "occam/training.hpp"
+#include "resident.hpp"
+
+namespace occam::cuda {
+
+// What the members ask for together decides which buffers there are; the bits of a member do not depend on
+// it.
+struct TrainingNeeds {
+  int slots = 0;  // of optimiser state
+  bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false;
+
+  TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings);
+
+  // The activation's derivative reads something else than the next layer does.
+  bool keeps_apart() const { return hidden_dropout || prelu; }
+};
+
+// The resident plan, or why there is none.
+struct PlanAnswer {
+  std::optional<ResidentPlan> resident;
+  std::string obstacle;  // "batch norm …", "needs 310.2 KiB of shared memory, …"
+};
+
+// shared_limit: bytes of shared memory a block may have; 0 leaves plan tiled alone.
+PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
+                         std::size_t shared_limit);
+
+}  // namespace occam::cuda

@@ -1,0 +1,151 @@
+#include "cuda/tiled_trainer.hpp"
+
+#include <algorithm>
+
+#include "backward.hpp"
+#include "batch_norm.hpp"
+#include "forward.hpp"
+#include "loss.hpp"
+#include "prelu.hpp"
+
+namespace occam::cuda {
+
+namespace {
+
+constexpr std::int64_t kGraphUpdates = 64;
+
+int widest_hidden(const DeviceLayout& layout) {
+  int widest = 0;
+  for (const LayerView& layer : layout.layers())
+    if (layer.hidden) widest = std::max(widest, layer.out_stride);
+  return widest;
+}
+
+}  // namespace
+
+TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings) : Trainer(data, trainings) {
+  const int batch = trainings[0].batch;
+  const DeviceLayout& layout = data.layout();
+  const std::size_t members = trainings.size(), samples = members * static_cast<std::size_t>(batch);
+  batch_ = DeviceBuffer<std::uint32_t>("batch rows", samples);
+  rows_ = DeviceBuffer<int>("batch sizes", members);
+  if (needs_.input_dropout)
+    inputs_ = DeviceBuffer<float>("dropped inputs",
+                                  samples * static_cast<std::size_t>(layout.layers()[0].in_stride));
+  if (needs_.prelu) row_gradients_ = DeviceBuffer<float>("slope gradients", samples);
+  for (DeviceBuffer<float>& delta : delta_)
+    delta = DeviceBuffer<float>("delta", samples * static_cast<std::size_t>(widest_hidden(layout)));
+
+  for (const LayerView& view : layout.layers()) {
+    Layer layer;
+    layer.view = view;
+    const std::size_t size = samples * static_cast<std::size_t>(view.out_stride);
+    layer.dropped = DeviceBuffer<float>(view.hidden ? "activations" : "logits", size);
+    layer.output = layer.dropped.data();
+    layer.derivative = layer.output;
+    if (view.hidden && needs_.keeps_apart()) {
+      layer.kept = DeviceBuffer<float>("kept activations", size);
+      layer.derivative = layer.kept.data();
+    }
+    if (view.gamma >= 0) {
+      layer.normalized = DeviceBuffer<float>("normalised activations", size);
+      layer.output = layer.normalized.data();
+      layer.moments =
+          DeviceBuffer<float>("batch moments", 2 * members * static_cast<std::size_t>(view.out_stride));
+    }
+    layers_.push_back(std::move(layer));
+  }
+  slots_ = {static_cast<int>(members), batch, nullptr, rows_.data()};
+}
+
+std::int64_t TiledTrainer::member_bytes(const MlpSpec& spec, std::span<const Training> trainings) {
+  const TrainingNeeds needs(spec, trainings);
+  const DeviceLayout layout(spec);
+  const std::int64_t batch = trainings[0].batch;
+  std::int64_t row = 3 + 2 * widest_hidden(layout), fixed = 0;  // floats
+  if (needs.input_dropout) row += layout.layers()[0].in_stride;
+  for (const LayerView& layer : layout.layers()) {
+    row += layer.out_stride;
+    if (layer.hidden && needs.keeps_apart()) row += layer.out_stride;
+    if (layer.gamma >= 0) row += layer.out_stride, fixed += 2 * layer.out_stride;
+  }
+  return static_cast<std::int64_t>(sizeof(float)) * (batch * row + fixed);
+}
+
+void TiledTrainer::forward(std::size_t l) {
+  Layer& layer = layers_[l];
+  const float* input = l > 0 ? layers_[l - 1].output : inputs_.data();  // null: gathered through the batch
+  launch_forward(data_.stream(), {.wave = wave_,
+                                  .slots = slots_,
+                                  .layer = layer.view,
+                                  .input = input,
+                                  .batch = batch_.data(),
+                                  .first_row = 0,
+                                  .kept = layer.kept.data(),
+                                  .output = layer.dropped.data(),
+                                  .training = true});
+  if (layer.view.gamma >= 0)
+    launch_batch_norm_forward(data_.stream(), {.wave = wave_,
+                                               .slots = slots_,
+                                               .layer = layer.view,
+                                               .x = layer.dropped.data(),
+                                               .kept = nullptr,
+                                               .y = layer.normalized.data(),
+                                               .moments = layer.moments.data()});
+}
+
+// The input gradient reads the weights that the weight gradient then steps.
+void TiledTrainer::backward(std::size_t l, const float* delta, float* below_delta) {
+  Stream& stream = data_.stream();
+  const LayerView& view = layers_[l].view;
+  if (l > 0) {
+    Layer& below = layers_[l - 1];
+    launch_input_gradient(stream, {wave_, slots_, view, below.view, delta, below.derivative, below_delta});
+    if (below.view.gamma >= 0)
+      launch_batch_norm_backward(stream, {.wave = wave_,
+                                          .slots = slots_,
+                                          .layer = below.view,
+                                          .x = below.dropped.data(),
+                                          .kept = below.derivative,
+                                          .y = below_delta,
+                                          .moments = below.moments.data()});
+    if (below.view.slope >= 0)
+      launch_prelu_backward(
+          stream, {wave_, slots_, below.view, below.derivative, below_delta, row_gradients_.data()});
+  }
+  const float* input = l > 0 ? layers_[l - 1].output : inputs_.data();
+  launch_weight_gradient(stream, {wave_, slots_, view, delta, input, batch_.data()});
+}
+
+void TiledTrainer::update() {
+  Stream& stream = data_.stream();
+  launch_batch(stream, {wave_, slots_.count, slots_.capacity, batch_.data(), rows_.data()});
+  if (needs_.input_dropout)
+    launch_input_dropout(stream, {wave_, slots_, data_.spec().inputs, batch_.data(), inputs_.data()});
+  for (std::size_t l = 0; l < layers_.size(); ++l) forward(l);
+  float* logits = layers_.back().dropped.data();
+  launch_loss_gradient(stream,
+                       {wave_, slots_, data_.spec().loss, data_.spec().outputs(), batch_.data(), logits});
+  const float* delta = logits;
+  for (std::size_t l = layers_.size(); l-- > 0;) {
+    float* below_delta = delta_[l % 2].data();
+    backward(l, delta, below_delta);
+    delta = below_delta;
+  }
+  launch_advance(stream, wave_.progress, slots_.count);
+}
+
+void TiledTrainer::launch_updates(std::int64_t most) {
+  Stream& stream = data_.stream();
+  const auto record = [this](std::int64_t count) {
+    return [this, count] {
+      for (std::int64_t i = 0; i < count; ++i) update();
+    };
+  };
+  if (most >= kGraphUpdates && !many_) many_ = capture(stream, record(kGraphUpdates));
+  if (most % kGraphUpdates != 0 && !one_) one_ = capture(stream, record(1));
+  for (std::int64_t done = 0; done < most / kGraphUpdates; ++done) many_.launch(stream);
+  for (std::int64_t done = 0; done < most % kGraphUpdates; ++done) one_.launch(stream);
+}
+
+}  // namespace occam::cuda

@@ -1,0 +1,45 @@
+// Plan *tiled*: one launch per operation for all members together, recorded once as graphs.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "batch.hpp"
+#include "cuda/trainer.hpp"
+
+namespace occam::cuda {
+
+class TiledTrainer final : public Trainer {
+ public:
+  TiledTrainer(WaveData& data, std::span<const Training> trainings);
+
+  // Device bytes a member needs beside what every trainer needs.
+  static std::int64_t member_bytes(const MlpSpec& spec, std::span<const Training> trainings);
+
+ private:
+  // A layer's matrices of all members, [members][batch][out_stride]. Where a step is absent its result is the
+  // one before.
+  struct Layer {
+    LayerView view;
+    DeviceBuffer<float> dropped, kept, normalized, moments;
+    float* output = nullptr;            // what the next layer reads
+    const float* derivative = nullptr;  // what the activation's derivative reads
+  };
+
+  void launch_updates(std::int64_t most) override;
+  void update();  // launches one update
+  void forward(std::size_t l);
+  void backward(std::size_t l, const float* delta, float* below_delta);
+
+  Slots slots_{};
+  std::vector<Layer> layers_;
+  DeviceBuffer<std::uint32_t> batch_;  // [members][batch]
+  DeviceBuffer<int> rows_;             // [members]
+  DeviceBuffer<float> inputs_;         // [members][batch][padded inputs], only where inputs are dropped
+  DeviceBuffer<float> delta_[2];       // [members][batch][widest hidden layer]
+  DeviceBuffer<float> row_gradients_;  // [members][batch], PReLU alone
+  Graph many_, one_;                   // kGraphUpdates updates, and one
+};
+
+}  // namespace occam::cuda
