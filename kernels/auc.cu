@@ -3,8 +3,8 @@
 
 #include "auc.hpp"
 
-#include "law/functions.hpp"
 #include "product.cuh"
+#include "score_key.cuh"
 
 namespace occam::cuda {
 
@@ -13,23 +13,6 @@ constexpr int kThreads = 256;
 }
 
 // ---- building blocks --------------------------------------------------------------------------------------
-
-// −0 and +0 are one score.
-__device__ __forceinline__ std::uint64_t key_of(float score, bool positive) {
-  const auto bits = static_cast<std::uint32_t>(law::bits_of(score == 0.0f ? 0.0f : score));
-  const std::uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-  return static_cast<std::uint64_t>(ordered) << 1 | (positive ? 1u : 0u);
-}
-
-// Own logit − largest other; two classes or one logit have one score alone.
-__device__ __forceinline__ float score_of(const float* logits, int outputs, int list) {
-  if (outputs == 1) return logits[0];
-  if (outputs == 2) return logits[1] - logits[0];
-  float other = -law::detail::kInfinity;
-  for (int c = 0; c < outputs; ++c)
-    if (c != list) other = other < logits[c] ? logits[c] : other;
-  return logits[list] - other;
-}
 
 struct RankScratch {
   unsigned negatives[kThreads];
@@ -45,12 +28,9 @@ __global__ void __launch_bounds__(kThreads) score_keys_kernel(ScoreKeyArguments 
   const float* logits =
       a.logits + (static_cast<std::int64_t>(slot) * a.slots.capacity + row) * padded(a.outputs);
   const std::int32_t label = a.labels[slot * a.label_stride + row];
-  for (int list = 0; list < a.lists; ++list) {
-    const float score = score_of(logits, a.outputs, list);
-    const std::int64_t at = static_cast<std::int64_t>(slot) * a.lists + list;
-    if (score != score) atomicOr(&a.sums[at].nan, 1u);
-    a.keys[at * a.pitch + row] = key_of(score, a.lists == 1 ? label != 0 : label == list);
-  }
+  write_keys(logits, a.outputs, a.lists, label,
+             a.keys + static_cast<std::int64_t>(slot) * a.lists * a.pitch + row, a.pitch,
+             a.sums + slot * a.lists);
 }
 
 // One block a list. Thread t owns a run of entries; it counts the groups of tied scores that begin in its
@@ -74,7 +54,6 @@ __global__ void __launch_bounds__(kThreads)
     __syncthreads();
     scratch.negatives[threadIdx.x] += before;
   }
-  __syncthreads();
   unsigned long long below = scratch.negatives[threadIdx.x] - negatives, twice = 0;
   for (std::int64_t i = first; i < last;) {
     const std::uint64_t score = key[i] >> 1;

@@ -91,6 +91,11 @@ void launch_row_loss(Stream& stream, const RowLossArguments& a) {
   require(a.slots.capacity % law::kLanes == 0, "row loss: chunks of {} rows are no multiple of {}",
           a.slots.capacity, law::kLanes);
   launch(stream, "row_loss", row_loss_kernel, grid_of_rows(a.slots), dim3(kThreads), 0, a);
+  launch_tally(stream, a);
+}
+
+void launch_tally(Stream& stream, const RowLossArguments& a) {
+  const NvtxRange range{"tally"};
   launch(stream, "tally", tally_kernel,
          dim3(static_cast<unsigned>(tiles(a.slots.count * law::kLanes, kThreads))), dim3(kThreads), 0, a);
 }

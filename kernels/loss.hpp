@@ -36,9 +36,12 @@ struct RowLossArguments {
   Tally* tally;             // [slots]
 };
 
-// Adds the rows in hand to the tallies. Chunks come in ascending order and all but the last are whole
-// multiples of 32 rows.
+// Loss and predicted class of the rows in hand; adds them to the tallies. Chunks come in ascending order and
+// all but the last are whole multiples of 32 rows.
 void launch_row_loss(Stream& stream, const RowLossArguments& arguments);
+
+// The second half alone, of losses and predictions that are there; logits are not read.
+void launch_tally(Stream& stream, const RowLossArguments& arguments);
 
 // Mean of a tally over all rows: rows[slots].
 void launch_finish_tally(Stream& stream, Tally* tally, const std::int64_t* rows, int slots);

@@ -14,10 +14,6 @@
 
 namespace occam::cuda {
 
-namespace {
-constexpr int kFewUnits = kGrid / 2;  // the 16 × 16 grid would leave most threads idle
-}
-
 // ---- building blocks --------------------------------------------------------------------------------------
 
 // What one block works with.
@@ -99,20 +95,14 @@ __device__ __forceinline__ void forward_layer(const OnChipMember& t, const Slice
   const LayerView& view = layer.view;
   const Panel weight = t.weight(view, t.parameters()), kept = t.kept(layer), output = t.output(layer);
   const float* bias = t.parameters() + view.bias;
-  const auto product = [&](const auto& store) {
-    if (view.out <= kFewUnits) {
-      forward_few(input, weight, bias, now.samples, view.in, view.out, store);
-    } else {
-      forward_product<slice>(input, weight, bias, view.in, view.out, store);
-    }
-  };
   const bool relu = view.hidden && view.activation == Activation::relu;
   const bool leaky = view.hidden && view.activation == Activation::leaky_relu;
-  product([&](int sample, int unit, float z) {
-    if (relu) z = law::activate<Activation::relu>(z, 0.0f);
-    if (leaky) z = law::activate<Activation::leaky_relu>(z, 0.0f);
-    kept.row(sample)[unit] = z;
-  });
+  forward_layer_product<slice>(input, weight, bias, now.samples, view.in, view.out,
+                               [&](int sample, int unit, float z) {
+                                 if (relu) z = law::activate<Activation::relu>(z, 0.0f);
+                                 if (leaky) z = law::activate<Activation::leaky_relu>(z, 0.0f);
+                                 kept.row(sample)[unit] = z;
+                               });
   __syncthreads();
   if (!view.hidden) return;
 

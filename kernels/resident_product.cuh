@@ -113,6 +113,16 @@ __device__ __forceinline__ void forward_few(Panel x, Panel weight, const float* 
   }
 }
 
+inline constexpr int kFewUnits = kGrid / 2;  // so few leave most of the grid's threads idle
+
+// The better of the two. store(sample, feature, sum) also for samples that do not exist.
+template <int slice, class Store>
+__device__ __forceinline__ void forward_layer_product(Panel x, Panel weight, const float* bias, int samples,
+                                                      int in, int out, const Store& store) {
+  if (out <= kFewUnits) return forward_few(x, weight, bias, samples, in, out, store);
+  forward_product<slice>(x, weight, bias, in, out, store);
+}
+
 template <int slice, int columns, class Store>
 __device__ __forceinline__ void input_gradient_pass(Panel delta, Panel weight, int in, int out, int first,
                                                     const Store& store) {

@@ -23,8 +23,7 @@
 namespace occam::test {
 namespace {
 
-// ---- area under the ROC curve
-// ------------------------------------------------------------------------------
+// ---- area under the ROC curve ----------------------------------------------------------------------------
 
 void expect_auc(const std::vector<float>& scores, const std::vector<std::int32_t>& positive) {
   const double expected = reference::roc_auc(as_doubles(scores), {positive.begin(), positive.end()});
@@ -110,8 +109,7 @@ TEST(RocAuc, OneVersusRestByMargin) {
   EXPECT_TRUE(std::isnan(absent[2]));
 }
 
-// ---- measures of hand-made models
-// --------------------------------------------------------------------------
+// ---- measures of hand-made models ------------------------------------------------------------------------
 
 // Slab data whose first coordinate is linear: its sign is the label.
 Data slab(bool rotate, std::int64_t test = 4000) {
@@ -279,8 +277,7 @@ TEST(Score, OfTheLastOrTheBestModel) {
   for (std::size_t i = 0; i < last.size(); ++i) ASSERT_EQ(best[i], -last[i]);
 }
 
-// ---- pictures and first layers
-// -----------------------------------------------------------------------------
+// ---- pictures and first layers ---------------------------------------------------------------------------
 
 TEST(DecisionBoundary, CoversTheRangeAndAsksTheModel) {
   for (const bool rotate : {false, true}) {

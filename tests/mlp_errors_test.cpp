@@ -30,8 +30,7 @@ void expect_error(const std::function<void()>& action, const std::vector<std::st
   }
 }
 
-// ---- architecture
-// ------------------------------------------------------------------------------------------
+// ---- architecture ----------------------------------------------------------------------------------------
 
 void expect_spec_error(const std::function<void(MlpSpec&)>& change, const std::vector<std::string>& words) {
   MlpSpec spec;
@@ -84,8 +83,7 @@ TEST(SpecErrors, InitializationScale) {
         {"scale"});
 }
 
-// ---- training
-// ----------------------------------------------------------------------------------------------
+// ---- training --------------------------------------------------------------------------------------------
 
 void expect_training_error(const std::function<void(Training&)>& change,
                            const std::vector<std::string>& words) {
@@ -162,8 +160,7 @@ TEST(TrainingErrors, BatchNormOfOneSample) {
   expect_error([&] { with(1, 32); }, {"batch norm"});
 }
 
-// ---- fit and measures
-// --------------------------------------------------------------------------------------
+// ---- fit and measures ------------------------------------------------------------------------------------
 
 Data data_of(int dim, int classes = 2) {
   return clouds_data({.dim = dim, .classes = classes, .train = 20, .validation = 0, .test = 10}, 1);

@@ -78,4 +78,36 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   return answer;
 }
 
+std::optional<EvaluationPlan> plan_evaluation(const MlpSpec& spec, std::size_t shared_limit) {
+  if (spec.hidden.size() + 1 > kMaxEvaluationLayers) return std::nullopt;
+  const DeviceLayout layout(spec);
+  const auto stride = static_cast<std::int64_t>(padded(spec.inputs));
+  for (const int slice : {128, 64, 32, 16}) {
+    const std::int64_t panel = slice * stride + kReadBeyond;
+    const std::int64_t activations = static_cast<std::int64_t>(slice) * layout.widest() + kReadBeyond;
+    const std::int64_t floats =
+        layout.stride() + spec.inputs * stride + kReadBeyond + 2 * panel + 2 * activations;
+    if (floats * static_cast<std::int64_t>(sizeof(float)) > static_cast<std::int64_t>(shared_limit)) continue;
+    EvaluationPlan plan{};
+    plan.slice = slice;
+    int used = 0;
+    const auto take = [&](std::int64_t size) {
+      const int at = used;
+      used += static_cast<int>(size);
+      return at;
+    };
+    plan.parameters = take(layout.stride());
+    plan.begin_panels = used;
+    plan.rotation = take(spec.inputs * stride + kReadBeyond);
+    plan.plain = take(panel);
+    plan.x = take(panel);
+    for (int& at : plan.activations) at = take(activations);
+    plan.end_panels = used;
+    plan.bytes = used * static_cast<int>(sizeof(float));
+    for (const LayerView& layer : layout.layers()) plan.layer[plan.layers++] = layer;
+    return plan;
+  }
+  return std::nullopt;
+}
+
 }  // namespace occam::cuda

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cuda/layout.hpp"
+#include "evaluate.hpp"
 #include "occam/training.hpp"
 #include "resident.hpp"
 
@@ -33,5 +34,8 @@ struct PlanAnswer {
 // shared_limit: bytes of shared memory a block may have; 0 leaves plan tiled alone.
 PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
                          std::size_t shared_limit);
+
+// The plan that scores a network in one launch, if its parameters fit on the chip beside a slice of rows.
+std::optional<EvaluationPlan> plan_evaluation(const MlpSpec& spec, std::size_t shared_limit);
 
 }  // namespace occam::cuda

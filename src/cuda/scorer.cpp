@@ -49,7 +49,7 @@ std::vector<std::int32_t> host_labels(const Data& data, Split split) {
 // rows in hand.
 int Scorer::group_size(std::span<const int> members, Split split, int lists, bool variant) const {
   const std::int64_t pitch = longest(data_, members, split);
-  const std::int64_t bytes = pitch * (8 + (variant ? 4 : 0) + 16 * lists);
+  const std::int64_t bytes = pitch * (8 + (plan_ ? 8 : 0) + (variant ? 4 : 0) + 16 * lists);
   std::int64_t count =
       std::clamp<std::int64_t>(budget_ / 2 / bytes, 1, static_cast<std::int64_t>(members.size()));
   if (lists > 0) count = std::clamp<std::int64_t>(kMaxKeys / (pitch * lists), 1, count);
@@ -66,17 +66,22 @@ Scorer::Group Scorer::open_group(std::span<const int> members, Split split) {
   group.capacity = static_cast<int>(std::max<std::int64_t>(rows / law::kLanes, 1) * law::kLanes);
 
   Stream& stream = data_.stream();
-  const std::int64_t in_hand = slots * group.capacity;
   copy_to_device(stream, ensure(member_, "score members", slots), members.data(), members.size());
   std::vector<std::int64_t> all_rows;
   for (const int m : members) all_rows.push_back(data_.member(m).rows[static_cast<int>(split)]);
   copy_to_device(stream, ensure(rows_, "score row counts", slots), all_rows.data(), all_rows.size());
   ensure(rows_in_hand_, "score rows in hand", slots);
   ensure(labels_, "score labels", slots * group.pitch);
+  return group;
+}
+
+// Room for a group's rows in hand.
+void Scorer::ensure_chunk(const Group& group) {
+  const auto in_hand = static_cast<std::int64_t>(group.members.size()) * group.capacity;
+  const std::int64_t stride = padded(data_.spec().inputs);
   ensure(plain_, "score rows before the rotation", in_hand * stride);
   ensure(x_, "score rows", in_hand * stride);
-  ensure_activations(in_hand * widest);
-  return group;
+  ensure_activations(in_hand * data_.layout().widest());
 }
 
 // Whole rows of logits go to the host, with padding that no kernel writes.
@@ -115,6 +120,7 @@ void Scorer::generate_training_rows() {
     const auto rest = std::span<const int>(slabs).subspan(done);
     const Group group = open_group(
         rest.first(static_cast<std::size_t>(group_size(rest, Split::train, 0, false))), Split::train);
+    ensure_chunk(group);
     SplitRows rows = split_rows(group, 0, false);
     rows.labels = nullptr;  // the members' own places
     rows.x = nullptr;
@@ -178,6 +184,7 @@ const float* Scorer::forward(const Slots& slots, const float* x, std::int64_t fi
 
 void Scorer::for_each_chunk(const Group& group, bool variant, const EachChunk& each) {
   Stream& stream = data_.stream();
+  ensure_chunk(group);
   const bool has_rows = std::all_of(group.members.begin(), group.members.end(),
                                     [&](int m) { return data_.member(m).train_x != nullptr; });
   const bool in_place = group.split == Split::train && !variant && has_rows;
@@ -255,41 +262,96 @@ void Scorer::score(std::span<const int> members, Split split, const Randomizatio
   }
 }
 
+// In one launch rows pass through the chip alone.
+EvaluationArguments Scorer::evaluation(const Group& group, bool variant) {
+  const std::int64_t slices = (group.pitch + plan_->slice - 1) / plan_->slice;
+  const auto slots = static_cast<std::int64_t>(group.members.size());
+  const std::int64_t of_block = std::clamp<std::int64_t>(slices * slots / (4 * multiprocessors_), 1, 64);
+  EvaluationArguments arguments{};
+  arguments.wave = {data_.device_members(), nullptr, data_.parameters(), nullptr, nullptr,
+                    data_.layout().stride()};
+  arguments.rows = split_rows(group, 0, variant);
+  arguments.plan = *plan_;
+  arguments.loss = data_.spec().loss;
+  arguments.rows_of_block = static_cast<int>(of_block) * plan_->slice;
+  return arguments;
+}
+
+const std::int32_t* Scorer::predict(const Group& group) {
+  const auto count = static_cast<std::int64_t>(group.members.size());
+  std::int32_t* predictions = ensure(targets_, "score targets", count * group.pitch);
+  if (plan_) {
+    EvaluationArguments arguments = evaluation(group, false);
+    arguments.predicted = predictions;
+    launch_evaluation(data_.stream(), arguments);
+    return predictions;
+  }
+  for_each_chunk(group, false, [&](std::int64_t first, const Slots& slots, const float* logits) {
+    launch_predict(data_.stream(), slots, data_.spec().outputs(), logits, predictions + first, group.pitch);
+  });
+  return predictions;
+}
+
+void Scorer::count_at_once(const Group& group, bool variant, const Counting& counting) {
+  Stream& stream = data_.stream();
+  const auto count = static_cast<std::int64_t>(group.members.size());
+  EvaluationArguments arguments = evaluation(group, variant);
+  arguments.targets = counting.targets;
+  arguments.losses = ensure(losses_, "score losses", count * group.pitch);
+  arguments.predicted = ensure(predicted_, "score predictions", count * group.pitch);
+  arguments.lists = lists_of(data_.spec().outputs());
+  if (counting.keys) arguments.keys = keys_.data(), arguments.sums = rank_sums_.data();
+  launch_evaluation(stream, arguments);
+  const auto pitch = static_cast<int>(group.pitch);
+  launch_chunk_rows(stream, data_.device_members(), member_.data(), static_cast<int>(count), group.split, 0,
+                    pitch, rows_in_hand_.data());
+  launch_tally(stream, {.slots = {static_cast<int>(count), pitch, member_.data(), rows_in_hand_.data()},
+                        .labels = counting.targets,
+                        .label_stride = group.pitch,
+                        .losses = arguments.losses,
+                        .predicted = arguments.predicted,
+                        .tally = counting.tally});
+}
+
+void Scorer::count_chunks(const Group& group, bool variant, const Counting& counting) {
+  Stream& stream = data_.stream();
+  const auto count = static_cast<std::int64_t>(group.members.size());
+  const int outputs = data_.spec().outputs();
+  float* losses = ensure(losses_, "score losses", count * group.capacity);
+  std::int32_t* predicted = ensure(predicted_, "score predictions", count * group.capacity);
+  for_each_chunk(group, variant, [&](std::int64_t first, const Slots& slots, const float* logits) {
+    const std::int32_t* targets = counting.targets + first;
+    launch_row_loss(stream, {slots, data_.spec().loss, outputs, logits, targets, group.pitch, losses,
+                             predicted, counting.tally});
+    if (counting.keys)
+      launch_score_keys(stream, {slots, outputs, lists_of(outputs), logits, targets, group.pitch,
+                                 keys_.data() + first, group.pitch, rank_sums_.data()});
+  });
+}
+
 void Scorer::score_group(const Group& group, const Randomization& variant, bool auc,
                          std::span<WaveScore> scores) {
   Stream& stream = data_.stream();
-  const MlpSpec& spec = data_.spec();
   const auto count = static_cast<std::int64_t>(group.members.size());
-  const int outputs = spec.outputs(), lists = lists_of(outputs);
+  const int lists = lists_of(data_.spec().outputs());
   const bool randomized = !variant.coordinates.empty();
   launch_split_labels(stream, split_rows(group, 0, false));
   if (randomized) prepare_variant(group, variant);
-
-  const std::int32_t* targets = labels_.data();
-  if (variant.against == Randomization::Against::predictions) {
-    std::int32_t* predictions = ensure(targets_, "score targets", count * group.pitch);
-    for_each_chunk(group, false, [&](std::int64_t first, const Slots& slots, const float* logits) {
-      launch_predict(stream, slots, outputs, logits, predictions + first, group.pitch);
-    });
-    targets = predictions;
-  }
+  const bool against_predictions = variant.against == Randomization::Against::predictions;
+  const std::int32_t* targets = against_predictions ? predict(group) : labels_.data();
 
   Tally* tally = ensure(tally_, "score tallies", count);
   fill(stream, tally, static_cast<std::size_t>(count));
-  float* losses = ensure(losses_, "score losses", count * group.capacity);
-  std::int32_t* predicted = ensure(predicted_, "score predictions", count * group.capacity);
   if (auc) {
     ensure(keys_, "score keys", count * lists * group.pitch);
     ensure(sorted_, "sorted score keys", count * lists * group.pitch);
     fill(stream, ensure(rank_sums_, "rank sums", count * lists), static_cast<std::size_t>(count * lists));
   }
-  for_each_chunk(group, randomized, [&](std::int64_t first, const Slots& slots, const float* logits) {
-    launch_row_loss(
-        stream, {slots, spec.loss, outputs, logits, targets + first, group.pitch, losses, predicted, tally});
-    if (auc)
-      launch_score_keys(stream, {slots, outputs, lists, logits, targets + first, group.pitch,
-                                 keys_.data() + first, group.pitch, rank_sums_.data()});
-  });
+  if (plan_) {
+    count_at_once(group, randomized, {targets, tally, auc});
+  } else {
+    count_chunks(group, randomized, {targets, tally, auc});
+  }
   launch_finish_tally(stream, tally, rows_.data(), static_cast<int>(count));
   std::vector<Tally> tallies(static_cast<std::size_t>(count));
   copy_to_host(stream, tallies.data(), tally, tallies.size());

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "../backend.hpp"
 #include "auc.hpp"
 #include "cuda/wave_data.hpp"
+#include "evaluate.hpp"
 #include "loss.hpp"
 #include "split_rows.hpp"
 
@@ -16,8 +18,10 @@ namespace occam::cuda {
 
 class Scorer {
  public:
-  // budget: device bytes for scratch; one member's rows are taken in chunks that fit.
-  Scorer(WaveData& data, std::int64_t budget) : data_(data), budget_(budget) {}
+  // budget: device bytes for scratch; one member's rows are taken in chunks that fit. plan: how to score in
+  // one launch, if that can be; multiprocessors: of the device, to spread it over.
+  Scorer(WaveData& data, std::int64_t budget, std::optional<EvaluationPlan> plan, int multiprocessors)
+      : data_(data), budget_(budget), plan_(plan), multiprocessors_(multiprocessors) {}
 
   // Fills the training rows that WaveData left room for.
   void generate_training_rows();
@@ -40,6 +44,7 @@ class Scorer {
   void prepare_variant(const Group& group, const Randomization& variant);
   SplitRows split_rows(const Group& group, std::int64_t first, bool variant);
   void ensure_activations(std::int64_t count);  // floats
+  void ensure_chunk(const Group& group);
   Slots slots(const Group& group) const;
 
   // For each chunk: its logits on the device, [slots][capacity][padded(outputs)].
@@ -47,12 +52,25 @@ class Scorer {
   void for_each_chunk(const Group& group, bool variant, const EachChunk& each);
   const float* forward(const Slots& slots, const float* x, std::int64_t first_row);
 
+  // Counts a group's rows, chunk by chunk or in one launch. keys: for AUC, too.
+  struct Counting {
+    const std::int32_t* targets;
+    Tally* tally;
+    bool keys;
+  };
+  void count_chunks(const Group& group, bool variant, const Counting& counting);
+  void count_at_once(const Group& group, bool variant, const Counting& counting);
+  // Predicted classes of a group's rows into targets_.
+  const std::int32_t* predict(const Group& group);
+  EvaluationArguments evaluation(const Group& group, bool variant);
   void score_group(const Group& group, const Randomization& variant, bool auc, std::span<WaveScore> scores);
   void add_aucs(const Group& group, int lists, std::span<WaveScore> scores);
   void copy_logits(const float* logits, std::int64_t rows, float* out);
 
   WaveData& data_;
   std::int64_t budget_;
+  std::optional<EvaluationPlan> plan_;
+  int multiprocessors_;
   DeviceBuffer<int> member_, rows_in_hand_;         // [slots]
   DeviceBuffer<std::int64_t> rows_;                 // [slots]
   DeviceBuffer<std::int32_t> labels_, targets_;     // [slots][pitch]

@@ -10,7 +10,8 @@ CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t score_bu
   const DataClock clock;
   use_device();
   data_.emplace(request);
-  scorer_.emplace(*data_, score_budget);
+  scorer_.emplace(*data_, score_budget, plan_evaluation(*request.spec, shared_limit),
+                  device_properties(device).multiprocessors);
   scorer_->generate_training_rows();
   if (!request.trainings.empty()) trainer_ = make_trainer(*data_, request.trainings, shared_limit);
   data_->stream().synchronize();

@@ -6,6 +6,7 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -13,9 +14,12 @@
 
 namespace occam::test {
 
-enum class Body { cpu, simt_checked, simt_plain, cuda };
+// A device body comes twice: as it is, with what fits on the chip done there (plan resident, evaluation in one
+// launch), and with plan tiled alone.
+enum class Body { cpu, simt_checked, simt_checked_tiled, simt_plain, simt_plain_tiled, cuda, cuda_tiled };
 
 std::string name_of(Body body);
+bool is_tiled(Body body);
 inline void PrintTo(Body body, std::ostream* out) { *out << name_of(body); }
 
 // Why this body cannot run here; empty when it can. Not built counts as cannot run.
@@ -39,12 +43,20 @@ class OnBody : public testing::TestWithParam<Body> {
   std::unique_ptr<Backend> make(std::int64_t memory_limit = 0, std::size_t shared_limit = kWholeBlock) const {
     return make_backend(GetParam(), memory_limit, shared_limit);
   }
-  bool is_slow() const { return GetParam() == Body::simt_checked; }
+  // Bytes of shared memory that make what is done on the chip differ: with slices as large as can be, and with
+  // smaller ones.
+  std::vector<std::size_t> shared_limits(std::size_t small) const {
+    if (GetParam() == Body::cpu || is_tiled(GetParam())) return {kWholeBlock};
+    return {kWholeBlock, small};
+  }
+  bool is_slow() const { return GetParam() == Body::simt_checked || GetParam() == Body::simt_checked_tiled; }
 };
 
-#define OCCAM_ON_EVERY_BODY(suite)                                                                       \
-  INSTANTIATE_TEST_SUITE_P(Bodies, suite,                                                                \
-                           testing::Values(Body::cpu, Body::simt_checked, Body::simt_plain, Body::cuda), \
-                           [](const testing::TestParamInfo<Body>& body) { return name_of(body.param); })
+#define OCCAM_ON_EVERY_BODY(suite)                                                               \
+  INSTANTIATE_TEST_SUITE_P(                                                                      \
+      Bodies, suite,                                                                             \
+      testing::Values(Body::cpu, Body::simt_checked, Body::simt_checked_tiled, Body::simt_plain, \
+                      Body::simt_plain_tiled, Body::cuda, Body::cuda_tiled),                     \
+      [](const testing::TestParamInfo<Body>& body) { return name_of(body.param); })
 
 }  // namespace occam::test

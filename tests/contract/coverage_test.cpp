@@ -61,10 +61,12 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
   scored.spec.inputs = 9, scored.spec.hidden = {6};
   scored.add(slabs(9, 70, 33, 45, true, 1), {}, 10);
   scored.add(clouds_data({9, 2, 40, 12, 100}, 3), {}, 30);
-  const auto wave = open_loaded(*backend, scored, false);
-  for (const auto kind : {Randomization::Kind::permute, Randomization::Kind::swap})
-    for (const auto against : {Randomization::Against::labels, Randomization::Against::predictions})
-      score(scored, *wave, Split::test, {{0}, kind, against});
+  for (Backend* plan : {tiled.get(), backend.get()}) {
+    const auto wave = open_loaded(*plan, scored, false);
+    for (const auto kind : {Randomization::Kind::permute, Randomization::Kind::swap})
+      for (const auto against : {Randomization::Against::labels, Randomization::Against::predictions})
+        score(scored, *wave, Split::test, {{0}, kind, against});
+  }
   const std::vector<std::string> launched = body.launched_kernels();
   const std::set<std::string> sources = kernels_in_sources();
   EXPECT_GE(sources.size(), 10u);

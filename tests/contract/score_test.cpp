@@ -87,15 +87,17 @@ TEST_P(ScoreBody, EverySplitAndVariant) {
   e.add(slabs(9, 70, 33, 45, true, 1), training, 10);
   e.add(slabs(9, 31, 32, 64, false, 2), training, 20);
   e.add(clouds_data({9, 2, 40, 12, 100}, 3), training, 30);
-  const auto backend = make();
-  for (const bool trains : {true, false}) {
+  const auto check = [&](std::size_t limit, bool trains) {
+    const auto backend = make(0, limit);
     const auto wave = open_loaded(*backend, e, trains);
     for (const Split split : {Split::train, Split::validation, Split::test})
       for (const Against against : {Against::labels, Against::predictions})
         for (const Kind kind : {Kind::permute, Kind::swap})
           for (const std::vector<int>& coordinates : std::vector<std::vector<int>>{{}, {0}, {8, 2, 3}})
             ASSERT_NO_FATAL_FAILURE(expect_scores(e, *wave, split, {coordinates, kind, against}));
-  }
+  };
+  for (const std::size_t limit : shared_limits(std::size_t{12} << 10))
+    for (const bool trains : {true, false}) ASSERT_NO_FATAL_FAILURE(check(limit, trains));
 }
 
 // After training, in inference mode: dropout is off, batch norm uses the running averages.
@@ -103,7 +105,7 @@ TEST_P(ScoreBody, DrawnNetworks) {
   for (std::uint32_t number = 0; number < (is_slow() ? 20u : 60u); ++number) {
     const Ensemble e =
         drawn_ensemble(number + 500, is_slow() ? Limits{.widest = 33, .largest_batch = 33} : Limits{});
-    const auto backend = make();
+    const auto backend = make(0, number % 4 < 2 ? kWholeBlock : std::size_t{24} << 10);
     const auto wave = open_loaded(*backend, e);
     const Randomization variant{{static_cast<int>(number) % e.spec.inputs}, Kind::permute, Against::labels};
     ASSERT_NO_FATAL_FAILURE(
@@ -157,7 +159,7 @@ TEST_P(ScoreBody, AucOfTiesAndClasses) {
     e.add(ArrayData{shared(table), 1}, training, 1);
     e.add(ArrayData{shared(coarse), 2}, training, 2);
     e.add(ArrayData{shared(lonely), 3}, training, 3);
-    const auto backend = make();
+    const auto backend = make(0, classes == 3 ? kWholeBlock : std::size_t{8} << 10);
     const auto wave = open_loaded(*backend, e);
     ASSERT_NO_FATAL_FAILURE(expect_scores(e, *wave, Split::test, {}));
 
