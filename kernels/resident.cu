@@ -297,10 +297,16 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
 
 namespace {
 
-template <int slice>
-void launch_slices(Stream& stream, const ResidentArguments& a) {
-  launch(stream, "resident", resident_kernel<slice>, dim3(static_cast<unsigned>(a.members)),
-         dim3(kResidentThreads), static_cast<std::size_t>(a.plan.bytes), a);
+// Calls f with the kernel for the plan's slices.
+template <class F>
+decltype(auto) with_kernel(const ResidentPlan& plan, const F& f) {
+  switch (plan.slice) {
+    case 16: return f(resident_kernel<16>);
+    case 32: return f(resident_kernel<32>);
+    case 64: return f(resident_kernel<64>);
+    case 128: return f(resident_kernel<128>);
+    default: fail(ErrorKind::device, "resident: slices of {} samples; give 16, 32, 64 or 128", plan.slice);
+  }
 }
 
 }  // namespace
@@ -309,13 +315,17 @@ void launch_resident(Stream& stream, const ResidentArguments& a) {
   const NvtxRange range{"resident"};
   require(a.members >= 1 && a.plan.layers >= 1 && a.plan.layers <= kMaxResidentLayers,
           "resident: {} members, {} layers (1 to {})", a.members, a.plan.layers, kMaxResidentLayers);
-  switch (a.plan.slice) {
-    case 16: return launch_slices<16>(stream, a);
-    case 32: return launch_slices<32>(stream, a);
-    case 64: return launch_slices<64>(stream, a);
-    case 128: return launch_slices<128>(stream, a);
-    default: fail(ErrorKind::device, "resident: slices of {} samples; give 16, 32, 64 or 128", a.plan.slice);
-  }
+  with_kernel(a.plan, [&](auto* kernel) {
+    launch(stream, "resident", kernel, dim3(static_cast<unsigned>(a.members)), dim3(kResidentThreads),
+           static_cast<std::size_t>(a.plan.bytes), a);
+  });
+}
+
+KernelResources resident_resources(const ResidentPlan& plan) {
+  return with_kernel(plan, [&](auto* kernel) {
+    return kernel_resources(reinterpret_cast<const void*>(kernel), "resident", kResidentThreads,
+                            static_cast<std::size_t>(plan.bytes));
+  });
 }
 
 }  // namespace occam::cuda

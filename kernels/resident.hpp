@@ -46,6 +46,9 @@ struct ResidentArguments {
 // Every member does its progress.remaining updates. Progress itself stays as it is.
 void launch_resident(Stream& stream, const ResidentArguments& arguments);
 
+// What the plan's kernel takes of the present device.
+KernelResources resident_resources(const ResidentPlan& plan);
+
 // Threads of a block.
 inline constexpr int kResidentThreads = 256;
 

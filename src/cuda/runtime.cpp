@@ -99,6 +99,7 @@ DeviceProperties device_properties(int index) {
   properties.major = native_properties.major;
   properties.minor = native_properties.minor;
   properties.multiprocessors = native_properties.multiProcessorCount;
+  properties.cycles_per_second = 1e3 * attribute(cudaDevAttrClockRate, index);
   properties.shared_per_block = native_properties.sharedMemPerBlockOptin;
   properties.l2 = static_cast<std::size_t>(attribute(cudaDevAttrL2CacheSize, index));
   properties.memory = native_properties.totalGlobalMem;
@@ -123,6 +124,7 @@ Stream::Stream() : handle_(new StreamState) {
 }
 void Stream::synchronize() const { check(cudaStreamSynchronize(native(*this)), "cudaStreamSynchronize"); }
 void Stream::wait(const Event& event) {
+  refuse_recording(*this, "a stream waits for an event");
   check(cudaStreamWaitEvent(native(*this), static_cast<cudaEvent_t>(event.handle()), 0),
         "cudaStreamWaitEvent");
 }
@@ -134,6 +136,7 @@ Event::Event() {
   handle_.reset(event);
 }
 void Event::record(Stream& stream) {
+  refuse_recording(stream, "an event is recorded");
   check(cudaEventRecord(static_cast<cudaEvent_t>(handle()), native(stream)), "cudaEventRecord");
 }
 void Event::synchronize() const {
@@ -312,4 +315,15 @@ void check_launch(int status, const char* name, dim3 grid, dim3 block, std::size
 }
 
 }  // namespace detail
+KernelResources kernel_resources(const void* kernel, const char* name, int threads,
+                                 std::size_t shared_bytes) {
+  if (shared_bytes > 48 * 1024) detail::raise_shared_limit(kernel, name, shared_bytes);
+  cudaFuncAttributes attributes{};
+  check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+  KernelResources resources{attributes.numRegs, static_cast<int>(attributes.localSizeBytes), 0};
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resources.blocks, kernel, threads, shared_bytes),
+        "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+  return resources;
+}
+
 }  // namespace occam::cuda

@@ -26,6 +26,7 @@ struct DeviceProperties {
   std::string name;          // "NVIDIA H200"
   int major = 0, minor = 0;  // compute capability
   int multiprocessors = 0;
+  double cycles_per_second = 0;      // of a multiprocessor, at most
   std::size_t shared_per_block = 0;  // bytes, the opt-in limit of one block's dynamic shared memory
   std::size_t l2 = 0, memory = 0;    // bytes
   int driver = 0, runtime = 0;       // versions as CUDA numbers them: 13000 is 13.0
@@ -34,6 +35,14 @@ DeviceProperties device_properties(int index);
 
 // The device of this host thread; everything below lives on the device that was set when it was made.
 void set_device(int index);
+
+// What the compiler and the present device make of a kernel.
+struct KernelResources {
+  int registers = 0;    // of a thread
+  int local_bytes = 0;  // of a thread: spilled registers
+  int blocks = 0;       // that run on a multiprocessor at a time
+};
+KernelResources kernel_resources(const void* kernel, const char* name, int threads, std::size_t shared_bytes);
 
 struct Memory {
   std::size_t free = 0, total = 0;  // bytes
@@ -98,8 +107,8 @@ class Graph {
   detail::Handle<detail::release_graph> handle_;
 };
 
-// Runs `record`, whose work on `stream` is recorded and not executed. Copies between host and device throw
-// there.
+// Runs `record`, whose work on `stream` is recorded and not executed. Copies between host and device, events,
+// waits and allocations throw there.
 Graph capture(Stream& stream, const std::function<void()>& record);
 
 // ---- memory ----------------------------------------------------------------------------------------------

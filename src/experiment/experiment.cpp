@@ -15,6 +15,7 @@
 #include "experiment/plan.hpp"
 #include "experiment/results.hpp"
 #include "experiment/train.hpp"
+#include "explain.hpp"
 #include "occam/error.hpp"
 #include "published_json.hpp"
 
@@ -143,6 +144,15 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
   const Plan plan = make_plan(name, cases, options, user_data, seeds);
   if (options.print_config) {
     std::cout << config_text(name, options, own, cases, seeds_text(options, seeds), user_data);
+    return 0;
+  }
+  if (options.explain_plan) {
+    std::cout << describe(device) << '\n';
+    for (const PlannedCase& c : plan.cases)
+      std::cout << fmt::format("{}: {}-{}-{}, batch {}\n", c.settings.name, c.settings.network.inputs,
+                               architecture_name(c.settings.network.hidden), c.settings.network.outputs(),
+                               c.settings.training.batch)
+                << explain_plan(device, c.settings.network, c.settings.training);
     return 0;
   }
   return train_and_record(device, plan, user_data);

@@ -111,6 +111,9 @@ void add_common(CLI::App& app, Options& options, Raw& raw, bool user_data) {
                            : "DIR with data files; slab data are generated and need none");
   app.add_flag("--print-config", options.print_config, "print the configuration for --config and leave")
       ->configurable(false);
+  app.add_flag("--explain-plan", options.explain_plan,
+               "say how each case would be trained, with memory and floors, and leave")
+      ->configurable(false);
   app.add_flag("--describe-device", options.describe_device, "say which device would be used, and leave")
       ->configurable(false);
 }

@@ -25,7 +25,7 @@ struct Options {
   int threads = 0, keep = 4;
   bool quick = false, full = false, quiet = false;
   bool measure_at_checks = false, boundary_symmetric = false;
-  bool print_config = false, describe_device = false;
+  bool print_config = false, describe_device = false, explain_plan = false;
   bool save_weights = false, save_data = false;
   // Values given for fields, in the order of fields(); a list has several.
   std::map<std::string, std::vector<std::string>> fields;

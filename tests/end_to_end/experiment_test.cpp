@@ -392,6 +392,12 @@ TEST(Errors, HelpVersionAndDevice) {
     EXPECT_THAT(run(name, {"--help"}, folder).out, HasSubstr("--weight-decay"));
     EXPECT_THAT(run(name, {"--version"}, folder).out, StartsWith(name));
     EXPECT_THAT(run(name, {"--describe-device", "--device", "cpu"}, folder).out, StartsWith("device cpu"));
+    const std::string plan =
+        run(name, {"--explain-plan", "--device", "cpu", "--hidden", "100x100,300x300"}, folder).out;
+    EXPECT_THAT(plan,
+                HasSubstr("plan resident: a block of 256 threads owns a member; 4 slices of 64 samples"));
+    EXPECT_THAT(plan, HasSubstr("plan tiled"));
+    EXPECT_THAT(plan, HasSubstr("20.79 MFLOP"));
   }
 }
 

@@ -53,11 +53,14 @@ DeviceProperties device_properties(int index) {
   properties.name = "SIMT executor";
   properties.major = 9;
   properties.multiprocessors = 4;
+  properties.cycles_per_second = 1e9;
   properties.shared_per_block = simt::kSharedLimit;
   properties.l2 = std::size_t{50} << 20;
   properties.memory = simt::memory::limit();
   return properties;
 }
+
+KernelResources kernel_resources(const void*, const char*, int, std::size_t) { return {}; }
 
 void set_device(int index) { device_properties(index); }
 

@@ -1,0 +1,20 @@
+// How a network would be trained on a device: what --explain-plan prints.
+#pragma once
+
+#include <string>
+
+#include "occam/device.hpp"
+#include "occam/mlp.hpp"
+#include "occam/training.hpp"
+
+namespace occam {
+
+// Floating-point operations of one update of one member: the products of a batch, 2 for a multiply-add, without
+// the input gradient of the first layer. The last batch of an epoch may be shorter.
+double flop_per_update(const MlpSpec& spec, int batch);
+
+// A few lines, each indented by two. Without a GPU the plan for one is told, too: for an H200, by its data
+// sheet.
+std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training);
+
+}  // namespace occam
