@@ -218,7 +218,8 @@ class MemberEngine final : public Engine {
     std::uint32_t* place = place_[0];
     const std::int64_t count = next_count_;
     for (std::int64_t s = 0; s < count; ++s) {
-      std::memcpy(batch_x_ + s * stride, rows.x + place[s] * stride, floats(stride));
+      const float* row = rows.x + place[s] * stride;
+      for (std::int64_t f = 0; f < stride; f += kWidth) put(batch_x_ + s * stride + f, fetch(row + f));
       label_[s] = rows.y[place[s]];
     }
     if (input_dropout_.threshold > 0)
@@ -247,17 +248,22 @@ class MemberEngine final : public Engine {
 
   void forward(int l, std::int64_t rows, bool training) {
     Layer& layer = layer_[l];
-    const Product product{rows,
-                          whole_vectors(layer.out),
-                          layer.in,
-                          {input_of(l), layer.in_stride, 1},
-                          layer.transposed,
-                          layer.out_stride,
-                          layer.bias.value};
+    Product product{rows,
+                    whole_vectors(layer.out),
+                    layer.in,
+                    {input_of(l), layer.in_stride, 1},
+                    layer.transposed,
+                    layer.out_stride,
+                    layer.bias.value};
     if (layer.output) {
-      multiply(product, [&](std::int64_t row, std::int64_t tile_rows, std::int64_t column,
-                            std::int64_t columns, const float* tile) {
-        copy_tile(tile, layer.y, layer.out_stride, row, tile_rows, column, columns);
+      const std::int64_t done =
+          multiply_few(input_of(l), layer.in_stride, rows, layer.out, layer.in, layer.transposed,
+                       layer.out_stride, layer.bias.value, layer.y, layer.out_stride);
+      product.rows -= done;
+      product.a.data += done * layer.in_stride;
+      multiply(product, [&, done](std::int64_t row, std::int64_t tile_rows, std::int64_t column,
+                                  std::int64_t columns, const float* tile) {
+        copy_tile(tile, layer.y, layer.out_stride, done + row, tile_rows, column, columns);
       });
       return;
     }

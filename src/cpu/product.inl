@@ -102,3 +102,64 @@ inline void multiply(const Product& p, const Epilogue& epilogue) {
     column += vectors * kWidth;
   }
 }
+
+// A product with few columns wastes most lanes of a vector along them. Here the lanes are rows: blocks of A are
+// transposed into the first-level cache, and each column costs one multiply-add for a vector of rows.
+inline constexpr int kFewColumns = 4;
+
+// out[r][j] = start[j] + Σ_k a[r][k] · b[k][j] for the whole vectors of rows; returns how many rows that are.
+// a: [rows][a_stride], b: [depth][b_stride], out: [rows][out_stride].
+template <int columns>
+inline std::int64_t multiply_few(const float* a, std::int64_t a_stride, std::int64_t rows, std::int64_t depth,
+                                 const float* b, std::int64_t b_stride, const float* start, float* out,
+                                 std::int64_t out_stride) {
+  constexpr int kGroups = 4;            // vectors of rows at a time: as many chains as the latency asks for
+  constexpr std::int64_t kDepth = 128;  // transposed at a time: 32 KiB at most
+  alignas(64) float transposed[kDepth * kGroups * kWidth], results[columns * kGroups * kWidth];
+  const std::int64_t whole = rows / kWidth * kWidth;
+  for (std::int64_t first = 0; first < whole; first += kGroups * kWidth) {
+    const std::int64_t groups = std::min<std::int64_t>(kGroups, (whole - first) / kWidth);
+    Vector sum[columns][kGroups];
+    for (int j = 0; j < columns; ++j)
+      for (int g = 0; g < kGroups; ++g) sum[j][g] = broadcast(start + j);
+    for (std::int64_t begin = 0; begin < depth; begin += kDepth) {
+      const std::int64_t steps = std::min(kDepth, depth - begin);
+      for (std::int64_t g = 0; g < groups; ++g)
+        for (std::int64_t k = 0; k < steps; k += kWidth)
+          transpose_square(a + (first + g * kWidth) * a_stride + begin + k, a_stride,
+                           transposed + k * kGroups * kWidth + g * kWidth, kGroups * kWidth);
+      for (std::int64_t k = 0; k < steps; ++k) {
+        const float* lanes = transposed + k * kGroups * kWidth;
+        const float* row = b + (begin + k) * b_stride;
+#pragma GCC unroll 4
+        for (int j = 0; j < columns; ++j) {
+          const Vector element = broadcast(row + j);
+#pragma GCC unroll 4
+          for (int g = 0; g < kGroups; ++g)
+            sum[j][g] = multiply_add(fetch(lanes + g * kWidth), element, sum[j][g]);
+        }
+      }
+    }
+    for (int j = 0; j < columns; ++j)
+      for (int g = 0; g < kGroups; ++g) put(results + (j * kGroups + g) * kWidth, sum[j][g]);
+    for (std::int64_t r = 0; r < groups * kWidth; ++r)
+      for (int j = 0; j < columns; ++j) out[(first + r) * out_stride + j] = results[j * kGroups * kWidth + r];
+  }
+  return whole;
+}
+
+inline std::int64_t multiply_few(const float* a, std::int64_t a_stride, std::int64_t rows,
+                                 std::int64_t columns, std::int64_t depth, const float* b,
+                                 std::int64_t b_stride, const float* start, float* out,
+                                 std::int64_t out_stride) {
+  const auto run = [&](auto count) {
+    return multiply_few<count>(a, a_stride, rows, depth, b, b_stride, start, out, out_stride);
+  };
+  switch (columns) {
+    case 1: return run(std::integral_constant<int, 1>{});
+    case 2: return run(std::integral_constant<int, 2>{});
+    case 3: return run(std::integral_constant<int, 3>{});
+    case kFewColumns: return run(std::integral_constant<int, kFewColumns>{});
+    default: return 0;
+  }
+}

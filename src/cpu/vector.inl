@@ -17,8 +17,8 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_p
 #pragma GCC diagnostic ignored "-Wuninitialized"
 
 // destination[c][r] = source[r][c] for 16 x 16 floats, strides in floats.
-inline void transpose_square(const float* source, std::int64_t source_stride, float* destination,
-                             std::int64_t destination_stride) {
+[[gnu::noinline]] inline void transpose_square(const float* source, std::int64_t source_stride, float* destination,
+                                        std::int64_t destination_stride) {
   __m512 a[16], b[16];
   for (int i = 0; i < 16; ++i) a[i] = fetch(source + i * source_stride);
   for (int i = 0; i < 16; i += 2) {
