@@ -135,7 +135,6 @@ __global__ void __launch_bounds__(kResidentThreads, 1) evaluate_kernel(Evaluatio
                    a.keys + static_cast<std::int64_t>(slot) * a.lists * a.rows.pitch + first + s,
                    a.rows.pitch, a.sums + slot * a.lists);
     }
-    __syncthreads();  // before the next slice's rows replace what is still read
   }
 }
 

@@ -5,9 +5,9 @@
 //
 // Rules that both compilers enforce or rely on:
 //   - one block's scratch is dynamic shared memory, through shared<Layout>(); there are no __shared__ or
-//   __constant__ arrays;
+//     __constant__ arrays;
 //   - parameters of a kernel are values (pointers, numbers, plain structs), never references;
-//   - inline PTX stands in small leaf functions here, each with an emulated body;
+//   - inline PTX stands in small leaf functions here and in tensor.cuh, each with an emulated body;
 //   - every thread of a block reaches every __syncthreads(): no early return before a barrier.
 #pragma once
 
@@ -35,8 +35,7 @@ inline constexpr std::size_t kSharedLimit = 227 * 1024;
 #if !defined(OCCAM_SIMT)
 
 namespace detail {
-// Lets `kernel` use `bytes` of dynamic shared memory on this device, where that is above the default of 48
-// KB.
+// Lets `kernel` use `bytes` of dynamic shared memory on this device, more than the default of 48 KB.
 void raise_shared_limit(const void* kernel, const char* name, std::size_t bytes);
 // Throws a device error unless `status`, a cudaError_t, is success.
 void check_launch(int status, const char* name, dim3 grid, dim3 block, std::size_t shared_bytes);
@@ -80,7 +79,7 @@ __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// Launches `kernel` in stream order and throws a device error when that fails. grid and block: blocks and
+// Launches `kernel` in stream order and throws a device error when that fails. Units of grid and block: blocks,
 // threads.
 template <class... Parameters, class... Arguments>
 void launch(Stream& stream, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,

@@ -288,7 +288,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
     });
     place = next;
   }
-  __syncthreads();
+  // Each thread stepped the parameters that it stores.
   for (int i = kQuad * thread(); i < parameter_count; i += kQuad * kResidentThreads)
     *reinterpret_cast<float4*>(trained + i) = *reinterpret_cast<const float4*>(t.parameters() + i);
 }

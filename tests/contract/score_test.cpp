@@ -100,6 +100,20 @@ TEST_P(ScoreBody, EverySplitAndVariant) {
     for (const bool trains : {true, false}) ASSERT_NO_FATAL_FAILURE(check(limit, trains));
 }
 
+// Batch norm at inference where a thread owns its share of the largest tile, and another tile follows.
+TEST_P(ScoreBody, BatchNormOverWholeTiles) {
+  Ensemble e;
+  e.spec.inputs = 3, e.spec.hidden = {66}, e.spec.batch_norm = true;
+  Training training;
+  training.batch = 32;
+  e.add(slabs(3, 64, 0, 130, true, 4), training, 6);
+  for (const std::size_t limit : shared_limits(std::size_t{12} << 10)) {
+    const auto backend = make(0, limit);
+    const auto wave = open_loaded(*backend, e, false);
+    ASSERT_NO_FATAL_FAILURE(expect_scores(e, *wave, Split::test, {}));
+  }
+}
+
 // After training, in inference mode: dropout is off, batch norm uses the running averages.
 TEST_P(ScoreBody, DrawnNetworks) {
   for (std::uint32_t number = 0; number < (is_slow() ? 20u : 60u); ++number) {

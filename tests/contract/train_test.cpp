@@ -72,8 +72,8 @@ TEST_P(Train, AroundTheTiles) {
     std::vector<int> hidden;
     int batch;
   };
-  std::vector<Shape> shapes = {{64, {64}, 16},     {65, {63}, 17}, {1, {1}, 1},
-                               {50, {100, 3}, 15}, {5, {}, 64},    {3, {130}, 65}};
+  std::vector<Shape> shapes = {{64, {64}, 16}, {65, {63}, 17}, {1, {1}, 1},    {50, {100, 3}, 15},
+                               {5, {}, 64},    {3, {70}, 17},  {3, {130}, 65}, {3, {9}, 130}};
   if (!is_slow()) {
     const Shape large[] = {{63, {65, 64}, 128}, {64, {128}, 129}, {129, {64}, 127}, {50, {100, 100}, 256}};
     shapes.insert(shapes.end(), std::begin(large), std::end(large));

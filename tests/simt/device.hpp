@@ -25,8 +25,7 @@
 
 #include "simt/device_types.hpp"
 
-// ---- indices
-// ---------------------------------------------------------------------------------------------------------
+// ---- indices ----------------------------------------------------------------------------------------------
 #define threadIdx (::occam::simt::thread_index())
 #define blockIdx (::occam::simt::block_index())
 #define blockDim (::occam::simt::block_dimension())
@@ -61,8 +60,7 @@ __forceinline__ T atomic(AtomicOperation operation, T* address, T value, T compa
 }
 }  // namespace occam::simt
 
-// ---- barriers
-// --------------------------------------------------------------------------------------------------------
+// ---- barriers ---------------------------------------------------------------------------------------------
 __forceinline__ void __syncthreads(occam::simt::Where where = occam::simt::Where::current()) {
   occam::simt::block_barrier(occam::simt::BlockReduction::none, 0, where);
 }
@@ -85,8 +83,7 @@ __forceinline__ void __syncwarp(unsigned mask = 0xFFFFFFFFu,
 __forceinline__ void __threadfence_block() {}
 __forceinline__ void __threadfence() {}
 
-// ---- warp shuffles, votes, reductions
-// --------------------------------------------------------------------------------
+// ---- warp shuffles, votes, reductions ---------------------------------------------------------------------
 template <class T>
 __forceinline__ T __shfl_sync(unsigned mask, T value, int source, int width = 32,
                               occam::simt::Where where = occam::simt::Where::current()) {
@@ -154,8 +151,7 @@ OCCAM_SIMT_REDUCTION(__reduce_xor_sync, unsigned, bit_xor)
 #define __activemask() \
   _Pragma("GCC error \"__activemask() depends on the hardware's schedule: pass the mask\"") 0u
 
-// ---- atomics
-// ---------------------------------------------------------------------------------------------------------
+// ---- atomics ----------------------------------------------------------------------------------------------
 #define OCCAM_SIMT_ATOMIC(name, operation)                                                              \
   template <class T>                                                                                    \
   __forceinline__ T name(T* address, std::type_identity_t<T> value,                                     \
@@ -178,8 +174,7 @@ __forceinline__ T atomicCAS(T* address, std::type_identity_t<T> compare, std::ty
                                 where);
 }
 
-// ---- loads and arithmetic
-// --------------------------------------------------------------------------------------------
+// ---- loads and arithmetic ---------------------------------------------------------------------------------
 template <class T>
 __forceinline__ T __ldg(const T* address) {
   return *address;
@@ -227,8 +222,7 @@ OCCAM_SIMT_MIN_MAX(long long)
 OCCAM_SIMT_MIN_MAX(unsigned long long)
 #undef OCCAM_SIMT_MIN_MAX
 
-// ---- kernels/launch.hpp on the executor
-// ------------------------------------------------------------------------------
+// ---- kernels/launch.hpp on the executor -------------------------------------------------------------------
 namespace occam::cuda {
 
 template <class Layout>

@@ -1,6 +1,6 @@
 // The SIMT executor: runs a kernel's blocks one after another and each CUDA thread of a block as a fiber, in
-// a random order that a seed replays. This is what device.hpp calls from kernels, runtime_simt.cpp from the
-// host and tests by hand.
+// a random order that a seed replays. This is what device.hpp calls from kernels and runtime_simt.cpp from the
+// host.
 #pragma once
 
 #include <cstddef>
@@ -24,11 +24,9 @@ class Violation : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
-// ---- for the host
-// ----------------------------------------------------------------------------------------------------
+// ---- for the host -----------------------------------------------------------------------------------------
 
-// Starts a new replayable sequence of thread and block orders. Without a call it is OCCAM_SIMT_SEED, else
-// random.
+// Starts a new replayable sequence of thread and block orders. Without a call it is OCCAM_SIMT_SEED, or random.
 void set_seed(std::uint64_t seed);
 std::uint64_t seed();
 
@@ -44,8 +42,7 @@ const Statistics& statistics();
 std::vector<std::string> launched_kernels();
 
 // The call site of a barrier (__syncthreads and its kin, __syncwarp, named_barrier, copy_async_wait) to leave
-// out, as "file.cu:line"; empty for none. Starts as OCCAM_SIMT_SKIP_BARRIER. What proves that the suite
-// notices.
+// out, as "file.cu:line"; empty for none. Starts as OCCAM_SIMT_SKIP_BARRIER. Proves that the suite notices.
 void skip_barrier(std::string site);
 
 struct Extent {
@@ -59,14 +56,14 @@ struct Launch {
 };
 
 // Runs, or records when the stream is being captured, body(argument) for every thread; `argument` is copied.
+// Throws Violation, also when another stream's work is not ordered before this.
 void submit(void* stream, const Launch& launch, void (*body)(const void*), const void* argument,
             std::size_t bytes);
 
 // Runs it now; throws Violation.
 void run(const Launch& launch, void (*body)(const void*), const void* argument, std::size_t bytes);
 
-// ---- for kernels
-// -----------------------------------------------------------------------------------------------------
+// ---- for kernels ------------------------------------------------------------------------------------------
 
 enum class BlockReduction { none, count, all, any };
 int block_barrier(BlockReduction reduction, int predicate, Where where);
@@ -85,11 +82,18 @@ enum class WarpOperation {
   max_unsigned,
   bit_and,
   bit_or,
-  bit_xor
+  bit_xor,
+  exchange  // of a block of bytes per lane: the tensor-core operations below
 };
 // All lanes of `mask` meet; the result is this lane's. `source` is the lane that a shuffle reads.
 std::uint64_t warp_collective(WarpOperation operation, unsigned mask, std::uint64_t value, unsigned source,
                               Where where);
+
+// The tensor-core operations of kernels/tensor.cuh, which has the layouts. All 32 lanes of the warp meet.
+void multiply_tf32(float (&sum)[4], const float (&a)[4], const float (&b)[2], Where where);
+void multiply_bf16(float (&sum)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], Where where);
+// `count` 8 × 8 matrices of 16-bit elements; this lane's `row` is row lane % 8 of matrix lane / 8.
+void load_matrices(std::uint32_t* fragment, int count, bool transposed, const void* row, Where where);
 
 enum class AtomicOperation { add, subtract, exchange, min, max, bit_and, bit_or, bit_xor, compare_exchange };
 std::uint64_t atomic_access(AtomicOperation operation, void* address, std::size_t bytes, bool is_signed,

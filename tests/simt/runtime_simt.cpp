@@ -1,36 +1,56 @@
 // src/cuda/runtime.hpp on host memory: work runs at once, in the order of the calls. A captured graph is a
 // list of closures. Ranges of copies and fills are checked against the live buffers; in the checked build
-// also that what is read was written.
+// also that what is read was written, and that waits order the work of different streams (executor/order.hpp).
 #include "cuda/runtime.hpp"
 
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <string>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "simt/executor.hpp"
 #include "simt/executor/memory.hpp"
+#include "simt/executor/order.hpp"
 
 namespace occam::cuda {
 namespace {
 
-using Work = std::vector<std::function<void()>>;
+namespace order = simt::order;
+using simt::Access;
+
+struct Step {
+  order::Piece piece;
+  std::function<void()> run;
+};
+using Work = std::vector<Step>;
 
 struct StreamState {
   Work* recording = nullptr;
+  order::Stream track = order::open_stream();
 };
 struct EventState {
   std::chrono::steady_clock::time_point when;
+  order::Clock clock;
   bool recorded = false;
 };
 
 StreamState& state_of(void* stream) { return *static_cast<StreamState*>(stream); }
+const EventState& state_of(const Event& event) { return *static_cast<const EventState*>(event.handle()); }
 
-void do_or_record(void* stream, std::function<void()> work) {
+void run_now(void* stream, const order::Piece& piece, const std::function<void()>& work) {
+  order::begin(state_of(stream).track, piece);
+  work();
+}
+
+void do_or_record(void* stream, const order::Piece& piece, std::function<void()> work) {
   if (Work* recording = state_of(stream).recording) {
-    recording->push_back(std::move(work));
+    recording->push_back({piece, std::move(work)});
   } else {
-    work();
+    run_now(stream, piece, work);
   }
 }
 
@@ -39,6 +59,11 @@ void refuse_recording(const Stream& stream, const char* what) {
     fail(ErrorKind::device, "{} while a graph is captured: it cannot be replayed", what);
   }
 }
+
+// How many graphs this host thread captures, and a buffer that it released meanwhile: a destructor cannot
+// throw, so capture() does.
+thread_local int captures = 0;
+thread_local std::string released_in_capture;
 
 }  // namespace
 
@@ -70,20 +95,26 @@ Memory device_memory() {
 }
 
 Stream::Stream() : handle_(new StreamState) {}
-void Stream::synchronize() const { refuse_recording(*this, "a stream is synchronised"); }
-void Stream::wait(const Event&) {}
+void Stream::synchronize() const {
+  refuse_recording(*this, "a stream is synchronised");
+  order::host_waits(state_of(state()).track.clock);
+}
+void Stream::wait(const Event& event) {
+  refuse_recording(*this, "a stream waits for an event");
+  order::wait(state_of(state()).track, state_of(event).clock);
+}
 void* Stream::handle() const { return handle_.get(); }
 
 Event::Event() : handle_(new EventState) {}
 void Event::record(Stream& stream) {
-  do_or_record(stream.state(), [event = static_cast<EventState*>(handle_.get())] {
-    *event = {std::chrono::steady_clock::now(), true};
-  });
+  refuse_recording(stream, "an event is recorded");
+  *static_cast<EventState*>(handle_.get()) = {std::chrono::steady_clock::now(),
+                                              order::record(state_of(stream.state()).track), true};
 }
-void Event::synchronize() const {}
+void Event::synchronize() const { order::host_waits(state_of(*this).clock); }
 float Event::milliseconds_since(const Event& start) const {
-  const auto& first = *static_cast<const EventState*>(start.handle());
-  const auto& last = *static_cast<const EventState*>(handle());
+  synchronize();
+  const EventState &first = state_of(start), &last = state_of(*this);
   if (!first.recorded || !last.recorded)
     fail(ErrorKind::device, "the time between events that were never recorded");
   return std::chrono::duration<float, std::milli>(last.when - first.when).count();
@@ -91,10 +122,9 @@ float Event::milliseconds_since(const Event& start) const {
 
 void Graph::launch(Stream& stream) const {
   if (!handle_) fail(ErrorKind::device, "launch of a graph that was never captured");
-  const Work* work = static_cast<const Work*>(handle_.get());
-  do_or_record(stream.state(), [work] {
-    for (const auto& step : *work) step();
-  });
+  int number = 0;
+  for (const Step& step : *static_cast<const Work*>(handle_.get()))
+    do_or_record(stream.state(), {step.piece.what, step.piece.name, ++number}, step.run);
 }
 
 Graph capture(Stream& stream, const std::function<void()>& record) {
@@ -104,10 +134,19 @@ Graph capture(Stream& stream, const std::function<void()>& record) {
   graph.handle_.reset(work);
   struct Recording {  // ends with the scope, also by an exception
     StreamState& state;
-    ~Recording() { state.recording = nullptr; }
+    ~Recording() {
+      state.recording = nullptr;
+      --captures;
+      released_in_capture.clear();
+    }
   } recording{state_of(stream.state())};
   recording.state.recording = work;
+  ++captures;
   record();
+  if (!released_in_capture.empty()) {
+    throw simt::Violation(
+        fmt::format("{} is released while a graph is captured, which ends the capture", released_in_capture));
+  }
   return graph;
 }
 
@@ -116,13 +155,23 @@ NvtxRange::~NvtxRange() {}
 
 namespace detail {
 
-void release_stream(void* handle) { delete static_cast<StreamState*>(handle); }
+// As on a GPU, the stream's work is waited for.
+void release_stream(void* handle) {
+  const std::unique_ptr<StreamState> state{static_cast<StreamState*>(handle)};
+  order::close_stream(state->track);
+}
 void release_event(void* handle) { delete static_cast<EventState*>(handle); }
 void release_graph(void* handle) { delete static_cast<Work*>(handle); }
-void release_buffer(void* memory) { simt::memory::release(memory); }
+// On a GPU this waits for all work on the device: nothing that was submitted loses its buffer. No order follows
+// from it here, so that nobody comes to rely on it.
+void release_buffer(void* memory) {
+  if (captures > 0) released_in_capture = simt::describe_address(reinterpret_cast<std::uintptr_t>(memory));
+  simt::memory::release(memory);
+}
 void release_pinned(void* memory) { std::free(memory); }
 
 void* allocate_buffer(const char* name, std::size_t count, std::size_t element_bytes) {
+  if (captures > 0) fail(ErrorKind::device, "{}: memory is allocated while a graph is captured", name);
   return simt::memory::allocate(name, count, element_bytes);
 }
 
@@ -134,29 +183,34 @@ void* allocate_pinned(std::size_t bytes) {
 
 void copy_to_device(Stream& stream, void* device, const void* host, std::size_t bytes) {
   refuse_recording(stream, "a copy from the host");
-  simt::memory::require_range(device, bytes, false, "copy to the device");
-  std::memcpy(device, host, bytes);
-  simt::memory::mark_written(device, bytes);
+  run_now(stream.state(), {"copy to the device"}, [&] {
+    simt::memory::require_range(device, bytes, Access::write, "copy to the device");
+    std::memcpy(device, host, bytes);
+    simt::memory::mark_written(device, bytes);
+  });  // the host does not wait: on a GPU the bytes may still lie in a staging buffer
 }
 
 void copy_to_host(Stream& stream, void* host, const void* device, std::size_t bytes) {
   refuse_recording(stream, "a copy to the host");
-  simt::memory::require_range(device, bytes, true, "copy to the host");
-  std::memcpy(host, device, bytes);
+  run_now(stream.state(), {"copy to the host"}, [&] {
+    simt::memory::require_range(device, bytes, Access::read, "copy to the host", true);
+    std::memcpy(host, device, bytes);
+  });
+  stream.synchronize();
 }
 
 void copy_on_device(Stream& stream, void* to, const void* from, std::size_t bytes) {
-  do_or_record(stream.state(), [=] {
-    simt::memory::require_range(from, bytes, false, "copy on the device, read");
-    simt::memory::require_range(to, bytes, false, "copy on the device, write");
+  do_or_record(stream.state(), {"copy on the device"}, [=] {
+    simt::memory::require_range(from, bytes, Access::read, "copy on the device, read");
+    simt::memory::require_range(to, bytes, Access::write, "copy on the device, write");
     std::memcpy(to, from, bytes);
     simt::memory::copy_state(to, from, bytes);
   });
 }
 
 void fill(Stream& stream, void* device, unsigned char byte, std::size_t bytes) {
-  do_or_record(stream.state(), [=] {
-    simt::memory::require_range(device, bytes, false, "fill");
+  do_or_record(stream.state(), {"fill"}, [=] {
+    simt::memory::require_range(device, bytes, Access::write, "fill");
     std::memset(device, byte, bytes);
     simt::memory::mark_written(device, bytes);
   });
@@ -169,12 +223,14 @@ namespace occam::simt {
 
 void submit(void* stream, const Launch& launch, void (*body)(const void*), const void* argument,
             std::size_t bytes) {
+  const order::Piece piece{"launch", launch.name};
   if (cuda::state_of(stream).recording == nullptr) {
+    order::begin(cuda::state_of(stream).track, piece);
     run(launch, body, argument, bytes);
     return;
   }
   const auto* first = static_cast<const unsigned char*>(argument);
-  cuda::do_or_record(stream, [launch, body, copy = std::vector<unsigned char>(first, first + bytes)] {
+  cuda::do_or_record(stream, piece, [launch, body, copy = std::vector<unsigned char>(first, first + bytes)] {
     run(launch, body, copy.data(), copy.size());
   });
 }

@@ -1,4 +1,4 @@
-// Every access of a kernel comes through check(): bounds, initialisation, races.
+// Every access of a kernel comes through check(): bounds, initialisation, races; order of streams (order.hpp).
 #include <link.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "simt/executor/memory.hpp"
+#include "simt/executor/order.hpp"
 #include "simt/executor/shadow.hpp"
 #include "simt/executor/state.hpp"
 
@@ -205,6 +206,7 @@ void memory::check(std::uintptr_t address, std::size_t bytes, Access access, std
   if (shadow.shared.holds(address)) {
     check_range<true>(shadow.shared, address - shadow.shared.base, bytes, access, *me, return_address);
   } else if (shadow.global.holds(address)) {
+    order::see(address - shadow.global.base, access, return_address);
     check_range<false>(shadow.global, address - shadow.global.base, bytes, access, *me, return_address);
   } else if (address - reinterpret_cast<std::uintptr_t>(me->stack_low) >=
              static_cast<std::uintptr_t>(me->stack_high - me->stack_low)) {

@@ -102,11 +102,14 @@ void check_mask(const Thread& me, const Warp& warp, unsigned mask, Where where) 
   }
 }
 
-Collective& join(Thread& me, Warp& warp, WarpOperation operation, unsigned mask, Where where) {
+Collective& join(Thread& me, Warp& warp, WarpOperation operation, Exchange exchange, unsigned mask,
+                 Where where) {
   for (unsigned open = warp.open; open != 0; open &= open - 1) {
     Collective& other = warp.collectives[static_cast<unsigned>(__builtin_ctz(open))];
     if ((other.mask & mask) == 0) continue;
-    if (other.mask == mask && other.operation == operation && same_place(other.where, where)) return other;
+    if (other.mask == mask && other.operation == operation && other.exchange == exchange &&
+        same_place(other.where, where))
+      return other;
     violate([&] {
       return fmt::format(
           "divergent warp: {} is at {} with mask {:#010x} while other lanes of that mask wait at {} with "
@@ -121,6 +124,8 @@ Collective& join(Thread& me, Warp& warp, WarpOperation operation, unsigned mask,
   collective.arrived = 0;
   collective.operation = operation;
   collective.where = where;
+  collective.exchange = exchange;
+  collective.first_thread = me.index - me.lane();
   return collective;
 }
 
@@ -128,7 +133,9 @@ void deliver(Warp& warp, Collective& collective) {
   const std::size_t first_thread = static_cast<std::size_t>(&warp - state.warp.data()) * 32;
   if (collective.operation == WarpOperation::sync) sync_lanes(warp, collective.mask);
   const bool is_shuffle = collective.operation == WarpOperation::shuffle;
-  const std::uint64_t all = is_shuffle ? 0 : reduce(collective.operation, collective);
+  const bool is_exchange = collective.operation == WarpOperation::exchange;
+  if (is_exchange) collective.exchange(collective);
+  const std::uint64_t all = is_shuffle || is_exchange ? 0 : reduce(collective.operation, collective);
   for (unsigned lanes = collective.mask; lanes != 0; lanes &= lanes - 1) {
     const unsigned lane = static_cast<unsigned>(__builtin_ctz(lanes));
     Thread& thread = state.thread[first_thread + lane];
@@ -136,6 +143,17 @@ void deliver(Warp& warp, Collective& collective) {
     if (&thread != current) make_ready(thread);
   }
   warp.open &= ~(1u << (&collective - warp.collectives.data()));
+}
+
+// The lane has joined: waits for the others, or lets them all go on.
+void meet(Thread& me, Warp& warp, Collective& collective) {
+  collective.arrived |= 1u << me.lane();
+  if (collective.arrived != collective.mask) {
+    wait_for(Waiting::warp, collective.where);
+  } else {
+    deliver(warp, collective);
+    maybe_yield();
+  }
 }
 
 void release_named(NamedBarrier& barrier) {
@@ -244,17 +262,22 @@ std::uint64_t warp_collective(WarpOperation operation, unsigned mask, std::uint6
                          describe(me), describe(where), source, mask);
     });
   }
-  Collective& collective = join(me, warp, operation, mask, where);
+  Collective& collective = join(me, warp, operation, nullptr, mask, where);
   collective.value[me.lane()] = value;
   collective.source[me.lane()] = source;
-  collective.arrived |= 1u << me.lane();
-  if (collective.arrived != mask) {
-    wait_for(Waiting::warp, where);
-  } else {
-    deliver(warp, collective);
-    maybe_yield();
-  }
+  meet(me, warp, collective);
   return me.result;
+}
+
+void warp_exchange(void* block, Exchange exchange, Where where) {
+  Thread& me = *current;
+  land_some_copies(me);
+  constexpr unsigned all = 0xFFFFFFFFu;
+  Warp& warp = state.warp[me.warp()];
+  check_mask(me, warp, all, where);
+  Collective& collective = join(me, warp, WarpOperation::exchange, exchange, all, where);
+  collective.block[me.lane()] = block;
+  meet(me, warp, collective);
 }
 
 }  // namespace occam::simt

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "occam/error.hpp"
+#include "simt/executor/order.hpp"
 #include "simt/executor/shadow.hpp"
 #include "simt/executor/state.hpp"
 
@@ -55,6 +56,9 @@ struct Reserve {
     reserve_region(shadow.shared, kSharedLimit + 2 * kSharedMargin);
     reserve_region(shadow.global, 2 * memory::kDeviceBytes);
     frontier = shadow.global.base + kRedzone;
+    if (!kChecked) return;
+    order::start(reinterpret_cast<std::uint32_t*>(
+        reserve(shadow.global.bytes / order::kLine * sizeof(std::uint32_t))));
   }
 } reserve_all;
 
@@ -158,6 +162,7 @@ void* allocate(const char* name, std::size_t count, std::size_t element_bytes) {
   if (kChecked) {
     set_state(shadow.global, place, bytes, 16, false);
     set_state(shadow.global, place, bytes, 1, true);
+    order::open_buffer(place - shadow.global.base, bytes);
   }
   return reinterpret_cast<void*>(place);
 }
@@ -170,7 +175,10 @@ void release(void* address) {
   }
   entry->second.live = false;
   live_bytes -= entry->second.bytes;
-  if (kChecked) set_state(shadow.global, place, entry->second.bytes, 17, false);
+  if (kChecked) {
+    set_state(shadow.global, place, entry->second.bytes, 17, false);
+    order::close_buffer(place - shadow.global.base, entry->second.bytes);
+  }
   const std::uintptr_t first = (place + 4095) / 4096 * 4096,
                        last = (place + entry->second.bytes) / 4096 * 4096;
   if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
@@ -180,7 +188,8 @@ std::size_t allocated() { return live_bytes; }
 void set_limit(std::size_t bytes) { memory_limit = std::min(bytes, kDeviceBytes); }
 std::size_t limit() { return memory_limit; }
 
-void require_range(const void* address, std::size_t bytes, bool initialised, const char* what) {
+void require_range(const void* address, std::size_t bytes, Access access, const char* what,
+                   bool initialised) {
   if (bytes == 0) return;
   const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(address);
   const auto entry = buffer_before(first);
@@ -188,7 +197,9 @@ void require_range(const void* address, std::size_t bytes, bool initialised, con
     throw Violation(
         fmt::format("{} of {} bytes at {} is outside of every buffer", what, bytes, describe_address(first)));
   }
-  if (!kChecked || !initialised) return;
+  if (!kChecked) return;
+  order::see(first - shadow.global.base, access, 0);
+  if (!initialised) return;
   for (std::uintptr_t byte = first; byte < first + bytes; ++byte) {
     if (byte % 4 == 0 && first + bytes - byte >= 4) {  // a word at a time
       if (shadow.global.word_state[(byte - shadow.global.base) / 4] == 0xFF) {

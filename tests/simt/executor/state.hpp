@@ -3,9 +3,9 @@
 //
 // Order of events ("happens-before"): each thread has a clock that advances at every synchronisation it takes
 // part in.
-//   block barrier      everything before it comes before everything after it: accesses below `base_clock` are
-//   ordered named barrier      between whole warps: warp_clock[reader's warp][writer's warp]
-//   __syncwarp         between lanes: Thread::lane_clock[writer's lane]
+//   block barrier   everything before it comes before everything after it: what is below `base_clock`
+//   named barrier   between whole warps: warp_clock[reader's warp][writer's warp]
+//   __syncwarp      between lanes: Thread::lane_clock[writer's lane]
 // An access of thread u at clock c is ordered before thread t's present iff c is below one of these.
 #pragma once
 
@@ -64,12 +64,19 @@ struct Thread {
   unsigned warp() const { return index / 32; }
 };
 
+struct Collective;
+// What becomes of the lanes' blocks when all have come; the last one does it for all.
+using Exchange = void (*)(const Collective& collective);
+
 struct Collective {
   unsigned mask = 0, arrived = 0;
   WarpOperation operation = WarpOperation::sync;
   Where where;
   std::array<std::uint64_t, 32> value;
   std::array<unsigned, 32> source;
+  std::array<void*, 32> block;  // of an exchange: a structure on the lane's own stack
+  Exchange exchange;
+  std::uint32_t first_thread;  // lane 0's
 };
 
 struct Warp {
@@ -145,8 +152,7 @@ extern State state;
 // described.
 extern thread_local Thread* current __attribute__((tls_model("initial-exec")));
 
-// ---- scheduling
-// ------------------------------------------------------------------------------------------------------
+// ---- scheduling -------------------------------------------------------------------------------------------
 void make_ready(Thread& thread);
 // Lets another ready thread run until this one is made ready and picked again.
 void wait_for(Waiting what, Where where);
@@ -163,13 +169,15 @@ template <class Words>
   abandon_block(me, words());
 }
 
+// All 32 lanes of the warp meet with a block each; `exchange` reads and writes them all.
+void warp_exchange(void* block, Exchange exchange, Where where);
+
 void advance_clock(Thread& thread, std::uint32_t clock);
 bool skipped(Where where);
 // Lands some of the thread's copies by chance.
 void land_some_copies(Thread& thread);
 
-// ---- words for messages
-// ----------------------------------------------------------------------------------------------
+// ---- words for messages -----------------------------------------------------------------------------------
 std::string describe(const Thread& thread);
 std::string describe(Where where);
 std::string describe_code(std::uintptr_t return_address);
