@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) evaluate_kernel(Evaluatio
 
   const bool trained_rows = a.rows.split == Split::train && !a.rows.donors && member.train_x;
   const bool rotates = member.rotation && !trained_rows;
-  const Panel x{base + plan.x, stride}, made = rotates ? Panel{base + plan.plain, stride} : x;
+  const Panel x{base + plan.x, stride}, made{base + (rotates ? plan.plain : plan.x), stride};
   for (std::int64_t first = begin; first < end; first += slice) {
     const int samples = first + slice < end ? slice : static_cast<int>(end - first);
     if (trained_rows) {
@@ -98,9 +98,9 @@ __global__ void __launch_bounds__(kResidentThreads, 1) evaluate_kernel(Evaluatio
                                     [&](int s, int j, float value) { x.row(s)[j] = value; });
       __syncthreads();
     }
-    Panel input = x;
     for (int l = 0; l < plan.layers; ++l) {
       const LayerView& view = plan.layer[l];
+      const Panel input{base + (l == 0 ? plan.x : plan.activations[(l - 1) % 2]), view.in_stride};
       const Panel output{base + plan.activations[l % 2], view.out_stride};
       const bool relu = view.hidden && view.activation == Activation::relu;
       const bool leaky = view.hidden && view.activation == Activation::leaky_relu;
@@ -121,12 +121,13 @@ __global__ void __launch_bounds__(kResidentThreads, 1) evaluate_kernel(Evaluatio
         finish_layer(view, parameters, samples, output);
         __syncthreads();
       }
-      input = output;
     }
-    const int outputs = plan.layer[plan.layers - 1].out;
+    const LayerView& last = plan.layer[plan.layers - 1];
+    const Panel scored{base + plan.activations[(plan.layers - 1) % 2], last.out_stride};
+    const int outputs = last.out;
     for (int s = thread(); s < samples; s += kResidentThreads) {
       const std::int64_t at = slot * a.rows.pitch + first + s;
-      const float* logits = input.row(s);
+      const float* logits = scored.row(s);
       a.predicted[at] = law::predicted_class(logits, outputs);
       if (!a.losses) continue;
       a.losses[at] = law::sample_loss(a.loss, logits, outputs, a.targets[at]);

@@ -37,6 +37,11 @@ struct OnChipMember {
   __device__ __forceinline__ Panel output(const ResidentLayer& layer) const {
     return {base + layer.output, layer.view.out_stride};
   }
+  // What layer l reads. A choice between offsets: between pointers the compiler would forget that they are of
+  // shared memory.
+  __device__ __forceinline__ Panel input(int l, int which) const {
+    return {base + (l == 0 ? plan.x[which] : plan.layer[l - 1].output), plan.layer[l].view.in_stride};
+  }
   __device__ __forceinline__ Panel weight(const LayerView& layer, float* of) const {
     return {of + layer.weight, layer.in_stride};
   }
@@ -256,7 +261,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
         __syncthreads();
       }
       for (int l = 0; l <= last; ++l) {
-        forward_layer<slice>(t, now, l, l == 0 ? t.x(x) : t.output(plan.layer[l - 1]));
+        forward_layer<slice>(t, now, l, t.input(l, x));
         if (l > 0) continue;
         if (left > slice) {
           t.copy_slice(batch, first + slice, left - slice < slice ? left - slice : slice, x ^ 1);
@@ -267,7 +272,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
       loss_gradient(t, now, a.loss, t.output(plan.layer[last]), plan.layer[last].view.out, place.count);
       for (int l = last; l >= 0; --l) {
         const ResidentLayer& layer = plan.layer[l];
-        const Panel input = l > 0 ? t.output(plan.layer[l - 1]) : t.x(x), delta = t.output(layer);
+        const Panel input = t.input(l, x), delta = t.output(layer);
         weight_gradient_product(delta, input, t.weight(layer.view, t.gradients()),
                                 t.gradients() + layer.view.bias, now.samples, layer.view.in, layer.view.out,
                                 first == 0);

@@ -34,6 +34,17 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
   const double floor = flop_per_update(spec, training.batch) / (kFlopPerCycle * chip.cycles_per_second);
   std::string text = fmt::format("  cuda, {}: {} KiB of shared memory a block, {} multiprocessors\n",
                                  chip.name, chip.shared_per_block / 1024, chip.multiprocessors);
+  if (training.precision != Precision::fp32) {
+    const cuda::TensorAnswer tensor =
+        cuda::plan_tensor(spec, training.batch, needs, training.precision, chip.shared_per_block);
+    if (!tensor.plan)
+      return text + fmt::format("    no plan for {}: {}\n", name_of(training.precision), tensor.obstacle);
+    return text + fmt::format(
+                      "    plan resident on tensor cores, {}: a block of {} threads owns a member; slices "
+                      "of {} samples\n    shared memory {:.1f} KiB; gradients {}\n",
+                      name_of(training.precision), cuda::kTensorThreads, tensor.plan->slice,
+                      tensor.plan->bytes / 1024.0, tensor.plan->gradients >= 0 ? "there, too" : "in L2");
+  }
   if (answer.resident) {
     const cuda::ResidentPlan& plan = *answer.resident;
     const int parameters = plan.gradients - plan.parameters;

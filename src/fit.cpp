@@ -7,6 +7,14 @@
 
 namespace occam {
 
+const char* name_of(Precision precision) {
+  switch (precision) {
+    case Precision::fp32: return "fp32";
+    case Precision::tf32: return "tf32";
+    default: return "bf16";
+  }
+}
+
 void validate(const Training& training, std::int64_t rows, bool batch_norm) {
   const auto finite = [](double v) { return std::isfinite(v); };
   const Optimizer& o = training.optimizer;

@@ -48,7 +48,7 @@ TEST(Refused, Flags) {
   expect_refused({"--quick", "--full"}, "--full");
   expect_refused({"--quick", "--seeds", "3"}, "--quick");
   expect_refused({"--precision", "fp8"}, "fp8");
-  expect_refused({"--precision", "bf16"}, "not yet available in this build");
+  expect_refused({"--precision", "tf32,bf16"}, "tf32,bf16");
   expect_refused({"--save", "everything"}, "everything");
   expect_refused({"--config", "/nonexistent.toml"}, "/nonexistent.toml");
   std::string own;

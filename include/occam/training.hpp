@@ -44,12 +44,19 @@ struct StopRule {
   bool operator==(const StopRule&) const = default;
 };
 
-// Everything but the batch size may differ from member to member.
+// In what the products of training are computed; everything else, parameters and their steps too, is fp32. tf32
+// and bf16 round the operands of products, for the tensor cores of a CUDA device. Scores are fp32 always.
+enum class Precision : std::int32_t { fp32 = 0, tf32 = 1, bf16 = 2 };
+
+const char* name_of(Precision precision);
+
+// Everything but the batch size and the precision may differ from member to member.
 struct Training {
   Optimizer optimizer;
   StopRule stop;
   double input_dropout = 0.0, hidden_dropout = 0.0;  // probability of zeroing, in [0, 1)
   int batch = 256;
+  Precision precision = Precision::fp32;
   bool operator==(const Training&) const = default;
 };
 

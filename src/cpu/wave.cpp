@@ -36,6 +36,10 @@ AlignedFloats::AlignedFloats(std::int64_t count) {
 void AlignedFloats::Free::operator()(float* p) const { std::free(p); }
 
 CpuWave::CpuWave(const WaveRequest& request) : spec_(*request.spec), layout_(spec_) {
+  for (const Training& training : request.trainings)
+    require(training.precision == Precision::fp32,
+            "precision {}: the CPU trains in fp32 alone (use precision fp32, or a CUDA device)",
+            name_of(training.precision));
   for (std::size_t m = 0; m < request.seeds.size(); ++m) {
     Member member;
     member.data = request.data[m];

@@ -78,6 +78,90 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   return answer;
 }
 
+namespace {
+
+// The one of kWarpTiles that keeps the tensor cores busy least long: rounds of the block's warps, times what a
+// step of the depth costs, a product of two fragments as much as the read of one.
+int best_warp_tile(int rows, int columns) {
+  const int m_tiles = (rows + 15) / 16, n_tiles = (columns + 7) / 8, warps = kTensorThreads / 32;
+  int best = -1, least = 0;
+  for (int i = 0; i < kWarpTileCount; ++i) {
+    const auto [down, across] = kWarpTiles[i];
+    if (down > m_tiles || across > n_tiles) continue;
+    const int all = (m_tiles + down - 1) / down * ((n_tiles + across - 1) / across);
+    const int cost = (all + warps - 1) / warps * (down * across + down + across);
+    if (best < 0 || cost < least) best = i, least = cost;
+  }
+  return best;
+}
+
+TensorPlan place_tensor(const DeviceLayout& layout, const MlpSpec& spec, int batch, Precision precision,
+                        bool apart, int slice, bool gradients_on_chip) {
+  TensorPlan plan{};
+  plan.precision = precision, plan.slice = slice, plan.batch = batch, plan.inputs = spec.inputs;
+  const int element = precision == Precision::tf32 ? 4 : 2, step = 2 * kChunkBytes / element;
+  const auto row_bytes = [&](int columns) {
+    return ((columns * element + kChunkBytes - 1) / kChunkBytes | 1) * kChunkBytes;
+  };
+  std::int64_t used = 0;  // bytes
+  const auto take = [&](std::int64_t bytes) {
+    const std::int64_t at = used;
+    used += (bytes + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
+    return static_cast<int>(at);
+  };
+  const auto panel = [&](std::int64_t rows, int bytes) { return take(rows * bytes + kTensorReadBeyond); };
+  plan.x_bytes = row_bytes(spec.inputs);
+  for (int& x : plan.x) x = panel(slice, plan.x_bytes);
+  for (const LayerView& view : layout.layers()) {
+    TensorLayer& layer = plan.layer[plan.layers++];
+    layer.view = view;
+    layer.weight_bytes = row_bytes(view.in), layer.output_bytes = row_bytes(view.out);
+    layer.weight = panel((view.out + step - 1) / step * step, layer.weight_bytes);
+    layer.bias = take(4 * ((view.out + 7) / 8 * 8 + 1));
+    layer.kept = panel(slice, layer.output_bytes);
+    layer.output = view.hidden && apart ? panel(slice, layer.output_bytes) : layer.kept;
+    layer.slope_gradient = view.slope >= 0 ? take(std::int64_t{4} * batch) : -1;
+    layer.forward = best_warp_tile(slice, view.out);
+    layer.input_gradient = best_warp_tile(slice, view.in);
+    layer.weight_gradient = best_warp_tile(view.out, view.in);
+  }
+  plan.logits = take(std::int64_t{4} * slice * spec.outputs());
+  plan.rows = take(std::int64_t{8} * batch);
+  plan.labels = take(std::int64_t{8} * batch);
+  plan.adam = take(8);
+  plan.gradients = gradients_on_chip ? take(4 * layout.stride()) : -1;
+  plan.bytes = static_cast<int>(std::min<std::int64_t>(used, INT32_MAX));
+  return plan;
+}
+
+}  // namespace
+
+TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& needs, Precision precision,
+                         std::size_t shared_limit) {
+  if (needs.batch_norm) return {{}, "batch norm needs a layer's whole batch at once"};
+  if (spec.hidden.size() + 1 > kMaxTensorLayers)
+    return {{}, fmt::format("{} layers, of which it takes {}", spec.hidden.size() + 1, kMaxTensorLayers)};
+  const DeviceLayout layout(spec);
+  if (layout.stride() > INT32_MAX / 16 || layout.widest() > INT32_MAX / 1024 || batch > INT32_MAX / 64)
+    return {{}, "the network or the batch is far larger than shared memory"};
+  // As few slices as fit, each as small as their number allows; then gradients on the chip, if they fit too.
+  std::size_t least = 0;
+  for (int slices = 1, slice = 0; slice != 16; ++slices) {
+    const int each = ((batch + slices - 1) / slices + 15) / 16 * 16;
+    if (each == slice) continue;
+    slice = each;
+    for (const bool on_chip : {true, false}) {
+      const TensorPlan plan =
+          place_tensor(layout, spec, batch, precision, needs.keeps_apart(), slice, on_chip);
+      least = static_cast<std::size_t>(plan.bytes);
+      if (least <= shared_limit) return {plan, ""};
+    }
+  }
+  return {{},
+          fmt::format("a block has {:.1f} KiB of shared memory and it needs at least {:.1f} KiB",
+                      static_cast<double>(shared_limit) / 1024, static_cast<double>(least) / 1024)};
+}
+
 std::optional<EvaluationPlan> plan_evaluation(const MlpSpec& spec, std::size_t shared_limit) {
   if (spec.hidden.size() + 1 > kMaxEvaluationLayers) return std::nullopt;
   const DeviceLayout layout(spec);

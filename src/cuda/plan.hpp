@@ -10,6 +10,7 @@
 #include "evaluate.hpp"
 #include "occam/training.hpp"
 #include "resident.hpp"
+#include "resident_tensor.hpp"
 
 namespace occam::cuda {
 
@@ -33,6 +34,14 @@ struct PlanAnswer {
 
 // shared_limit: bytes of shared memory a block may have; 0 leaves plan tiled alone.
 PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
+                         std::size_t shared_limit);
+
+// The plan on tensor cores, or why there is none; precision is tf32 or bf16.
+struct TensorAnswer {
+  std::optional<TensorPlan> plan;
+  std::string obstacle;
+};
+TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& needs, Precision precision,
                          std::size_t shared_limit);
 
 // The plan that scores a network in one launch, if its parameters fit on the chip beside a slice of rows.

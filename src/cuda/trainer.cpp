@@ -21,6 +21,38 @@ class ResidentTrainer final : public Trainer {
   ResidentPlan plan_;
 };
 
+class TensorTrainer final : public Trainer {
+ public:
+  TensorTrainer(WaveData& data, std::span<const Training> trainings, const TensorPlan& plan)
+      : Trainer(data, trainings), plan_(plan) {
+    if (plan.gradients >= 0) return;
+    gradients_ =
+        DeviceBuffer<float>("gradients", trainings.size() * static_cast<std::size_t>(data.layout().stride()));
+    fill(data.stream(), gradients_);
+  }
+
+ private:
+  void launch_updates(std::int64_t) override {
+    launch_resident_tensor(data_.stream(),
+                           {wave_, data_.members(), data_.spec().loss, gradients_.data(), plan_});
+  }
+
+  TensorPlan plan_;
+  DeviceBuffer<float> gradients_;
+};
+
+// The plan on tensor cores; a usage error where there is none. No other plan stands in for it.
+TensorPlan tensor_plan(const MlpSpec& spec, std::span<const Training> trainings, std::size_t shared_limit) {
+  const Precision precision = trainings[0].precision;
+  const TensorAnswer answer =
+      plan_tensor(spec, trainings[0].batch, TrainingNeeds(spec, trainings), precision, shared_limit);
+  require(answer.plan.has_value(),
+          "precision {}: plan resident on tensor cores does not take this network: {} "
+          "(use precision fp32)",
+          name_of(precision), answer.obstacle);
+  return *answer.plan;
+}
+
 std::optional<ResidentPlan> chosen(const MlpSpec& spec, std::span<const Training> trainings,
                                    std::size_t shared_limit) {
   return plan_resident(spec, trainings[0].batch, TrainingNeeds(spec, trainings), shared_limit).resident;
@@ -35,6 +67,9 @@ Trainer::Trainer(WaveData& data, std::span<const Training> trainings)
     require(trainings[i].batch == batch,
             "wave: member {} has batches of {}, member 0 of {}; they must be equal", i, trainings[i].batch,
             batch);
+    require(trainings[i].precision == trainings[0].precision,
+            "wave: member {} has precision {}, member 0 {}; they must be equal", i,
+            name_of(trainings[i].precision), name_of(trainings[0].precision));
     require(rows(data.data(static_cast<int>(i)), Split::train) >= 1, "wave: member {} has no training rows",
             i);
   }
@@ -71,6 +106,9 @@ void Trainer::train(std::span<const std::int64_t> updates) {
 
 std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> trainings,
                                       std::size_t shared_limit) {
+  if (trainings[0].precision != Precision::fp32)
+    return std::make_unique<TensorTrainer>(data, trainings,
+                                           tensor_plan(data.spec(), trainings, shared_limit));
   if (const auto plan = chosen(data.spec(), trainings, shared_limit))
     return std::make_unique<ResidentTrainer>(data, trainings, *plan);
   return std::make_unique<TiledTrainer>(data, trainings);
@@ -81,6 +119,10 @@ std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> train
   const std::int64_t state =
       TrainingNeeds(spec, trainings).slots * DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
   const auto fixed = static_cast<std::int64_t>(sizeof(Progress)) + state;
+  if (trainings[0].precision != Precision::fp32) {
+    const bool on_chip = tensor_plan(spec, trainings, shared_limit).gradients >= 0;
+    return on_chip ? fixed : fixed + DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
+  }
   return chosen(spec, trainings, shared_limit) ? fixed : fixed + TiledTrainer::member_bytes(spec, trainings);
 }
 

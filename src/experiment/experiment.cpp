@@ -138,6 +138,9 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
     std::cout << describe(device) << '\n';
     return 0;
   }
+  require(options.precision == "fp32" || device.kind == DeviceKind::cuda,
+          "--precision {}: the CPU trains in fp32 alone (use --precision fp32, or a CUDA device)",
+          options.precision);
   const bool user_data = accepts_user_data && !options.data.empty();
   add_cases();
   const int seeds = default_seeds(sizes, options, device);

@@ -38,7 +38,7 @@ const std::vector<Common>& configured() {
   static const std::vector<Common> table = {
       text("device", &Options::device, "auto, cpu, cuda or cuda:N"),
       number("threads", &Options::threads, "CPU threads; 0: all this process may use"),
-      text("precision", &Options::precision, "fp32"),
+      text("precision", &Options::precision, "fp32, or on a CUDA device tf32 or bf16"),
       text("seeds", &Options::seeds, "N seeds, A-B or a list"),
       text("data-seeds", &Options::data_seeds,
            "data seeds: A, A-B or a list; members are the product of all seeds"),
@@ -146,7 +146,6 @@ void check(const Options& o) {
   require(!o.out.empty(), "--out: the name of a folder is needed");
   require(o.precision == "fp32" || o.precision == "tf32" || o.precision == "bf16",
           "--precision: '{}' is not one of fp32, tf32, bf16", o.precision);
-  require(o.precision == "fp32", "--precision {}: not yet available in this build (use fp32)", o.precision);
 }
 
 }  // namespace

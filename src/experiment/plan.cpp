@@ -263,6 +263,8 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     planned.complement.clear();
     for (int i = 0; i < c.network.inputs; ++i)
       if (!std::binary_search(c.simple.begin(), c.simple.end(), i)) planned.complement.push_back(i);
+    for (const Precision precision : {Precision::tf32, Precision::bf16})
+      if (options.precision == name_of(precision)) c.training.precision = precision;
     planned.settings = c;
     check_case(planned, c.network.inputs);
     planned.config = config_of(c, user_data);
@@ -271,7 +273,8 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
 
   std::string identity = fmt::format("{} {} {} {} {}", experiment, build_info::version, build_info::commit,
                                      options.keep, options.save);
-  identity += fmt::format(" {} {}", options.measure_at_checks, options.boundary_symmetric);
+  identity +=
+      fmt::format(" {} {} {}", options.measure_at_checks, options.boundary_symmetric, options.precision);
   for (const Seeds& seeds : plan.members.seeds)
     identity += fmt::format(" {},{},{}", seeds.data, seeds.init, seeds.order);
   for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;

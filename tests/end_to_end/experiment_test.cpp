@@ -327,7 +327,7 @@ TEST(Errors, OneLineAndTheRightExitCode) {
   for (const char* name : {"extreme_slab", "train_slab"}) {
     expect_error(name, {"--lr", "fast"}, 2, "fast", folder);
     expect_error(name, {"--nonsense"}, 2, "--nonsense", folder);
-    expect_error(name, {"--precision", "tf32"}, 2, "not yet available in this build", folder);
+    expect_error(name, {"--device", "cpu", "--precision", "tf32"}, 2, "the CPU trains in fp32 alone", folder);
     expect_error(name, {"--device", "tpu"}, 2, "tpu", folder);
     expect_error(name, {"--device", "cuda:x"}, 2, "cuda:x", folder);
     expect_error(name, {"--device", "cuda:77"}, 4, "cuda", folder);

@@ -99,6 +99,35 @@ class Turns(unittest.TestCase):
         self.assertEqual(contention.median(), 0.5)
 
 
+@built
+class EnsembleWorker(unittest.TestCase):
+    """Occam's side of an ensemble: members that are resident together."""
+
+    def setUp(self):
+        self.worker = Contestant("Occam", [WORKER])
+        self.addCleanup(self.worker.close)
+
+    def test_updates_are_those_of_all_members(self):
+        self.worker.ask("open", members=3, train=1000, test=500)
+        self.assertEqual(self.worker.ask("run", epochs=2)["updates"], 3 * 2 * 4)
+        checked = self.worker.ask("check")
+        self.assertEqual((len(checked["train_loss"]), len(checked["test_correct"])), (3, 3))
+        self.assertEqual(len(set(checked["train_loss"])), 3)  # data, initialisation and order of their own
+        self.worker.ask("run", epochs=100)
+        for before, after in zip(checked["train_loss"], self.worker.ask("check")["train_loss"]):
+            self.assertLess(after, before)
+
+    def test_precisions(self):
+        self.assertIn("fp32", self.worker.ask("info")["precisions"])
+        with self.assertRaisesRegex(ContestantError, "this build does not offer 'fp8'"):
+            self.worker.ask("open", precision="fp8", train=1000)
+
+    def test_requests_out_of_order(self):
+        for operation in ("run", "check"):
+            with self.assertRaisesRegex(ContestantError, f"{operation}: nothing is open"):
+                self.worker.ask(operation)
+
+
 class Processes(unittest.TestCase):
     def contestant(self, code):
         contestant = Contestant("fake", [sys.executable, "-c", "import sys, json, time\n" + code])
@@ -291,6 +320,18 @@ class RealRun(unittest.TestCase):
             [row["status"] for row in self.result["rivals"]], ["not installed"] * len(frameworks.STYLES)
         )
         self.assertEqual({row["set"] for row in self.result["whole"]}, {"LMS-5", "MS-(5,7)"})
+        self.assertEqual(
+            [(row["name"], row["status"]) for row in self.result["ensemble_rivals"]],
+            [(style.name, "not installed") for style in frameworks.ENSEMBLE_STYLES],
+        )
+
+    def test_ensembles(self):
+        (row,) = self.result["ensembles"]
+        self.assertEqual((row["status"], row["members"], row["precision"]), ("measured", 1, "fp32"))
+        self.assertAlmostEqual(row["models_per_second"], row["updates_per_second"] / 5000)
+        self.assertLess(row["models_per_second_with_checks"], row["models_per_second"])
+        self.assertGreater(row["check_seconds"], 0)
+        self.assertIsNone(row["share_of_floor"])  # a GPU's
 
     def test_table(self):
         text = "\n".join(table.lines(self.report))
@@ -309,7 +350,10 @@ class RealRun(unittest.TestCase):
             self.report["machine"],
             self.report["protocol"],
             self.result["resident"],
-            *(self.result[part][0] for part in ("shares", "throughput", "rivals", "whole")),
+            *(
+                self.result[part][0]
+                for part in ("shares", "throughput", "rivals", "whole", "ensembles", "ensemble_rivals")
+            ),
         ]
         missing = {key for row in rows for key in row if f"`{key}`" not in documented}
         self.assertEqual(missing, set())

@@ -1,5 +1,7 @@
 """tools/gpu_check: kernels found in sources, what ptxas says, the ledger, and the steps on invented command output."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -177,6 +179,10 @@ class Ledger(unittest.TestCase):
             with self.assertRaises(ledger.LedgerError):
                 ledger.load_results(self.root / "docs/results")
 
+    def test_results_of_other_tools_are_passed_by(self):
+        (self.root / "docs/results/bench.json").write_text('{"schema": 1, "tool": "bench"}')
+        self.assertEqual(ledger.load_results(self.root / "docs/results"), [])
+
     def test_a_section_is_replaced_and_the_rest_stays(self):
         document = "a\n<!-- begin x -->\nold\n<!-- end x -->\nz\n"
         once = ledger.replace_section(document, "x", "new")
@@ -260,11 +266,64 @@ class Steps(unittest.TestCase):
 
     def test_the_benchmark_is_recorded(self):
         with tempfile.NamedTemporaryFile() as program:
-            result = steps.benchmark(program.name, lambda c, t: (0, 'table\n{"rate": 7}\n'))
+
+
+            def benchmark(code, output):
+                return steps.benchmark(program.name, "build", True, lambda c, t: (code, output))
+
+            result = benchmark(0, 'table\n{"rate": 7}\n')
             self.assertEqual((result["status"], result["measured"]), ("passed", {"rate": 7}))
-            self.assertEqual(steps.benchmark(program.name, lambda c, t: (0, "no json"))["status"], "failed")
-            self.assertEqual(steps.benchmark(program.name, lambda c, t: (1, "broken"))["status"], "failed")
-            self.assertEqual(steps.benchmark(program.name, lambda c, t: (2, "install"))["status"], "unavailable")
+            self.assertTrue(result["command"].endswith("--json cuda --build-dir build --quick"))
+            self.assertEqual(benchmark(0, "no json")["status"], "failed")
+            self.assertEqual(benchmark(1, "broken")["status"], "failed")
+            self.assertEqual(benchmark(2, "install")["status"], "unavailable")
+
+    def test_ceilings_are_numbers_above_0(self):
+        with tempfile.NamedTemporaryFile() as worker:
+            for code, output, status in (
+                (0, '{"ffma_gflops": 5.0, "copy_gbs": 2.0}\n', "passed"),
+                (0, '{"ffma_gflops": 5.0, "copy_gbs": 0.0}\n', "failed"),
+                (0, '{"error": "no device", "exit_code": 4}\n', "failed"),
+                (0, "", "failed"),
+                (1, "", "failed"),
+            ):
+                result = steps.ceilings(worker.name, lambda c, t, r=(code, output): r)
+                self.assertEqual(result["status"], status, output)
+        self.assertEqual(steps.ceilings("/no/worker")["status"], "unavailable")
+
+    def test_ceilings_ask_the_worker(self):
+        with tempfile.TemporaryDirectory() as folder:
+            worker = pathlib.Path(folder) / "worker"
+            worker.write_text('#!/bin/sh\nread line; test "$line" = \'{"op":"ceilings"}\' && echo \'{"ffma_gflops": 3}\'\n')
+            worker.chmod(0o700)
+            self.assertEqual(steps.ceilings(worker)["measured"], {"ffma_gflops": 3})
+
+    def test_every_variant_must_have_the_same_bits(self):
+        same = {"same_bits": True, "changed": True}
+        with tempfile.NamedTemporaryFile() as runner:
+            for rows, status in (
+                ([same, same, {"obstacle": "too large"}], "passed"),
+                ([same, {**same, "same_bits": False}], "failed"),
+                ([same, {**same, "changed": False}], "failed"),
+                ([same], "failed"),  # nothing was compared
+                ([], "failed"),
+            ):
+                output = json.dumps({"variants": rows})
+                result = steps.variants(runner.name, lambda c, t, r=(0, output): r)
+                self.assertEqual(result["status"], status, rows)
+
+    def test_the_profile_is_written(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch("shutil.which", return_value="/bin/ncu"):
+            runner, report = pathlib.Path(folder) / "runner", pathlib.Path(folder) / "ncu.txt"
+            runner.write_text("")
+            for code, output, status in (
+                (0, "resident_kernel: 90% of FMA\n", "passed"),
+                (0, "==WARNING== No kernels were profiled.\n", "failed"),
+                (1, "==ERROR== ERR_NVGPUCTRPERM\n", "unavailable"),
+            ):
+                result = steps.profile(runner, report, lambda c, t, r=(code, output): r)
+                self.assertEqual(result["status"], status, output)
+            self.assertEqual(report.read_text(), "resident_kernel: 90% of FMA\n")
 
     def test_a_command_that_hangs_fails(self):
         code, _ = steps.run([sys.executable, "-c", "import time; time.sleep(60)"], 0.2)
@@ -272,6 +331,55 @@ class Steps(unittest.TestCase):
 
 
 class Program(unittest.TestCase):
+    def run_check(self, *arguments, path="/nowhere"):
+        return subprocess.run(
+            [sys.executable, ROOT / "tools/gpu_check", *arguments],
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def test_a_dry_run_names_the_steps_in_their_order(self):
+        done = self.run_check("--dry-run", "--prebuilt", "/no/build")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        found = [line.split(". ")[1].split(" (")[0] for line in done.stdout.splitlines() if line[0].isdigit()]
+        self.assertEqual(
+            found,
+            ["ceilings", "contract tests", "memcheck", "racecheck", "extreme_slab", "variants", "benchmark", "profile"],
+        )
+        self.assertIn("tools/lab_runner: missing", done.stdout)
+        self.assertIn("profile (ncu is not on PATH: unavailable)", done.stdout)
+
+    def test_steps_can_be_chosen(self):
+        done = self.run_check("--dry-run", "--steps", "profile,ceilings")
+        self.assertIn("1. profile", done.stdout)
+        self.assertIn("2. ceilings", done.stdout)
+        done = self.run_check("--steps", "coffee")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("'coffee' is not one of ceilings", done.stderr)
+
+    def test_steps_of_the_same_code_are_kept(self):
+        loader = importlib.machinery.SourceFileLoader("gpu_check", str(ROOT / "tools/gpu_check"))
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader("gpu_check", loader))
+        loader.exec_module(module)
+
+        def result(**status):
+            return {
+                **{"schema": 1, "device": {"name": "X"}, "commit": "c", "dirty": False, "kernels": {}},
+                "steps": [{"name": name, "status": said} for name, said in status.items()],
+            }
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "result.json"
+            now = result(profile="passed", ceilings="passed")
+            self.assertEqual(module.with_earlier_steps(now, path), now)
+            path.write_text(json.dumps(result(memcheck="failed", ceilings="failed")))
+            kept = [(step["name"], step["status"]) for step in module.with_earlier_steps(now, path)["steps"]]
+            self.assertEqual(kept, [("ceilings", "passed"), ("memcheck", "failed"), ("profile", "passed")])
+            path.write_text(json.dumps({**result(memcheck="failed"), "commit": "another"}))
+            self.assertEqual(module.with_earlier_steps(now, path), now)
+
     def test_without_a_gpu_it_says_so_in_one_line(self):
         environment = {**os.environ, "PATH": "/nowhere"}
         done = subprocess.run(

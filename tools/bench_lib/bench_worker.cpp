@@ -3,10 +3,12 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -53,6 +55,18 @@ std::int64_t resident_bytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
+// What training offers on a device; the bench says of the others that this build lacks them.
+std::vector<Precision> precisions(const Device& device) {
+  if (device.kind == DeviceKind::cpu) return {Precision::fp32};
+  return {Precision::fp32, Precision::tf32, Precision::bf16};
+}
+
+Precision precision_of(const Device& device, const std::string& name) {
+  for (const Precision precision : precisions(device))
+    if (name == name_of(precision)) return precision;
+  fail(ErrorKind::usage, "precision: this build does not offer '{}' there", name);
+}
+
 // The training problem of a request: notebook 1's data, network and settings unless the request says
 // otherwise.
 struct Problem {
@@ -80,6 +94,7 @@ struct Problem {
     }
     members = request.value("members", 1);
     device = select_device(request.value("device", "cpu"), request.value("threads", 1));
+    training.precision = precision_of(device, request.value("precision", "fp32"));
   }
 
   std::vector<Seeds> seeds() const {
@@ -97,7 +112,7 @@ struct Problem {
   }
 };
 
-// One member that is resident, so that stretches of training can be timed alone.
+// Members that are resident together, so that stretches of training can be timed alone.
 struct Resident {
   Problem problem;
   MlpEnsemble models;
@@ -109,21 +124,39 @@ struct Resident {
   explicit Resident(const json& request)
       : problem(request), models(problem.network, problem.seeds(), problem.device), data(problem.data()),
         seeds(problem.seeds()), trainings(problem.trainings()) {
-    wave = backend(problem.device).open({&models.spec(), data, seeds, trainings});
-    wave->load(0, models.last(0));
+    const WaveRequest wanted{&models.spec(), data, seeds, trainings};
+    Backend& device = backend(problem.device);
+    if (problem.device.kind == DeviceKind::cuda) {
+      const int fit = device.wave_members(wanted);
+      require(fit >= problem.members, "open: {} members do not fit into the device's memory together, {} do",
+              problem.members, fit);
+    }
+    wave = device.open(wanted);
+    for (int m = 0; m < problem.members; ++m) wave->load(m, models.last(m));
   }
   void train(std::int64_t updates) {
     const std::vector<std::int64_t> each(seeds.size(), updates);
     wave->train(each);
     wave->store(0, models.last(0));  // waits for the device
   }
+  // What fit does at a check: accuracy and loss on both splits.
+  std::vector<WaveScore> score(Split split) {
+    std::vector<int> all(seeds.size());
+    std::iota(all.begin(), all.end(), 0);
+    std::vector<WaveScore> scores(seeds.size());
+    wave->score(all, split, {}, false, scores);
+    return scores;
+  }
 };
 
 json info(const json& request) {
-  json libraries;
+  const Device device = select_device(request.value("device", "cpu"), 1);
+  json libraries, offered;
+  for (const Precision precision : precisions(device)) offered.push_back(name_of(precision));
   for (const build_info::Library& library : build_info::libraries) libraries[library.name] = library.version;
   return {{"name", "Occam"},
-          {"device", describe(select_device(request.value("device", "cpu"), 1))},
+          {"device", describe(device)},
+          {"precisions", offered},
           {"instruction_set", cpu::instruction_set()},
           {"has_avx512", has_avx512()},
           {"openblas_core", openblas_core()},
@@ -149,6 +182,16 @@ json sgemm(const json& request) {
 
 json fma() {
   return {{"avx2", fma_rate_avx2()}, {"avx512", has_avx512() ? json(fma_rate_avx512()) : json(nullptr)}};
+}
+
+json ceilings() {
+  const CudaCeilings found = cuda_ceilings(select_device("cuda").index);
+  return {{"multiprocessors", found.multiprocessors},
+          {"ffma_gflops", found.ffma_gflops},
+          {"tf32_gflops", found.tf32_gflops},
+          {"bf16_gflops", found.bf16_gflops},
+          {"copy_gbs", found.copy_gbs},
+          {"shared_gbs", found.shared_gbs}};
 }
 
 // Writes the member's training and test rows as a model sees them, for the rivals.
@@ -198,15 +241,17 @@ class Worker {
     if (operation == "sgemm") return sgemm(request);
     if (operation == "fma") return fma();
     if (operation == "cuda_sgemm") return {{"gflops", cuda_sgemm_rate(select_device("cuda").index)}};
+    if (operation == "ceilings") return ceilings();
     if (operation == "export") return export_data(request);
     if (operation == "fit") return whole_fit(request);
     if (operation == "open") return open(request);
     if (operation == "run") return run(request);
+    if (operation == "check") return check();
     fail(ErrorKind::usage, "op: '{}' is not known", operation);
   }
 
  private:
-  // Makes a member resident: its training rows, with one update; then, for the memory, its test rows too.
+  // Makes members resident: their training rows, with one update; then, for the memory, their test rows too.
   json open(const json& request) {
     resident_.reset();
     const std::int64_t before = resident_bytes();
@@ -215,23 +260,35 @@ class Worker {
     resident_->train(1);
     json reply{{"variant", cpu::instruction_set()}};
     watch.report(reply);
-    const std::vector<int> member{0};
-    std::vector<WaveScore> score(1);
-    resident_->wave->score(member, Split::train, {}, false, score);
-    resident_->wave->score(member, Split::test, {}, false, score);
+    resident_->score(Split::train);
+    resident_->score(Split::test);
     reply["resident_bytes"] = resident_bytes() - before;
     return reply;
   }
 
+  // "updates" are those of all members together.
   json run(const json& request) {
     require(resident_ != nullptr, "run: nothing is open");
     const Training& training = resident_->problem.training;
     const std::int64_t batches = (resident_->problem.spec.train + training.batch - 1) / training.batch;
     const std::int64_t updates = batches * request.value("epochs", std::int64_t{1});
-    json reply{{"updates", updates}};
+    json reply{{"updates", updates * resident_->problem.members}};
     const Stopwatch watch;
     resident_->train(updates);
     watch.report(reply);
+    return reply;
+  }
+
+  // One check of all members, on the training and the test set.
+  json check() {
+    require(resident_ != nullptr, "check: nothing is open");
+    json reply;
+    const Stopwatch watch;
+    const std::vector<WaveScore> train = resident_->score(Split::train), test = resident_->score(Split::test);
+    watch.report(reply);
+    for (const WaveScore& score : train) reply["train_loss"].push_back(score.loss);
+    reply["test_rows"] = resident_->problem.spec.test;
+    for (const WaveScore& score : test) reply["test_correct"].push_back(score.correct);
     return reply;
   }
 

@@ -3,14 +3,15 @@
 import os
 import statistics
 
-from . import frameworks
+from . import ensembles, frameworks
 from .contestant import ONE_THREAD, Contestant, ContestantError
+from .ensembles import BATCH, INPUTS, OUTPUTS
 from .measure import Contention, flop_per_update, median_ratio, rates, take_turns
 
-INPUTS, OUTPUTS, BATCH = 50, 2, 256
 NETS = ((100, 100), (300, 300), (200,), (100,))
 BLAS_CORES = {"avx2": ("Haswell", "Zen"), "avx512": ("Haswell", "Zen", "SkylakeX", "Cooperlake")}
 STOP = {"check_every": 5000, "epsilon": 1e-4, "max_updates": 100_000}
+ENSEMBLE_MEMBERS = (1, 16)
 WHOLE = (("LMS-5", "lms5", 1), ("MS-(5,7)", "ms57", 1000))  # name, set, patience
 
 
@@ -41,6 +42,7 @@ class CpuBench:
         result["throughput"] = self.throughput()
         result["rivals"] = self.rivals()
         result["whole"] = self.whole()
+        result["ensembles"], result["ensemble_rivals"] = self.ensembles()
         result["contention"] = self.contention.median()
         return result
 
@@ -278,3 +280,18 @@ class CpuBench:
             "test_accuracy": [reply["test_accuracy"] for reply in theirs],
             "samples": {"occam": ours_seconds, "rival": theirs_seconds},
         }
+
+    # ---- ensembles -----------------------------------------------------------------------------------------
+    def ensembles(self):
+        """Many members in one call, on one core."""
+        found = frameworks.find_rivals(self.pythons, "cpu", frameworks.ENSEMBLE_STYLES)
+        measuring = ensembles.Ensembles(
+            "cpu", self.settings, self.contention, self.log, lambda: self.occam(self.isa), self.start
+        )
+        ours, theirs = [], []
+        for members in ENSEMBLE_MEMBERS[:1] if self.settings.quick else ENSEMBLE_MEMBERS:
+            own, rows = measuring.measure(NETS[0], members, "fp32", self.data("lms5"), found)
+            ours.append(own)
+            theirs += rows
+        ensembles.compare_with_best(ours, theirs)
+        return ours, theirs

@@ -74,6 +74,10 @@ double cuda_sgemm_rate(int) {
   fail(ErrorKind::device, "the sgemm peak of a GPU: this build has no CUDA support");
 }
 
+CudaCeilings cuda_ceilings(int) {
+  fail(ErrorKind::device, "the ceilings of a GPU: this build has no CUDA support");
+}
+
 }  // namespace occam::bench
 
 #endif

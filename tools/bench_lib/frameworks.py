@@ -11,14 +11,14 @@ SCRIPTS = {"torch": "torch_rival.py", "jax": "jax_rival.py"}
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """One way to write the training. Rivals that train many members in one call (torch.func, jax.vmap) belong
-    here too, with the devices they are for."""
+    """One way to write the training."""
 
     name: str
     module: str
     argument: str = ""
     least_version: tuple = (0,)
     devices: tuple = ("cpu", "cuda")
+    script: str = ""  # in rivals/; empty: the framework's script for one network
 
 
 STYLES = (
@@ -26,6 +26,11 @@ STYLES = (
     Style("PyTorch, tensors sliced, torch.compile", "torch", "compiled", (2, 0)),
     Style("PyTorch as the notebook (DataLoader)", "torch", "loader"),
     Style("JAX, jit and scan", "jax", devices=("cpu",)),
+)
+# Those that train many members in one call.
+ENSEMBLE_STYLES = (
+    Style("PyTorch, stacked members", "torch", least_version=(2, 0), script="torch_ensemble.py"),
+    Style("JAX, vmap over members", "jax", script="jax_ensemble.py"),
 )
 
 
@@ -43,7 +48,7 @@ class Rival:
         return f"{self.style.name}, {self.version}" if self.version else self.style.name
 
     def command(self):
-        script = os.path.join(FOLDER, SCRIPTS[self.style.module])
+        script = os.path.join(FOLDER, self.style.script or SCRIPTS[self.style.module])
         return [self.python, script] + ([self.style.argument] if self.style.argument else [])
 
 
@@ -88,7 +93,7 @@ def release(version):
     return tuple(numbers)
 
 
-def find_rivals(pythons, device):
+def find_rivals(pythons, device, styles=STYLES):
     """One Rival per style and installed version of its framework; one that says why if a style cannot run."""
     versions = {}
     for module in SCRIPTS:
@@ -101,7 +106,7 @@ def find_rivals(pythons, device):
                 broken.append(why_not)
         versions[module] = (of_module, "; ".join(broken) or "not installed")
     rivals = []
-    for style in STYLES:
+    for style in styles:
         if device not in style.devices:
             continue
         of_module, why_not = versions[style.module]

@@ -28,4 +28,13 @@ double fma_rate_avx512();
 // cuBLAS in fp32, 8192 x 8192 x 8192, timed with events: GFLOP/s. Throws a device error without CUDA.
 double cuda_sgemm_rate(int device);
 
+// What a CUDA device does at best: multiply-adds (2 FLOP each) of the FP32 units and, through mma.sync, of
+// the tensor cores; bytes read and written by a copy of 1 GiB; bytes read from shared memory. Throws a device
+// error without CUDA.
+struct CudaCeilings {
+  int multiprocessors = 0;
+  double ffma_gflops = 0, tf32_gflops = 0, bf16_gflops = 0, copy_gbs = 0, shared_gbs = 0;
+};
+CudaCeilings cuda_ceilings(int device);
+
 }  // namespace occam::bench

@@ -109,24 +109,79 @@ def cpu_lines(result):
     )
     lines += ["", "One update on one core, rivals in turns with Occam", *rival_rows(result["rivals"])]
     lines += ["", "(100,2) to its stop on one core", *whole_rows(result["whole"])]
+    lines += ["", *ensemble_lines(result)]
     return lines
 
 
+def percent(share):
+    return "" if share is None else f"{100 * share:.1f}%"
+
+
+def times(ratio):
+    return "" if ratio is None else f"{ratio:.2f}x"
+
+
+def ensemble_lines(result):
+    """Occam's ensembles, then those of the rivals."""
+    ours, theirs = [], []
+    for row in result["ensembles"]:
+        problem = [net_name(row["net"]), row["precision"], str(row["members"])]
+        if row["status"] != "measured":
+            ours.append([*problem, row["status"], "", "", "", "", ""])
+            continue
+        ours.append(
+            [
+                *problem,
+                f"{row['updates_per_second']:,.0f}",
+                f"{row['gflops']:,.0f}",
+                f"{row['models_per_second']:.3g}",
+                f"{row['models_per_second_with_checks']:.3g}",
+                percent(row["share_of_floor"]),
+                times(row.get("ratio_to_best_rival")),
+            ]
+        )
+    for row in result["ensemble_rivals"]:
+        name = " ".join(filter(None, (row["name"], row["version"])))
+        problem = [name, net_name(row["net"]), row["precision"], str(row["members"])]
+        if row["status"] != "measured":
+            theirs.append([*problem, row["status"], "", "", "", ""])
+            continue
+        theirs.append(
+            [
+                *problem,
+                f"{row['updates_per_second']:,.0f}",
+                f"{row['models_per_second']:.3g}",
+                f"{row['models_per_second_with_checks']:.3g}",
+                times(row.get("ratio")),
+                times(row.get("ratio_with_checks")),
+            ]
+        )
+    speeds = ["models/s", "with checks"]
+    return [
+        "Ensembles: updates of all members together; a model is 5,000 updates, a check follows each 5,000",
+        *columns(
+            ["net", "precision", "members", "updates/s", "GFLOP/s", *speeds, "of floor", "to best rival"],
+            ours,
+        ),
+        "",
+        "Ensembles of rivals, in turns with Occam",
+        *columns(
+            ["rival", "net", "precision", "members", "updates/s", *speeds, "Occam is faster", "with checks"],
+            theirs,
+        ),
+    ]
+
+
 def cuda_lines(result):
-    rows = [
-        [
-            net_name(row["net"]),
-            str(row["members"]),
-            f"{row['updates_per_second']:,.0f}",
-            f"{row['gflops']:,.0f}",
-            f"{100 * row['share_of_sgemm']:.1f}%",
-        ]
-        for row in result["ensembles"]
+    units = {"_gflops": "GFLOP/s", "_gbs": "GB/s"}
+    ceilings = [
+        [name.removesuffix(suffix), f"{rate:,.0f} {unit}"]
+        for name, rate in {**result["ceilings"], "cublas_sgemm_gflops": result["sgemm_gflops"]}.items()
+        for suffix, unit in units.items()
+        if name.endswith(suffix)
     ]
-    lines = [
-        f"Ensembles on {result['occam']['device']}; cuBLAS sgemm {result['sgemm_gflops']:,.0f} GFLOP/s",
-        *columns(["net", "members", "updates/s, all members", "GFLOP/s", "of sgemm"], rows),
-    ]
+    lines = [f"Ceilings of {result['occam']['device']}", *columns(["ceiling", "measured"], ceilings)]
+    lines += ["", *ensemble_lines(result)]
     lines += ["", "Whole LMS-5 trainings, data and checks included"]
     lines += columns(
         ["members", "trainings/s"],

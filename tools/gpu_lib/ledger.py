@@ -13,13 +13,15 @@ class LedgerError(Exception):
 
 
 def load_results(folder):
-    """The results in a folder, oldest first."""
+    """The results in a folder, oldest first. Those of other tools, which name themselves, are passed by."""
     results = []
     for path in sorted(pathlib.Path(folder).glob("*.json")):
         try:
             result = json.loads(path.read_text())
         except ValueError as error:
             raise LedgerError(f"{path}: {error}; remove it or run tools/gpu_check again") from error
+        if "tool" in result:  # the benchmark's, which say so
+            continue
         if result.get("schema") != 1 or "kernels" not in result or "steps" not in result:
             raise LedgerError(f"{path}: not a result of tools/gpu_check (schema 1)")
         results.append(result)

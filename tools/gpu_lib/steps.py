@@ -120,16 +120,72 @@ def experiment(binary, execute=run):
     return result
 
 
-def benchmark(program, execute=run):
+def first_object(output):
+    """The first JSON object in a command's output; None if there is none."""
+    begin = output.find("{")
+    try:
+        return json.JSONDecoder().raw_decode(output[begin:])[0] if begin >= 0 else None
+    except ValueError:
+        return None
+
+
+def ceilings(worker, execute=run):
+    """What the device does at best: FFMA, mma.sync in TF32 and BF16, copy, shared memory."""
+    if not pathlib.Path(worker).exists():
+        return unavailable("ceilings", f"{worker} is not built")
+    ask = 'printf "%s\\n" \'{"op":"ceilings"}\' | "$1"'
+    result, output = step("ceilings", ["sh", "-c", ask, "ceilings", str(worker)], execute, 300)
+    measured = first_object(output) if result["status"] == "passed" else None
+    if measured is None or "error" in measured or min(measured.values(), default=0) <= 0:
+        result["status"], result["output"] = "failed", last_lines(output)
+    else:
+        result["measured"] = measured
+    return result
+
+
+def variants(runner, execute=run):
+    """The variants of the resident kernel: all to the bits of the kernel itself."""
+    if not pathlib.Path(runner).exists():
+        return unavailable("variants", f"{runner} is not built")
+    result, output = step("variants", [runner], execute, 900)
+    measured = first_object(output)
+    compared = [row for row in (measured or {}).get("variants", []) if "same_bits" in row]
+    if len(compared) < 2 or not all(row["same_bits"] and row["changed"] for row in compared):
+        result["status"] = "failed"
+        result.setdefault("output", last_lines(output))
+    result["measured"] = measured
+    return result
+
+
+def profile(runner, report, execute=run):
+    """ncu's full report of one launch of the resident kernel; its text goes to `report`, a path."""
+    program = shutil.which("ncu")
+    if program is None:
+        return unavailable("profile", "ncu is not on PATH")
+    if not pathlib.Path(runner).exists():
+        return unavailable("profile", f"{runner} is not built")
+    chosen = ["--set", "full", "--kernel-name", "regex:resident_kernel", "--launch-count", "1"]
+    command = [program, *chosen, "--page", "details", runner, "--variants", "0", "--repeats", "1"]
+    result, output = step("profile", command, execute, 900)
+    if result["status"] == "passed" and "resident_kernel" in output:
+        pathlib.Path(report).write_text(output)
+        result["report"] = pathlib.Path(report).name
+    elif "ERR_NVGPUCTRPERM" in output:
+        return unavailable("profile", "this user may not read the GPU's counters (ERR_NVGPUCTRPERM)")
+    else:
+        result["status"], result["output"] = "failed", last_lines(output)
+    return result
+
+
+def benchmark(program, folder, quick=False, execute=run):
     if not pathlib.Path(program).exists():
         return unavailable("benchmark", f"{program} is not there")
-    result, output = step("benchmark", [program, "--json", "cuda"], execute, 1800)
+    command = [program, "--json", "cuda", "--build-dir", folder] + (["--quick"] if quick else [])
+    result, output = step("benchmark", command, execute, 7200)
     if result["exit_code"] == 2:  # something to install
         return unavailable("benchmark", last_lines(output, 1))
     if result["status"] == "passed":
-        begin = output.find("{")
-        try:
-            result["measured"] = json.JSONDecoder().raw_decode(output[begin:])[0]
-        except ValueError:
+        result["measured"] = first_object(output)
+        if result["measured"] is None:
             result["status"], result["output"] = "failed", last_lines(output)
     return result

@@ -1,0 +1,268 @@
+// Claim: in tf32 and bf16 an update is the oracle's up to the rounding of the products' operands, exactly fp32's
+// where nothing is rounded, and a member's bits depend on neither slices nor company. What cannot be trained so
+// is refused.
+#include <algorithm>
+#include <cmath>
+
+#include "contract/ensembles.hpp"
+#include "occam/error.hpp"
+#include "support/oracle.hpp"
+#include "support/small_data.hpp"
+
+namespace occam::test {
+namespace {
+
+constexpr Precision kTensorPrecisions[] = {Precision::tf32, Precision::bf16};
+
+// Half a unit of an operand's last place, relative.
+double unit(Precision precision) { return std::ldexp(1.0, precision == Precision::tf32 ? -11 : -8); }
+
+class PrecisionTest : public OnBody {
+ protected:
+  void SetUp() override {
+    OnBody::SetUp();
+    if (IsSkipped()) return;
+    if (GetParam() == Body::cpu) GTEST_SKIP() << "cpu: trains in fp32 alone";
+    if (is_tiled(GetParam())) GTEST_SKIP() << name_of(GetParam()) << ": plan tiled is fp32 alone";
+  }
+  std::vector<std::vector<float>> trained(Ensemble e, Precision precision,
+                                          const std::vector<std::int64_t>& calls,
+                                          std::size_t shared_limit = kWholeBlock) {
+    for (Training& training : e.trainings) training.precision = precision;
+    const auto backend = make(0, shared_limit);
+    const auto wave = open_loaded(*backend, e);
+    for (const std::int64_t updates : calls)
+      wave->train(std::vector<std::int64_t>(static_cast<std::size_t>(e.members()), updates));
+    std::vector<std::vector<float>> result;
+    for (int m = 0; m < e.members(); ++m) result.push_back(parameters(e, *wave, m));
+    return result;
+  }
+};
+OCCAM_ON_EVERY_BODY(PrecisionTest);
+
+struct Shape {
+  int inputs;
+  std::vector<int> hidden;
+  int batch;
+};
+
+// Small integers go through every product without rounding: identity and ReLU, the hinge's gradient (±1/n, n a
+// power of two). Then the sums' order does not matter either, and all precisions have the bits of fp32.
+TEST_P(PrecisionTest, ExactWhereNothingRounds) {
+  const Shape shapes[] = {{7, {9}, 16},   {8, {8}, 8},      {17, {15}, 32},
+                          {31, {33}, 64}, {16, {7, 9}, 16}, {33, {}, 32}};
+  for (const Shape& shape : shapes)
+    for (const Activation activation : {Activation::identity, Activation::relu}) {
+      Ensemble e;
+      e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden;
+      e.spec.activation = activation, e.spec.loss = Loss::hinge;
+      ArrayData::Table table = clouds({shape.inputs, 2, 2 * shape.batch, 0, 1}, 4);
+      std::uint32_t state = 7;
+      const auto digit = [&](int most) {
+        state = state * 1664525u + 1013904223u;
+        return static_cast<float>(static_cast<int>(state >> 16) % (2 * most + 1) - most);
+      };
+      for (float& value : table.x) value = digit(3);
+      Training training;
+      training.batch = shape.batch;
+      training.optimizer.learning_rate = 0.5;
+      e.add(ArrayData{shared(table), 1}, training, 3);
+      for (float& value : e.start[0]) value = digit(1);
+      const auto expected = trained(e, Precision::fp32, {1});
+      ASSERT_FALSE(same_bits(expected[0], e.start[0])) << describe(e);
+      for (const Precision precision : kTensorPrecisions)
+        ASSERT_TRUE(same_bits(trained(e, precision, {1})[0], expected[0]))
+            << name_of(precision) << ": " << describe(e);
+    }
+}
+
+// Where a parameter's tensor begins and ends.
+std::vector<std::pair<std::size_t, std::size_t>> tensors(const MlpSpec& spec) {
+  std::vector<std::pair<std::size_t, std::size_t>> result;
+  const auto add = [&](std::int64_t first, std::int64_t count) {
+    if (first >= 0)
+      result.emplace_back(static_cast<std::size_t>(first), static_cast<std::size_t>(first + count));
+  };
+  for (const ParameterLayout::Layer& layer : ParameterLayout(spec).layers) {
+    add(layer.weight, std::int64_t{layer.fan_in} * layer.fan_out);
+    add(layer.bias, layer.fan_out);
+    add(layer.slope, 1);
+  }
+  return result;
+}
+
+double norm(const reference::Vector& values, std::size_t first, std::size_t last) {
+  double sum = 0;
+  for (std::size_t i = first; i < last; ++i) sum += values[i] * values[i];
+  return std::sqrt(sum);
+}
+
+// Both operands of a product are off by at most `unit` of their size, so a sum is by 2 unit Σ|a||b|; a signal
+// passes a net of L layers in 2 L products on its way to a gradient: 4 L units. Norms of tensors stand for the
+// sums of magnitudes; a twentieth of the whole norm is granted to a tensor whose own sums cancel.
+void expect_near(const MlpSpec& spec, const std::vector<float>& got, const reference::Vector& expected,
+                 const std::vector<float>& start, double unit) {
+  reference::Vector error, way;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    error.push_back(got[i] - expected[i]);
+    way.push_back(expected[i] - start[i]);
+  }
+  const double whole = norm(way, 0, way.size());
+  ASSERT_TRUE(whole > 0.0 || spec.loss == Loss::hinge);  // a batch may lie beyond the margin
+  for (const auto& [first, last] : tensors(spec))
+    ASSERT_LE(norm(error, first, last), 4 * spec.layers() * unit * (norm(way, first, last) + 0.05 * whole))
+        << "parameters " << first << " to " << last << " of " << way.size();
+}
+
+// The gradient of one update of plain SGD, θ = θ − gradient. The biases keep z away from the activations' kinks,
+// where a rounded z may fall on the other side.
+TEST_P(PrecisionTest, NearTheOracle) {
+  constexpr Activation kActivations[] = {Activation::leaky_relu, Activation::prelu, Activation::tanh,
+                                         Activation::identity, Activation::relu};
+  const Shape shapes[] = {{1, {1}, 1},       {7, {8}, 15},      {8, {9, 7}, 16},    {15, {16}, 17},
+                          {16, {17, 31}, 9}, {31, {33}, 33},    {33, {31, 15}, 40}, {9, {}, 31},
+                          {50, {40}, 65},    {5, {57, 113}, 7}, {24, {113}, 31}};
+  std::uint32_t number = 0;
+  for (const Shape& shape : shapes)
+    for (const Loss loss : {Loss::cross_entropy, Loss::binary_cross_entropy, Loss::hinge})
+      for (const double dropout : {0.0, 0.3}) {
+        Ensemble e;
+        e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden, e.spec.loss = loss;
+        e.spec.activation = kActivations[number++ % 5];
+        Training training;
+        training.batch = shape.batch;
+        training.optimizer.learning_rate = 1.0;
+        training.input_dropout = training.hidden_dropout = dropout;
+        e.add(clouds_data({shape.inputs, 2, 2 * shape.batch + 1, 0, 1}, number), training, number);
+        const ParameterLayout layout(e.spec);
+        if (e.spec.activation != Activation::tanh && e.spec.activation != Activation::identity) {
+          const ParameterLayout::Layer& last = layout.layers.back();  // its logits stay of size 1
+          if (!shape.hidden.empty())
+            for (std::int64_t i = 0; i < last.fan_in * last.fan_out; ++i)
+              e.start[0][static_cast<std::size_t>(last.weight + i)] *= 0.125f;
+          for (std::size_t l = 0; l + 1 < layout.layers.size(); ++l)
+            for (std::int64_t j = 0; j < layout.layers[l].fan_out; ++j)
+              e.start[0][static_cast<std::size_t>(layout.layers[l].bias + j)] = j % 2 == 0 ? 4.0f : -4.0f;
+        }
+        OracleMember oracle(e.spec, training, e.seeds[0].order, e.start[0]);
+        oracle.train(materialize(e.data[0], Split::train), 1);
+        const reference::Vector expected = oracle.parameters();
+        for (const Precision precision : kTensorPrecisions) {
+          SCOPED_TRACE(std::string(name_of(precision)) + ": " + describe(e));
+          ASSERT_NO_FATAL_FAILURE(
+              expect_near(e.spec, trained(e, precision, {1})[0], expected, e.start[0], unit(precision)));
+        }
+      }
+}
+
+// Every optimiser steps as it does on the oracle's gradients, for a few updates.
+TEST_P(PrecisionTest, EveryOptimizer) {
+  for (const Optimizer& optimizer : kOptimizers) {
+    Ensemble e;
+    e.spec.inputs = 9, e.spec.hidden = {17, 12}, e.spec.activation = Activation::tanh;
+    Training training;
+    training.batch = 24;
+    training.optimizer = optimizer;
+    training.optimizer.epsilon = 1e-3;  // else the sign of a gradient near 0 is all that counts
+    e.add(slabs(9, 60, 0, 1, true, 5), training, 5);
+    OracleMember oracle(e.spec, training, e.seeds[0].order, e.start[0]);
+    oracle.train(materialize(e.data[0], Split::train), 4);
+    const reference::Vector expected = oracle.parameters();
+    for (const Precision precision : kTensorPrecisions) {
+      SCOPED_TRACE(std::string(name_of(precision)) + ": " + describe(e));
+      ASSERT_NO_FATAL_FAILURE(
+          expect_near(e.spec, trained(e, precision, {1, 3})[0], expected, e.start[0], unit(precision)));
+    }
+  }
+}
+
+// Slices of any size, company of any kind, calls of any length: one sequence of bits.
+TEST_P(PrecisionTest, SlicesCompanyAndCalls) {
+  for (const Precision precision : kTensorPrecisions)
+    for (const Activation activation : {Activation::relu, Activation::tanh, Activation::prelu}) {
+      Ensemble e;
+      e.spec.inputs = 9, e.spec.hidden = {18, 5}, e.spec.activation = activation;
+      Training training;
+      training.batch = 70;
+      training.optimizer = kOptimizers[2];
+      e.add(slabs(9, 160, 0, 1, true, 1), training, 7);
+      const std::vector<float> expected = trained(e, precision, {4})[0];
+      ASSERT_TRUE(varied(expected, 0.3));
+      for (const std::size_t kibibytes : {12, 14, 18, 24})
+        ASSERT_TRUE(same_bits(trained(e, precision, {4}, kibibytes << 10)[0], expected)) << kibibytes;
+      ASSERT_TRUE(same_bits(trained(e, precision, {1, 2, 1})[0], expected));
+      Ensemble company;
+      company.spec = e.spec;
+      Training other = training;
+      other.input_dropout = 0.3, other.hidden_dropout = 0.6, other.optimizer = kOptimizers[4];
+      company.add(slabs(9, 75, 0, 1, false, 2), other, 90);
+      company.add(e.data[0], training, e.seeds[0].data);
+      company.add(slabs(9, 30, 0, 1, true, 3), other, 91);
+      ASSERT_TRUE(same_bits(trained(company, precision, {4})[1], expected));
+    }
+}
+
+// The loss falls as in fp32.
+TEST_P(PrecisionTest, LearnsLikeFp32) {
+  Ensemble e;
+  e.spec.inputs = 10, e.spec.hidden = {24, 16};
+  Training training;
+  training.batch = 32;
+  training.optimizer.learning_rate = 0.1;
+  e.add(slabs(10, 128, 0, 1, true, 4), training, 11);
+  const HostTable rows = materialize(e.data[0], Split::train);
+  const auto loss_after = [&](const std::vector<float>& values) {
+    const reference::Net net = oracle_net(e.spec);
+    OracleMember member(e.spec, training, 0, values);
+    const reference::Forward pass = member.infer(rows);
+    double sum = 0;
+    for (std::size_t r = 0; r < rows.y.size(); ++r)
+      sum += reference::loss_of(net, &pass.logits[2 * r], rows.y[r]);
+    return sum / static_cast<double>(rows.y.size());
+  };
+  const double start = loss_after(e.start[0]), fp32 = loss_after(trained(e, Precision::fp32, {120})[0]);
+  ASSERT_LT(fp32, 0.7 * start);
+  for (const Precision precision : kTensorPrecisions) {
+    const double loss = loss_after(trained(e, precision, {120})[0]);
+    ASSERT_NEAR(loss, fp32, 0.1 * (start - fp32)) << name_of(precision);
+  }
+}
+
+// What there is no such plan for is refused in one line that says what to use.
+TEST_P(PrecisionTest, RefusedWhereItDoesNotFit) {
+  const auto message = [&](const Ensemble& e, Precision precision) -> std::string {
+    try {
+      trained(e, precision, {1});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  for (const Precision precision : kTensorPrecisions) {
+    Ensemble e;
+    e.spec.inputs = 5, e.spec.hidden = {6}, e.spec.batch_norm = true;
+    Training training;
+    training.batch = 8;
+    e.add(slabs(5, 16, 0, 1, true, 1), training, 1);
+    EXPECT_NE(message(e, precision).find("batch norm"), std::string::npos);
+    EXPECT_NE(message(e, precision).find("use precision fp32"), std::string::npos);
+    Ensemble large;
+    large.spec.inputs = 300, large.spec.hidden = {600};
+    large.add(slabs(300, 16, 0, 1, false, 1), training, 1);
+    EXPECT_NE(message(large, precision).find("shared memory"), std::string::npos);
+    EXPECT_EQ(message(large, precision).find('\n'), std::string::npos);
+  }
+}
+
+TEST(PrecisionOnTheCpu, Refused) {
+  Ensemble e;
+  e.spec.inputs = 5, e.spec.hidden = {6};
+  Training training;
+  training.precision = Precision::tf32;
+  e.add(slabs(5, 16, 0, 1, true, 1), training, 1);
+  const auto backend = make_backend(Body::cpu);
+  EXPECT_THROW(backend->open(e.request()), Error);
+}
+
+}  // namespace
+}  // namespace occam::test

@@ -1,0 +1,409 @@
+"""tools/bench's ensembles: their arithmetic, what is said of precisions and rivals that are missing, and the
+rivals themselves beside those that train one network, under the interpreters of OCCAM_BENCH_PYTHON and this
+one."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+
+from bench_lib import ensembles, frameworks, table  # noqa: E402
+from bench_lib.contestant import Contestant, ContestantError  # noqa: E402
+from bench_lib.cuda import MEMBERS, CudaBench  # noqa: E402
+from bench_lib.measure import Contention, Settings  # noqa: E402
+
+CEILINGS = {"ffma_gflops": 50e3, "tf32_gflops": 300e3, "bf16_gflops": 600e3, "copy_gbs": 4000.0}
+
+# Two classes by the sign of one coordinate, which a network learns in a few epochs.
+DATA = """
+import json, os, sys, numpy
+random = numpy.random.default_rng(5)
+def rows(count):
+    x = random.uniform(-1, 1, (count, 6)).astype("float32")
+    return x, (x[:, 0] > 0).astype("int32")
+path = os.path.join(sys.argv[1], "data.npz")
+(x, y), (x_test, y_test) = rows(400), rows(100)
+numpy.savez(path, x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+batches = [random.permutation(400)[:32] for _ in range(40)]
+"""
+
+TORCH = """
+import torch
+from torch_ensemble import Ensemble, ORDERS
+from torch_rival import Tuned
+torch.set_num_threads(1)
+answer = {"difference": {}, "orders": {}}
+for precision, members in (("fp32", 1), ("fp32", 3), ("bf16", 2)):
+    for way in ("vmap", "batched products"):
+        many = Ensemble(path, [12, 8], 32, "cpu", members, precision)
+        many.start(f"{way}, eager, rows by sorting")
+        first = {name: value.detach().clone() for name, value in many.parameters.items()}
+        x, y = many.tables["train"]
+        for rows in batches:
+            many.train_on(x[:, rows], y[:, rows])
+        worst = 0.0
+        for member in range(members):
+            one = Tuned(path, [12, 8], 32, "cpu")
+            one.start("plain SGD, gather per batch")
+            linear = [layer for layer in one.model if isinstance(layer, torch.nn.Linear)]
+            with torch.no_grad():
+                for number, layer in enumerate(linear):
+                    layer.weight.copy_(first[f"layers.{number}.weight"][member])
+                    layer.bias.copy_(first[f"layers.{number}.bias"][member])
+            for rows in batches:
+                one.update(x[member, rows].float(), y[member, rows])
+            for number, layer in enumerate(linear):
+                for kind in ("weight", "bias"):
+                    there = many.parameters[f"layers.{number}.{kind}"][member]
+                    worst = max(worst, (there - getattr(layer, kind)).abs().max().item())
+                    moved = (there - first[f"layers.{number}.{kind}"][member]).abs().max().item()
+                    assert moved > 1e-3, "nothing was trained"
+        answer["difference"][f"{precision} {members} {way}"] = worst
+for name, make in ORDERS.items():
+    order = make(3, 400, 32, torch.device("cpu"))
+    epochs = []
+    for _ in range(2):
+        order.new_epoch()
+        taken = []
+        for count in [32] * 12 + [16]:
+            taken.append(order.batch_rows(count))
+            order.step += 1
+        epochs.append(torch.cat(taken, 1))
+    answer["orders"][name] = [epoch.tolist() for epoch in epochs]
+many = Ensemble(path, [12, 8], 32, "cpu", 3, "fp32")
+many.start(many.variants[0])
+answer["before"] = many.accuracies("train")
+many.epochs(20)
+answer["after"], answer["test"] = many.accuracies("train"), many.accuracies("test")
+"""
+
+JAX = """
+import jax, jax.numpy as jnp
+import jax_ensemble, jax_rival
+update_many, update_one = jax.jit(jax.vmap(jax_ensemble.update)), jax.jit(jax_rival.update)
+answer = {"difference": {}, "orders": {}}
+for precision, members in (("fp32", 1), ("fp32", 3), ("bf16", 2)):
+    many = jax_ensemble.Ensemble(path, [12, 8], 32, "cpu", members, precision)
+    many.start(many.variants[0])
+    x, y = many.tables["train"]
+    trained = many.parameters
+    for rows in batches:
+        trained = update_many(trained, x[:, rows], y[:, rows])
+    worst = 0.0
+    for member in range(members):
+        one = first = [tuple(array[member] for array in layer) for layer in many.parameters]
+        for rows in batches:
+            one, _ = update_one(one, (x[member, rows].astype(jnp.float32), y[member, rows]))
+        for here, there, start in zip(one, trained, first):
+            for a, b, c in zip(here, there, start):
+                worst = max(worst, float(jnp.abs(a - b[member]).max()))
+                assert float(jnp.abs(a - c).max()) > 1e-3, "nothing was trained"
+    answer["difference"][f"{precision} {members}"] = worst
+for name, make in jax_ensemble.ORDERS.items():
+    answer["orders"][name] = [
+        [make(key, 400)(jnp.arange(400)).tolist() for key in jax.random.split(jax.random.PRNGKey(epoch), 3)]
+        for epoch in range(2)
+    ]
+ends = []
+for over in ("vmap", "map"):
+    for order in jax_ensemble.ORDERS:
+        of_order = []
+        for unit in ("epoch", "batch"):
+            many = jax_ensemble.Ensemble(path, [12, 8], 32, "cpu", 3, "fp32")
+            many.start(f"{over}, {order}, gather per {unit}")
+            many.epochs(3)
+            of_order.append(many.parameters)
+        ends.append(
+            max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree_util.tree_leaves, of_order)))
+        )
+answer["gathers_differ"] = max(ends)
+many = jax_ensemble.Ensemble(path, [12, 8], 32, "cpu", 3, "fp32")
+many.start(many.variants[0])
+answer["before"] = many.accuracies("train")
+many.epochs(20)
+answer["after"], answer["test"] = many.accuracies("train"), many.accuracies("test")
+"""
+
+
+def with_module(module, least):
+    """(interpreter, "") with at least this version, or ("", why there is none)."""
+    why = "not installed"
+    for python in frameworks.interpreters([sys.executable]):
+        version, why_not = frameworks.installed_version(python, module)
+        if version and frameworks.release(version) >= least:
+            return python, ""
+        if version:
+            why = f"{version}; it takes {'.'.join(map(str, least))}"
+        elif why_not != "not installed":
+            why = why_not
+    return "", f"{module}: {why}"
+
+
+class Arithmetic(unittest.TestCase):
+    def test_checks_cost_their_share(self):
+        # 10 members at 1,000 updates/s: 5,000 updates of all take 50 s, and a check of all takes 50 s more.
+        self.assertAlmostEqual(ensembles.updates_with_checks(1000.0, 50.0, 10), 500.0)
+        self.assertAlmostEqual(ensembles.updates_with_checks(1000.0, 0.0, 10), 1000.0)
+
+    def test_the_floor_is_the_slower_of_operations_and_rows(self):
+        self.assertAlmostEqual(ensembles.floor_of(1e9, "fp32", CEILINGS), 50e3)
+        self.assertAlmostEqual(ensembles.floor_of(1e9, "tf32", CEILINGS), 300e3)
+        read = 256 * (52 * 2 + 4)  # bytes of a batch in BF16
+        self.assertAlmostEqual(ensembles.floor_of(1.0, "bf16", CEILINGS), 4000e9 / read)
+
+    def test_without_ceilings_there_is_no_floor(self):
+        self.assertIsNone(ensembles.floor_of(1e9, "fp32", {}))
+        self.assertIsNone(ensembles.floor_of(1e9, "tf32", {"ffma_gflops": 1.0, "copy_gbs": 1.0}))
+
+    def test_the_best_rival_is_the_fastest_of_the_same_problem(self):
+        problem = {"net": (100, 100), "members": 16, "precision": "fp32"}
+        own = [{**problem, "status": "measured"}, {**problem, "precision": "tf32", "status": ensembles.LACKS}]
+        rival = {**problem, "name": "a", "version": "1", "updates_per_second": 10.0, "ratio": 9.0}
+        rival["ratio_with_checks"] = 8.0
+        faster = {**rival, "name": "b", "updates_per_second": 30.0, "ratio": 3.0}
+        larger = {**rival, "name": "c", "members": 132, "updates_per_second": 99.0, "ratio": 1.0}
+        ensembles.compare_with_best(own, [rival, faster, larger])
+        self.assertEqual((own[0]["best_rival"], own[0]["ratio_to_best_rival"]), ("b 1", 3.0))
+        self.assertNotIn("best_rival", own[1])
+
+
+class FakeContestant:
+    """Trains at a fixed pace; fails at the operations named."""
+
+    def __init__(self, updates_per_second, check_seconds, fails=()):
+        self.rate, self.check_seconds, self.fails, self.closed = (
+            updates_per_second,
+            check_seconds,
+            fails,
+            False,
+        )
+
+    def ask(self, operation, timeout=0, **fields):
+        if operation in self.fails:
+            raise ContestantError(f"fake: no {operation}")
+        if operation == "info":
+            return {"precisions": ["fp32"]}
+        if operation == "open":
+            self.opened = fields
+            return {"variant": "v", "tried": {"v": 1.0}, "failed": {}, "data_bytes": 7}
+        seconds = self.check_seconds if operation == "check" else fields["epochs"] * 100 / self.rate
+        updates = 100 * fields.get("epochs", 0)
+        return {"updates": updates, "seconds": seconds, "cpu_seconds": seconds}
+
+    def close(self):
+        self.closed = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Measuring(unittest.TestCase):
+    def measure(self, occam, rival, precision="fp32", ceilings=None):
+        style = frameworks.ENSEMBLE_STYLES[0]
+        measuring = ensembles.Ensembles(
+            "cpu",
+            Settings(rounds=2, repeats=1),
+            Contention(),
+            lambda line: None,
+            lambda: occam,
+            lambda _: rival,
+            ceilings,
+        )
+        found = [
+            frameworks.Rival(style, "installed", "python", "2.9"),
+            frameworks.Rival(style, "not installed"),
+        ]
+        return measuring.measure((100, 100), 16, precision, "data.npz", found)
+
+    def test_rates_and_ratios(self):
+        own, (measured, missing) = self.measure(
+            FakeContestant(3000, 1.0), FakeContestant(1000, 2.0), "fp32", CEILINGS
+        )
+        self.assertAlmostEqual(own["updates_per_second"], 3000)
+        self.assertAlmostEqual(own["models_per_second"], 0.6)
+        self.assertAlmostEqual(
+            own["share_of_floor"], 3000 / ensembles.floor_of(own["gflops"] / 3000 * 1e9, "fp32", CEILINGS)
+        )
+        self.assertAlmostEqual(measured["ratio"], 3.0)
+        with_checks = ensembles.updates_with_checks
+        self.assertAlmostEqual(
+            measured["ratio_with_checks"], with_checks(3000, 1.0, 16) / with_checks(1000, 2.0, 16)
+        )
+        self.assertEqual(missing["status"], "not installed")
+
+    def test_a_precision_that_the_build_lacks_is_said_and_rivals_run(self):
+        occam, rival = FakeContestant(3000, 1.0), FakeContestant(1000, 2.0)
+        own, (measured, _) = self.measure(occam, rival, "tf32")
+        self.assertEqual(own["status"], "this build does not offer it")
+        self.assertEqual((measured["status"], rival.opened["precision"]), ("measured", "tf32"))
+        self.assertNotIn("ratio", measured)
+        self.assertTrue(occam.closed and rival.closed)
+
+    def test_failures_are_kept_to_their_rows(self):
+        own, (failed, _) = self.measure(FakeContestant(3000, 1.0), FakeContestant(1, 1, ["open"]))
+        self.assertEqual((own["status"], failed["status"]), ("measured", "failed: fake: no open"))
+        own, (measured, _) = self.measure(FakeContestant(1, 1, ["open"]), FakeContestant(1000, 2.0))
+        self.assertEqual((own["status"], measured["status"]), ("failed: fake: no open", "measured"))
+
+    def test_table(self):
+        own, rivals = self.measure(FakeContestant(3000, 1.0), FakeContestant(1000, 2.0))
+        ensembles.compare_with_best([own], rivals)
+        lacking, others = self.measure(FakeContestant(3000, 1.0), FakeContestant(1000, 2.0), "bf16")
+        text = "\n".join(
+            table.ensemble_lines({"ensembles": [own, lacking], "ensemble_rivals": rivals + others})
+        )
+        self.assertRegex(text, r"100x100 +fp32 +16 +3,000 .* 3\.00x")
+        self.assertRegex(text, r"100x100 +bf16 +16 +this build does not offer it")
+        self.assertRegex(text, r"PyTorch, stacked members 2\.9 +100x100 +bf16 +16 +1,000 ")
+        self.assertIn("not installed", text)
+
+
+# Occam's worker on a GPU that this machine need not have: 1 ms an epoch of a member, checks of 1 ms.
+WORKER = f"""
+import json, sys
+members = 1
+for line in sys.stdin:
+    request = json.loads(line)
+    op = request.pop("op")
+    seconds = {{"seconds": 0.001 * members, "cpu_seconds": 0.0}}
+    if op == "open":
+        members = request["members"]
+        reply = {{"variant": "gpu"}} if request["precision"] == "fp32" else {{"error": "precision"}}
+    else:
+        reply = {{
+            "info": {{"device": "cuda, a GPU", "precisions": ["fp32"]}},
+            "ceilings": {json.dumps({**CEILINGS, "multiprocessors": 132})},
+            "cuda_sgemm": {{"gflops": 45e3}},
+            "run": {{"updates": 4 * members * request.get("epochs", 1), **seconds}},
+            "fit": {{"updates": [5001], **seconds}},
+        }}.get(op, seconds)
+        if op == "run":
+            reply["seconds"] *= request["epochs"]
+    print(json.dumps(reply), flush=True)
+"""
+
+
+class Cuda(unittest.TestCase):
+    """The CUDA benchmark with a worker that only answers."""
+
+    @classmethod
+    def setUpClass(cls):
+        settings = Settings(rounds=2, stretch_seconds=0.01, repeats=2, train_rows=1000)
+        with tempfile.TemporaryDirectory() as folder:
+            bench = CudaBench([sys.executable, "-c", WORKER], [], settings, folder, lambda line: None)
+            cls.result = bench.run()
+        cls.rows = cls.result["ensembles"]
+
+    def test_every_size_and_precision(self):
+        self.assertEqual(MEMBERS, (1, 16, 132, 1024))
+        first = [row for row in self.rows if row["net"] == (100, 100)]
+        self.assertEqual(
+            [(row["members"], row["precision"]) for row in first],
+            [(members, precision) for members in MEMBERS for precision in ensembles.PRECISIONS],
+        )
+        self.assertEqual(len(self.rows), 4 * len(first))  # nets
+        self.assertEqual(
+            {(row["precision"], row["status"]) for row in self.rows},
+            {("fp32", "measured"), ("tf32", ensembles.LACKS), ("bf16", ensembles.LACKS)},
+        )
+
+    def test_rates(self):
+        for row in self.rows:
+            if row["status"] == "measured":
+                self.assertAlmostEqual(row["updates_per_second"], 4000)
+                self.assertAlmostEqual(
+                    row["share_of_floor"], row["models_per_second"] / row["floor_models_per_second"]
+                )
+                self.assertLess(row["share_of_floor"], 1)
+
+    def test_rivals_that_are_missing_are_said_for_each_problem(self):
+        missing = self.result["ensemble_rivals"]
+        self.assertEqual(
+            len(missing), len(frameworks.ENSEMBLE_STYLES) * len(MEMBERS) * len(ensembles.PRECISIONS)
+        )
+        self.assertEqual({row["status"] for row in missing + self.result["rivals"]}, {"not installed"})
+
+    def test_table(self):
+        text = "\n".join(table.cuda_lines(self.result))
+        self.assertRegex(text, r"tf32 +300,000 GFLOP/s")
+        self.assertRegex(text, r"copy +4,000 GB/s")
+        self.assertRegex(text, r"cublas_sgemm +45,000 GFLOP/s")
+        self.assertRegex(text, r"100x100 +fp32 +1024 +4,000 ")
+        self.assertNotIn("multiprocessors", text)
+
+
+class RealRivals(unittest.TestCase):
+    def ask(self, module, least, script):
+        python, why = with_module(module, least)
+        if not python:
+            self.skipTest(why)
+        whole = DATA + textwrap.dedent(script) + "\nprint(json.dumps(answer))\n"
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [python, "-c", whole, folder],
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+                env={**os.environ, "PYTHONPATH": frameworks.FOLDER, "PYTHONDONTWRITEBYTECODE": "1"},
+            )
+        self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def check(self, answer):
+        for problem, difference in answer["difference"].items():
+            # BF16 keeps 8 bits of a product's operands, and 40 updates of lr 0.1 follow one another.
+            self.assertLess(difference, 0.05 if problem.startswith("bf16") else 1e-4, problem)
+        for name, epochs in answer["orders"].items():
+            for epoch in epochs:
+                for member in epoch:
+                    self.assertEqual(sorted(member), list(range(400)), name)
+            every = [tuple(member) for epoch in epochs for member in epoch]
+            self.assertEqual(len(set(every)), len(every), name)  # own ones for each member and epoch
+        for before, after in zip(answer["before"][1], answer["after"][1]):
+            self.assertLess(after, 0.5 * before)
+        for correct in answer["test"][0]:
+            self.assertGreater(correct, 85)
+
+    def test_torch(self):
+        self.check(self.ask("torch", (2, 0), TORCH))
+
+    def test_jax(self):
+        answer = self.ask("jax", (0, 4), JAX)
+        self.check(answer)
+        self.assertLess(answer["gathers_differ"], 1e-4)
+
+    def test_requests(self):
+        """The protocol, with an ensemble of the framework that is there."""
+        ran = 0
+        for style in frameworks.ENSEMBLE_STYLES:
+            python, _ = with_module(style.module, style.least_version)
+            if not python or style.module == "torch":  # whose open compiles for a minute
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                subprocess.run([python, "-c", DATA, folder], check=True, timeout=60)
+                with Contestant(style.name, frameworks.Rival(style, "", python).command()) as rival:
+                    path = os.path.join(folder, "data.npz")
+                    opened = rival.ask("open", path=path, hidden=[8], batch=32, members=2)
+                    self.assertGreaterEqual(opened["data_bytes"], 2 * 4 * 500 * 6)
+                    self.assertIn(opened["variant"], opened["tried"])
+                    self.assertEqual(rival.ask("run", epochs=3)["updates"], 2 * 3 * 13)
+                    self.assertEqual(len(rival.ask("check")["test_correct"]), 2)
+                    with self.assertRaisesRegex(ContestantError, "precision 'fp8' is not known"):
+                        rival.ask("open", path=path, hidden=[8], batch=32, precision="fp8")
+            ran += 1
+        if not ran:
+            self.skipTest("jax: not installed")
+
+
+if __name__ == "__main__":
+    unittest.main()
