@@ -57,6 +57,14 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
     wave->train(std::vector<std::int64_t>(static_cast<std::size_t>(ensemble.members()), 2));
     score(ensemble, *wave, Split::train, {});
   }
+  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+    Ensemble ensemble;
+    ensemble.spec.inputs = 9, ensemble.spec.hidden = {6};
+    Training training;
+    training.batch = 20, training.precision = precision;
+    ensemble.add(slabs(9, 70, 0, 5, true, 1), training, 10);
+    open_loaded(*backend, ensemble)->train(std::vector<std::int64_t>{2});
+  }
   Ensemble scored;
   scored.spec.inputs = 9, scored.spec.hidden = {6};
   scored.add(slabs(9, 70, 33, 45, true, 1), {}, 10);
