@@ -7,3 +7,4 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 # Debian's CMake package of libzip insists on the separate command line tools; pkg-config does not.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
+pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)  # LAPACK; never a product under the law

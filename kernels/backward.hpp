@@ -10,14 +10,16 @@ namespace occam::cuda {
 struct InputGradientArguments {
   WaveView wave;
   Slots slots;
-  LayerView layer, below;  // `below` feeds `layer`; it is hidden
+  LayerView layer, below;  // `below` feeds `layer`; it is hidden, or in inference the rows themselves
   const float* delta;      // [slots][capacity][layer.out_stride] dL/dz of `layer`
   const float* kept;       // [slots][capacity][below.out_stride] as forward kept it; not read for PReLU
   float* gradient;         // [slots][capacity][below.out_stride]
+  bool inference = false;
 };
 
-// gradient = dL/dz of `below`. Where a kernel of its own comes next it stops before: with batch norm at
-// dL/doutput, with PReLU after dropout.
+// gradient = dL/dz of `below`. In training it stops before where a kernel of its own comes next: with batch
+// norm at dL/doutput, with PReLU after dropout. In inference batch norm goes by the running averages, nothing
+// is dropped, PReLU reads `kept`, and of rows the gradient is dL/dx.
 void launch_input_gradient(Stream& stream, const InputGradientArguments& arguments);
 
 struct WeightGradientArguments {

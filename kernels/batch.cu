@@ -48,7 +48,10 @@ __global__ void __launch_bounds__(kThreads) input_dropout_kernel(InputDropoutArg
   const Member& member = a.wave.members[id];
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity + sample;
   float x[kQuad];
-  read_steps(member.train_x + static_cast<std::int64_t>(a.batch[place]) * stride + kQuad * quad, x);
+  read_steps(
+      (a.x ? a.x + place * stride : member.train_x + static_cast<std::int64_t>(a.batch[place]) * stride) +
+          kQuad * quad,
+      x);
   if (member.input_dropout.threshold > 0) {
     const Philox words = law::dropout_draws(member.order_seed, static_cast<std::uint32_t>(quad),
                                             static_cast<std::uint32_t>(sample), 0,
@@ -60,6 +63,19 @@ __global__ void __launch_bounds__(kThreads) input_dropout_kernel(InputDropoutArg
 }
 
 // One thread a member.
+__global__ void __launch_bounds__(kThreads) gather_kernel(GatherArguments a) {
+  const int slot = static_cast<int>(blockIdx.y), stride = padded(a.inputs), quads = tiles(a.inputs, kQuad);
+  const int item = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
+  const int sample = item / quads, quad = item % quads;
+  if (sample >= a.slots.rows[slot]) return;
+  const Member& member = a.wave.members[a.slots.member_of(slot)];
+  const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity + sample;
+  const std::int64_t row = a.batch[place];
+  *reinterpret_cast<float4*>(a.x + place * stride + kQuad * quad) =
+      *reinterpret_cast<const float4*>(member.train_x + row * stride + kQuad * quad);
+  if (quad == 0) a.labels[place] = member.train_y[row];
+}
+
 __global__ void __launch_bounds__(kThreads) advance_kernel(Progress* progress, int members) {
   const int member = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   if (member >= members || progress[member].remaining == 0) return;
@@ -78,15 +94,27 @@ void launch_batch(Stream& stream, const BatchArguments& a) {
          dim3(kThreads), 0, a);
 }
 
+namespace {
+
+// One thread a quad of a row.
+dim3 grid_of_quads(const Slots& slots, int inputs) {
+  const std::int64_t items = static_cast<std::int64_t>(slots.capacity) * tiles(inputs, kQuad);
+  require(items < INT32_MAX, "batch: {} rows of {} inputs; use smaller batches", slots.capacity, inputs);
+  return dim3(static_cast<unsigned>(tiles(static_cast<int>(items), kThreads)),
+              static_cast<unsigned>(slots.count));
+}
+
+}  // namespace
+
 void launch_input_dropout(Stream& stream, const InputDropoutArguments& a) {
   const NvtxRange range{"input dropout"};
-  const std::int64_t items = static_cast<std::int64_t>(a.slots.capacity) * tiles(a.inputs, kQuad);
-  require(items < INT32_MAX, "input dropout: {} rows of {} inputs; use smaller batches", a.slots.capacity,
-          a.inputs);
-  launch(stream, "input_dropout", input_dropout_kernel,
-         dim3(static_cast<unsigned>(tiles(static_cast<int>(items), kThreads)),
-              static_cast<unsigned>(a.slots.count)),
-         dim3(kThreads), 0, a);
+  launch(stream, "input_dropout", input_dropout_kernel, grid_of_quads(a.slots, a.inputs), dim3(kThreads), 0,
+         a);
+}
+
+void launch_gather(Stream& stream, const GatherArguments& a) {
+  const NvtxRange range{"gather"};
+  launch(stream, "gather", gather_kernel, grid_of_quads(a.slots, a.inputs), dim3(kThreads), 0, a);
 }
 
 void launch_advance(Stream& stream, Progress* progress, int members) {

@@ -22,12 +22,25 @@ struct InputDropoutArguments {
   WaveView wave;
   Slots slots;
   int inputs;
-  const std::uint32_t* batch;  // [slots][capacity]
-  float* output;               // [slots][capacity][padded(inputs)]
+  const std::uint32_t* batch;  // [slots][capacity]; not read where x is given
+  const float* x;  // [slots][capacity][padded(inputs)] the batch, may be output itself; null: gathered
+  float* output;   // [slots][capacity][padded(inputs)]
 };
 
-// Gathers the batch and drops inputs of those members that ask for it.
+// Gathers the batch, if need be, and drops inputs of those members that ask for it.
 void launch_input_dropout(Stream& stream, const InputDropoutArguments& arguments);
+
+struct GatherArguments {
+  WaveView wave;
+  Slots slots;
+  int inputs;
+  const std::uint32_t* batch;  // [slots][capacity]
+  float* x;                    // [slots][capacity][padded(inputs)]
+  std::int32_t* labels;        // [slots][capacity]
+};
+
+// The batch's rows and labels.
+void launch_gather(Stream& stream, const GatherArguments& arguments);
 
 // Closes an update.
 void launch_advance(Stream& stream, Progress* progress, int members);

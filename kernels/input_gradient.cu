@@ -1,18 +1,20 @@
 // The gradient of a layer's input: delta · weight, over the units in ascending order, then back through
-// dropout and activation of the layer below while the tile is in registers.
+// dropout and activation of the layer below while the tile is in registers; in inference through batch norm
+// and PReLU, too.
 
 #include "backward.hpp"
 #include "epilogue.cuh"
 #include "law/activation.hpp"
+#include "law/batch_norm.hpp"
 #include "product.cuh"
 
 namespace occam::cuda {
 
 // ---- building blocks --------------------------------------------------------------------------------------
 
-// gradient ← gradient · activation'(h); h: [rows][stride]. Not for PReLU.
+// gradient ← gradient · activation'; kept: [rows][stride] h, or z of PReLU.
 template <Activation kind, class T>
-__device__ __forceinline__ void differentiate_tile(const float* kept, const TilePlace<T>& at,
+__device__ __forceinline__ void differentiate_tile(const float* kept, const TilePlace<T>& at, float slope,
                                                    float (&gradient)[T::kPerM][T::kPerN]) {
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) {
@@ -24,14 +26,31 @@ __device__ __forceinline__ void differentiate_tile(const float* kept, const Tile
       read_steps(kept + static_cast<std::int64_t>(at.row(i)) * at.stride + at.column(j), h);
       OCCAM_UNROLL
       for (int e = 0; e < kQuad; ++e)
-        gradient[i][j + e] = law::activation_gradient<kind>(gradient[i][j + e], 0.0f, h[e], 0.0f);
+        gradient[i][j + e] = law::activation_gradient<kind>(gradient[i][j + e], h[e], h[e], slope);
     }
+  }
+}
+
+// gradient ← gradient through batch norm by the running averages.
+template <class T>
+__device__ __forceinline__ void denormalize_tile(const LayerView& layer, const float* parameters,
+                                                 const TilePlace<T>& at,
+                                                 float (&gradient)[T::kPerM][T::kPerN]) {
+  OCCAM_UNROLL
+  for (int j = 0; j < T::kPerN; ++j) {
+    const int n = at.column(j);
+    if (n >= at.columns) continue;
+    const float gamma = parameters[layer.gamma + n],
+                inverse = law::inverse_deviation(parameters[layer.running_variance + n]);
+    OCCAM_UNROLL
+    for (int i = 0; i < T::kPerM; ++i)
+      gradient[i][j] = law::batch_norm_inference_gradient(gradient[i][j], gamma, inverse);
   }
 }
 
 // ---- kernels ----------------------------------------------------------------------------------------------
 
-template <class T>
+template <class T, bool inference>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) input_gradient_kernel(InputGradientArguments a) {
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
   const int across = tiles(a.layer.in, T::kN);
@@ -39,7 +58,6 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) input_gradient_kernel
             first_n = static_cast<int>(blockIdx.x) % across * T::kN;
   if (first_m >= rows) return;
   const int id = a.slots.member_of(slot);
-  const Member& member = a.wave.members[id];
   const float* parameters = a.wave.parameters + id * a.wave.parameter_stride;
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
 
@@ -50,15 +68,24 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) input_gradient_kernel
                                              gradient, [](const auto&, int) {});
 
   const TilePlace<T> at{first_m, rows, first_n, a.below.out, a.below.out_stride};
-  if (a.below.gamma < 0) {
+  const auto differentiate = [&](float slope) {
+    law::with_activation(a.below.activation, [&](auto kind) {
+      if constexpr (inference || decltype(kind)::value != Activation::prelu)
+        differentiate_tile<decltype(kind)::value, T>(a.kept + place * a.below.out_stride, at, slope,
+                                                     gradient);
+    });
+  };
+  if constexpr (inference) {
+    if (a.below.hidden) {
+      if (a.below.gamma >= 0) denormalize_tile<T>(a.below, parameters, at, gradient);
+      differentiate(a.below.slope >= 0 ? parameters[a.below.slope] : 0.0f);
+    }
+  } else if (a.below.gamma < 0) {
+    const Member& member = a.wave.members[id];
     if (member.hidden_dropout.threshold > 0)
       drop_tile<T>(member, static_cast<std::uint32_t>(a.below.number) + 1, a.wave.progress[id].update, at,
                    gradient);
-    if (a.below.activation != Activation::prelu) {
-      law::with_activation(a.below.activation, [&](auto kind) {
-        differentiate_tile<decltype(kind)::value, T>(a.kept + place * a.below.out_stride, at, gradient);
-      });
-    }
+    differentiate(0.0f);
   }
   store_tile<T>(a.gradient + place * a.below.out_stride, at, gradient);
 }
@@ -71,8 +98,9 @@ template <class T>
 void launch_tiles(Stream& stream, const InputGradientArguments& a) {
   const dim3 grid(static_cast<unsigned>(tiles(a.slots.capacity, T::kM) * tiles(a.layer.in, T::kN)),
                   static_cast<unsigned>(a.slots.count));
-  launch(stream, "input_gradient", input_gradient_kernel<T>, grid, dim3(T::kThreads),
-         sizeof(Stages<T, Order::depth, Order::extent>), a);
+  launch(stream, "input_gradient",
+         a.inference ? input_gradient_kernel<T, true> : input_gradient_kernel<T, false>, grid,
+         dim3(T::kThreads), sizeof(Stages<T, Order::depth, Order::extent>), a);
 }
 
 }  // namespace
@@ -81,7 +109,7 @@ void launch_input_gradient(Stream& stream, const InputGradientArguments& a) {
   const NvtxRange range{"input gradient"};
   require(a.slots.count >= 1 && a.slots.count <= kMaxSlots,
           "input gradient: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
-  require(a.layer.in == a.below.out && a.below.hidden,
+  require(a.layer.in == a.below.out && (a.below.hidden || a.inference),
           "input gradient: a layer of {} inputs after one of {} units", a.layer.in, a.below.out);
   if (a.slots.capacity <= FewRows::kM) return launch_tiles<FewRows>(stream, a);
   if (a.slots.capacity <= Square::kM) return launch_tiles<Square>(stream, a);

@@ -75,10 +75,11 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(SplitRows a) {
   const bool from_donor = coordinate < a.inputs && a.donors && a.randomized[coordinate] != 0;
   float* to = member.rotation ? a.plain + static_cast<std::int64_t>(slot) * a.slots.capacity * stride
                               : destination(a, member, slot);
+  const std::int64_t first = a.firsts ? a.firsts[slot] : a.first;
   for (int row = begin + static_cast<int>(threadIdx.x) / kCoordinates; row < end; row += kRowsAtOnce) {
     float value = kPadding;
     if (coordinate < a.inputs) {
-      const std::int64_t source = from_donor ? a.donors[slot * a.pitch + a.first + row] : a.first + row;
+      const std::int64_t source = from_donor ? a.donors[slot * a.pitch + first + row] : first + row;
       const std::int64_t among_all = member.first[split] + source;
       value = member.columns
                   ? law::slab_value(member.columns[coordinate], static_cast<std::uint32_t>(coordinate),

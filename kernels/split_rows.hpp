@@ -21,6 +21,7 @@ struct SplitRows {
       randomized;  // [inputs] 1: the coordinate comes from the donor; read where there are donors
   float* plain;    // [slots][capacity][padded(inputs)] scratch: before the rotation
   float* x;        // [slots][capacity][padded(inputs)]; null: the members' own train_x, from `first` on
+  const std::int64_t* firsts = nullptr;  // [slots] in place of `first`, with x
 };
 
 // rows_in_hand[slots] = how many rows of the split fall in [first, first + capacity).

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "occam/attack.hpp"
 #include "occam/data.hpp"
 #include "occam/metrics.hpp"
 #include "occam/mlp.hpp"
@@ -23,12 +24,19 @@ struct WaveRequest {
   std::span<const Data> data;
   std::span<const Seeds> seeds;
   std::span<const Training> trainings;
+  int threads = 1;  // host threads that the wave may use within one call (CPU)
 };
 
 struct WaveScore {
   std::int64_t correct = 0;
   float loss = 0;           // mean over the rows
   std::vector<double> auc;  // as Score::auc; empty unless asked for
+};
+
+// Rows moved by one vector: x ↦ clamp(x + sign · perturbation), sign = 2y − 1 for two classes, else 1.
+struct Shift {
+  std::span<const float> perturbation;  // [inputs]
+  double lower = 0, upper = 1;
 };
 
 class Wave {
@@ -53,6 +61,26 @@ class Wave {
 
   // Logits [rows][outputs] of one member on rows of the caller's own. x: [rows][inputs].
   virtual void logits(int member, std::span<const float> x, std::span<float> out) = 0;
+
+  // dL/dx from dL/dlogits in inference mode, on rows of the caller's own. x, gradient: [rows][inputs];
+  // logit_gradient: [rows][outputs].
+  virtual void input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
+                              std::span<float> gradient) = 0;
+
+  // Smallest and largest value of a split's rows as the model sees them.
+  virtual DataRange range(int member, Split split) = 0;
+
+  // PGD on the split's rows as they are, inference mode. attacks[k] and out[k] belong to members[k].
+  virtual void perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,
+                       std::span<Perturbed> out) = 0;
+
+  // AS-UAP fitted to the split's rows. out[k]: [inputs].
+  virtual void fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,
+                             std::span<std::vector<float>> out) = 0;
+
+  // As score() of the split as it is, after shifts[k].
+  virtual void score(std::span<const int> members, Split split, std::span<const Shift> shifts, bool auc,
+                     std::span<WaveScore> scores) = 0;
 };
 
 class Backend {

@@ -235,6 +235,20 @@ void generate(const Data& data, std::int64_t first, std::int64_t count, float* x
       });
 }
 
+std::vector<std::int32_t> labels(const Data& data, Split split) {
+  const std::int64_t first = first_row(data, split), count = rows(data, split);
+  std::vector<std::int32_t> result(static_cast<std::size_t>(count));
+  visit(
+      data,
+      [&](const SlabData& d) {
+        for (std::int64_t row = 0; row < count; ++row)
+          result[static_cast<std::size_t>(row)] =
+              law::slab_label(d.seed, static_cast<std::uint32_t>(first + row));
+      },
+      [&](const ArrayData& d) { std::copy_n(d.table->y.data() + first, count, result.data()); });
+  return result;
+}
+
 std::vector<float> rotation(const Data& data) {
   const auto* slab = std::get_if<SlabData>(&data);
   return slab != nullptr && slab->spec->rotate ? slab_rotation(*slab->spec, slab->seed)

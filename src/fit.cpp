@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "occam/attack.hpp"
 #include "occam/training.hpp"
 #include "stop.hpp"
 #include "waves.hpp"
@@ -15,7 +16,7 @@ const char* name_of(Precision precision) {
   }
 }
 
-void validate(const Training& training, std::int64_t rows, bool batch_norm) {
+void validate(const Training& training, std::int64_t rows, const MlpSpec& spec) {
   const auto finite = [](double v) { return std::isfinite(v); };
   const Optimizer& o = training.optimizer;
   require(finite(o.learning_rate) && o.learning_rate >= 0, "lr: {} is not a finite number >= 0",
@@ -27,6 +28,11 @@ void validate(const Training& training, std::int64_t rows, bool batch_norm) {
   require(o.beta2 >= 0 && o.beta2 < 1, "beta2: {} is outside [0, 1)", o.beta2);
   require(o.alpha >= 0 && o.alpha < 1, "alpha: {} is outside [0, 1)", o.alpha);
   require(finite(o.epsilon) && o.epsilon > 0, "optimizer epsilon: {} is not a finite number > 0", o.epsilon);
+  const Schedule& schedule = training.schedule;
+  require(schedule.epochs >= 0, "schedule: {} epochs is negative (0: the learning rate stays)",
+          schedule.epochs);
+  require(schedule.factor > 0 && finite(schedule.factor),
+          "schedule: the factor {} is not a finite number > 0", schedule.factor);
   const StopRule& stop = training.stop;
   constexpr std::int64_t kMostUpdates = 4'000'000'000;  // what dropout's 32-bit counter word holds
   require(stop.check_every >= 1 && stop.check_every <= kMostUpdates,
@@ -44,10 +50,16 @@ void validate(const Training& training, std::int64_t rows, bool batch_norm) {
           training.input_dropout);
   require(training.hidden_dropout >= 0 && training.hidden_dropout < 1, "hidden dropout: {} is outside [0, 1)",
           training.hidden_dropout);
+  if (training.adversary) {
+    validate(*training.adversary, spec.classes);
+    require(training.input_dropout == 0, "input dropout: {} does not go with adversarial training",
+            training.input_dropout);
+    require(!training.adversary->track, "adversary: its logits cannot be tracked");
+  }
   require(training.batch >= 1 && training.batch <= 1 << 20, "batch: {} is outside 1 … 1048576",
           training.batch);
   require(rows >= 1, "train: no training rows");
-  require(!batch_norm || (rows % training.batch != 1 && training.batch > 1),
+  require(!spec.batch_norm || (rows % training.batch != 1 && training.batch > 1),
           "batch norm: {} training rows in batches of {} leave a batch of one sample, which has no variance "
           "(change --train "
           "or --batch)",
@@ -201,7 +213,7 @@ History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Tra
   require(static_cast<int>(trainings.size()) == models.members(), "ensemble: {} trainings for {} members",
           trainings.size(), models.members());
   for (std::size_t m = 0; m < trainings.size() && m < data.size(); ++m) {
-    validate(trainings[m], rows(data[m], Split::train), models.spec().batch_norm);
+    validate(trainings[m], rows(data[m], Split::train), models.spec());
     require(trainings[m].batch == trainings[0].batch,
             "ensemble: batch sizes {} and {} (one ensemble has one)", trainings[0].batch, trainings[m].batch);
   }

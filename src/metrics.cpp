@@ -134,9 +134,7 @@ Logits logits(const MlpEnsemble& models, int member, const Data& data, const Ran
   result.outputs = models.spec().outputs();
   result.values.resize(static_cast<std::size_t>(result.rows * result.outputs));
   open_one(models, member, data, which)->logits(0, split, variant, result.values);
-  std::vector<float> x(static_cast<std::size_t>(result.rows) * static_cast<std::size_t>(dim(data)));
-  result.labels.resize(static_cast<std::size_t>(result.rows));
-  generate(data, first_row(data, split), result.rows, x.data(), result.labels.data());
+  result.labels = labels(data, split);
   return result;
 }
 

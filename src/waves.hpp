@@ -48,13 +48,17 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
     first += count;
   }
 
+  const std::size_t threads = std::min(static_cast<std::size_t>(device.concurrency()), waves.size());
+  const int threads_of_wave = device.concurrency() / static_cast<int>(threads);
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::exception_ptr error;
   const auto work = [&] {
     for (std::size_t w = next++; w < waves.size(); w = next++) {
       try {
-        const std::unique_ptr<Wave> wave = device.open(request(waves[w].first, waves[w].count));
+        WaveRequest opened = request(waves[w].first, waves[w].count);
+        opened.threads = threads_of_wave;
+        const std::unique_ptr<Wave> wave = device.open(opened);
         body(*wave, waves[w]);
       } catch (...) {
         const std::lock_guard lock(mutex);
@@ -63,7 +67,6 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
       }
     }
   };
-  const std::size_t threads = std::min(static_cast<std::size_t>(device.concurrency()), waves.size());
   {
     std::vector<std::jthread> others;
     for (std::size_t t = 1; t < threads; ++t) others.emplace_back(work);

@@ -103,13 +103,44 @@ TEST(Flags, EveryFieldIsReadAndRecorded) {
       {{"--check-every", "100"}, {"check_every", 100}},
       {{"--patience", "7"}, {"patience", 7}},
       {{"--max-updates", "800"}, {"max_updates", 800}},
+      {{"--lr-epochs", "3"}, {"lr_epochs", 3}},
+      {{"--lr-factor", "0.5"}, {"lr_factor", 0.5}},
+      {{"--adversary-epsilon", "0.5"}, {"adversary_epsilon", 0.5}},
+      {{"--adversary-norm", "linf"}, {"adversary_norm", "linf"}},
+      {{"--adversary-step", "0.1"}, {"adversary_step", 0.1}},
+      {{"--adversary-iterations", "7"}, {"adversary_iterations", 7}},
+      {{"--attack-units", "absolute"}, {"attack_units", "absolute"}},
+      {{"--attack-norm", "linf"}, {"attack_norm", "linf"}},
+      {{"--attack-loss", "binary-hybrid"}, {"attack_loss", "binary-hybrid"}},
+      {{"--attack-target", "1"}, {"attack_target", 1}},
+      {{"--attack-epsilon", "0.25"}, {"attack_epsilon", 0.25}},
+      {{"--attack-step", "0.125"}, {"attack_step", 0.125}},
+      {{"--attack-iterations", "11"}, {"attack_iterations", 11}},
+      {{"--attack-restarts", "3"}, {"attack_restarts", 3}},
+      {{"--attack-minimal"}, {"attack_minimal", true}},
+      {{"--attack-batch", "64"}, {"attack_batch", 64}},
+      {{"--svd-epsilon", "0.25"}, {"svd_epsilon", 0.25}},
+      {{"--svd-attack-epsilon", "0.25"}, {"svd_attack_epsilon", 0.25}},
+      {{"--svd-attack-step", "0.25"}, {"svd_attack_step", 0.25}},
+      {{"--svd-attack-iterations", "9"}, {"svd_attack_iterations", 9}},
+      {{"--as-norm", "linf"}, {"as_norm", "linf"}},
+      {{"--as-epsilon", "0.25"}, {"as_epsilon", 0.25}},
+      {{"--as-step", "0.25"}, {"as_step", 0.25}},
+      {{"--as-iterations", "9"}, {"as_iterations", 9}},
+      {{"--as-epochs", "9"}, {"as_epochs", 9}},
   };
-  const nlohmann::ordered_json plain = plan({}).cases.front().config;
+  // Attacks have settings where they are made.
+  Case attacked;
+  attacked.attacks.pgd = attacked.attacks.svd_uap = attacked.attacks.as_uap = true;
+  Case hardened = attacked;
+  hardened.adversary.epsilon = 0.25;
   std::set<std::string> covered;
   for (const auto& [words, expected] : table) {
-    const nlohmann::ordered_json config = plan(words).cases.front().config;
+    const bool adversary = std::string(words.front()).starts_with("--adversary-");
+    const nlohmann::ordered_json plain = plan({}, {adversary ? hardened : attacked}).cases.front().config;
+    const nlohmann::ordered_json config = plan(words, {adversary ? hardened : attacked}).cases.front().config;
     EXPECT_EQ(nlohmann::json(config[expected.first]), expected.second) << words.front();
-    EXPECT_NE(config[expected.first], plain[expected.first]) << words.front() << " is the default";
+    EXPECT_NE(config[expected.first], plain.at(expected.first)) << words.front() << " is the default";
     covered.insert(words.front());
   }
   for (const Field& field : fields())

@@ -95,6 +95,41 @@ TEST(Results, DivergedMembersAreNullAndLeftOut) {
   EXPECT_THAT(csv, HasSubstr("\nLMS-5,3,3,3,3,limit,0.5,1,10001\n"));
 }
 
+TEST(Results, DifferencesAreJudgedMemberByMember) {
+  Fixture f("3");
+  f.plan.cases[0].settings.expectations = {{.metric = "s_randomized_auc",
+                                            .minus = "train_accuracy",
+                                            .test = Expectation::Test::equivalence,
+                                            .seeds_cpu = 3,
+                                            .center = -0.5,
+                                            .margin = 0.001}};
+  // Apart both vary by 0.1; member by member they differ by 0.5.
+  for (int m = 0; m < 3; ++m) {
+    f.records[{0, m}] = record(0.3 + 0.1 * m, 5001);
+    f.records[{0, m}].metrics[1].second = 0.8 + 0.1 * m + (m == 1 ? 1e-5 : 0);
+  }
+  const auto run = f.run();
+  const std::vector<Judged> judged = judge_all(run);
+  ASSERT_EQ(judged.size(), 1u);
+  EXPECT_EQ(judged[0].metric, "s_randomized_auc - train_accuracy");
+  EXPECT_EQ(judged[0].verdict.word, "reproduced") << judged[0].verdict.detail;
+  EXPECT_NEAR(run.values(0, judged[0].metric)[2], -0.5, 1e-12);
+  const nlohmann::json c = nlohmann::json::parse(result_json(run, judged).dump())["cases"][0];
+  EXPECT_EQ(c["verdicts"]["s_randomized_auc - train_accuracy"], "reproduced");
+  EXPECT_EQ(c["tolerances"]["s_randomized_auc - train_accuracy"], 0.001);
+  EXPECT_THAT(console_table(run, judged), HasSubstr("s_randomized_auc - train_accuracy   -0.5000"));
+  // A member without one of the two has no difference.
+  f.records[{0, 0}].metrics.erase(f.records[{0, 0}].metrics.begin());
+  EXPECT_EQ(f.run().valid_values(0, "s_randomized_auc - train_accuracy").size(), 2u);
+}
+
+TEST(Results, SeedsOfTheOriginalCodeAreFound) {
+  Fixture f("1");
+  EXPECT_EQ(f.run().original_seeds(0, "s_randomized_auc").size(), 10u);
+  EXPECT_EQ(f.run().original_seeds(0, "s_randomized_auc")[0], 0.4938);
+  EXPECT_TRUE(f.run().original_seeds(0, "train_accuracy").empty());
+}
+
 TEST(Results, OneSeedIsNoStatistics) {
   Fixture f("1");
   f.records[{0, 0}] = record(0.5, 5001);

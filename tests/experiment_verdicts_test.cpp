@@ -1,5 +1,8 @@
 #include "experiment/verdicts.hpp"
 
+#include <cmath>
+#include <tuple>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,6 +13,7 @@ namespace occam::experiment {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Kind = Expectation::Test;
 
 // n values with this mean and a spread of ± `step`.
@@ -77,6 +81,80 @@ TEST(Verdicts, EveryMember) {
   EXPECT_THAT(judge_one(row(e, values)).detail, HasSubstr("20/20 [0.832, 1.000]"));
   values[7] = 0.9994;
   EXPECT_EQ(judge_one(row(e, values)).word, "not reproduced");
+}
+
+TEST(Verdicts, EveryMemberAtMost) {
+  const Expectation e{.metric = "m", .test = Kind::every_at_most, .threshold = 0.001};
+  std::vector<double> values(20, 0.0);
+  values[3] = 0.001;  // the threshold itself is good
+  EXPECT_EQ(judge_one(row(e, values)).word, "reproduced");
+  EXPECT_THAT(judge_one(row(e, values)).detail, HasSubstr("20/20 [0.832, 1.000] at most 0.001"));
+  values[7] = 0.0011;
+  EXPECT_EQ(judge_one(row(e, values)).word, "not reproduced");
+  EXPECT_THAT(judge_one(row(e, values)).detail, HasSubstr("19/20"));
+}
+
+TEST(Verdicts, ShareAboveHasTwoSides) {
+  const Expectation learns{.metric = "m", .test = Kind::share_above, .threshold = 0.95, .least_share = 0.95};
+  const Expectation fails{.metric = "m", .test = Kind::share_above, .threshold = 0.95, .most_share = 0.05};
+  const auto above = [](int n) {
+    std::vector<double> values(20, 0.95);  // the threshold itself is not above it
+    std::fill_n(values.begin(), n, 0.96);
+    return values;
+  };
+  for (const auto& [n, learned, failed] : {std::tuple{20, true, false},
+                                           {19, true, false},
+                                           {18, false, false},
+                                           {2, false, false},
+                                           {1, false, true},
+                                           {0, false, true}}) {
+    EXPECT_EQ(judge_one(row(learns, above(n))).word, learned ? "reproduced" : "not reproduced") << n;
+    EXPECT_EQ(judge_one(row(fails, above(n))).word, failed ? "reproduced" : "not reproduced") << n;
+  }
+  EXPECT_THAT(judge_one(row(learns, above(19))).detail, HasSubstr("19/20 [0.751, 0.999] above 0.95"));
+}
+
+TEST(Verdicts, PredictionOnTheLogitScale) {
+  Expectation e{.metric = "m", .test = Kind::prediction_logit};
+  // Logits −5 ± 0.2, 20 of them: s = 0.2 sqrt(20/19) = 0.2052, t(0.975, 19) = 2.0930, so the interval of a
+  // further logit is −5 ± 2.0930 · 0.2052 · sqrt(1.05) = −5 ± 0.4401: from 0.004320 to 0.010358.
+  std::vector<double> values;
+  for (int i = 0; i < 20; ++i) values.push_back(1 / (1 + std::exp(i % 2 ? 4.8 : 5.2)));
+  EXPECT_EQ(judge_one(row(e, values, 0.00434)).word, "reproduced");
+  EXPECT_EQ(judge_one(row(e, values, 0.00430)).word, "not reproduced");
+  EXPECT_EQ(judge_one(row(e, values, 0.01034)).word, "reproduced");
+  EXPECT_EQ(judge_one(row(e, values, 0.01038)).word, "not reproduced");
+  EXPECT_THAT(judge_one(row(e, values, 0.006)).detail, HasSubstr("[0.0043, 0.0104] by logits"));
+  e.published_resolution = 0.0001;  // half of it on each side, in accuracies
+  EXPECT_EQ(judge_one(row(e, values, 0.01040)).word, "reproduced");
+  EXPECT_EQ(judge_one(row(e, values, 0.01042)).word, "not reproduced");
+  // The analytic deviation of an accuracy becomes that of its logit: 0.003 / (0.0067 · 0.9933) = 0.4513.
+  e.published_resolution = 0;
+  e.analytic_deviation = 0.003;
+  EXPECT_EQ(judge_one(row(e, values, 0.0173)).word, "reproduced");  // −5 + 0.9679 is 0.01746
+  EXPECT_EQ(judge_one(row(e, values, 0.0176)).word, "not reproduced");
+}
+
+TEST(Verdicts, LogitsNeedValuesStrictlyBetweenZeroAndOne) {
+  const Expectation e{.metric = "m", .test = Kind::prediction_logit};
+  std::vector<double> values = around(0.01, 0.001, 20);
+  EXPECT_EQ(judge_one(row(e, values, 0.0)).word, "not reproduced");
+  EXPECT_THAT(judge_one(row(e, values, 1.0)).detail, HasSubstr("0 and 1 have no logit"));
+  values[4] = 0;
+  EXPECT_EQ(judge_one(row(e, values, 0.01)).word, "not reproduced");
+  EXPECT_THAT(judge_one(row(e, values, 0.01)).detail, HasSubstr("0 and 1 have no logit"));
+}
+
+TEST(Verdicts, TheOriginalsSeedsAreToldButDoNotDecide) {
+  const Expectation e{.metric = "m", .test = Kind::prediction_logit};
+  Row one = row(e, around(0.006, 0.001, 20), 0.006);
+  EXPECT_THAT(judge_one(one).detail, Not(HasSubstr("Welch")));
+  one.original = around(0.006, 0.0005, 10);
+  EXPECT_THAT(judge_one(one).detail, HasSubstr("Welch against 10 seeds of the original: p = 0."));
+  one.original = around(0.3, 0.001, 10);  // far away
+  const Verdict verdict = judge_one(one);
+  EXPECT_THAT(verdict.detail, HasSubstr("e-"));
+  EXPECT_EQ(verdict.word, "reproduced");
 }
 
 TEST(Verdicts, ShareOfMembersAndFrequencies) {

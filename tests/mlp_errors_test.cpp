@@ -88,9 +88,9 @@ TEST(SpecErrors, InitializationScale) {
 void expect_training_error(const std::function<void(Training&)>& change,
                            const std::vector<std::string>& words) {
   Training training;
-  EXPECT_NO_THROW(validate(training, 1000, false));
+  EXPECT_NO_THROW(validate(training, 1000, MlpSpec{}));
   change(training);
-  expect_error([&] { validate(training, 1000, false); }, words);
+  expect_error([&] { validate(training, 1000, MlpSpec{}); }, words);
 }
 
 TEST(TrainingErrors, LearningRate) {
@@ -148,10 +148,12 @@ TEST(TrainingErrors, Batch) {
   expect_training_error([](Training& t) { t.batch = (1 << 20) + 1; }, {"batch", "1048577"});
 }
 TEST(TrainingErrors, NoTrainingRows) {
-  expect_error([] { validate(Training{}, 0, false); }, {"no training rows"});
+  expect_error([] { validate(Training{}, 0, MlpSpec{}); }, {"no training rows"});
 }
 TEST(TrainingErrors, BatchNormOfOneSample) {
-  const auto with = [](std::int64_t rows, int batch) { validate(Training{.batch = batch}, rows, true); };
+  const auto with = [](std::int64_t rows, int batch) {
+    validate(Training{.batch = batch}, rows, {.batch_norm = true});
+  };
   EXPECT_NO_THROW(with(64, 32));
   EXPECT_NO_THROW(with(66, 32));
   EXPECT_NO_THROW(with(5, 32));

@@ -60,6 +60,9 @@ std::int64_t first_row(const Data& data, Split split);
 // Rows [first, first + count) of all rows, before the rotation. x: [count][dim], y: [count].
 void generate(const Data& data, std::int64_t first, std::int64_t count, float* x, std::int32_t* y);
 
+// [rows] of a split.
+std::vector<std::int32_t> labels(const Data& data, Split split);
+
 // Row-major [dim][dim]; empty when the data are not rotated.
 std::vector<float> rotation(const Data& data);
 

@@ -11,11 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "occam/attack.hpp"
 #include "occam/data.hpp"
 #include "occam/metrics.hpp"
 #include "occam/mlp.hpp"
 #include "occam/slab.hpp"
 #include "occam/training.hpp"
+#include "occam/vote.hpp"
 
 namespace occam {
 
@@ -55,25 +57,67 @@ struct Measures {
   bool operator==(const Measures&) const = default;
 };
 
+// In what an attack's epsilon and step count, and what bounds it keeps.
+enum class AttackUnits {
+  range,     // PGD's in widths R of the data's range, which bounds the rows (notebook 6)
+  absolute,  // as they are, without bounds
+};
+
+// Attacks on the evaluated model's test rows. Metrics: pgd_accuracy, pgd_share, svd_uap_accuracy,
+// svd_uap_share, as_uap_accuracy, as_uap_share, where the share is that of S (perturbation_share).
+struct Attacks {
+  bool pgd = false, svd_uap = false, as_uap = false;  // which are made
+  AttackUnits units = AttackUnits::range;
+  Pgd pgd_settings{.epsilon = 0.5, .step = 0.05, .iterations = 20};
+  SvdUap svd_settings;
+  AsUap as_settings;
+  bool any() const { return pgd || svd_uap || as_uap; }
+  // With the draws of a member.
+  AttackSuite suite(std::uint32_t seed) const;
+  bool operator==(const Attacks&) const = default;
+};
+
+// Votes in place of single networks (occam/vote.hpp): each seed of the case is then one vote. Its networks
+// train on the seed's data and differ in initialisation and order; a network's evaluated model votes.
+struct Votes {
+  std::vector<int> sizes;  // of votes; empty: none. The first networks of the largest are the smaller ones
+  std::vector<Combiner> combiners = {Combiner::average};
+  OptimizerKind combiner_optimizer = OptimizerKind::sgd;
+  bool operator==(const Votes&) const = default;
+
+  int networks() const;  // of each seed: the largest size; 1 without votes
+  // Name of a metric of the vote of this size by this combiner. The first size with the first combiner has
+  // plain names; others add "_<size>", "_<combiner>" or both, whichever the case has several of.
+  std::string metric(const std::string& name, int size, Combiner combiner) const;
+};
+
 // What must hold before a quantity counts as reproduced. Margins are fixed before the runs.
 struct Expectation {
   enum class Test {
     equivalence,                 // the 90% interval of the mean lies in center ± margin (Holm over all rows)
     equivalence_and_prediction,  // and the published single run lies in the 95% prediction interval
     prediction,                  // the published single run lies in the 95% prediction interval
+    prediction_logit,            // the same on the logit scale, for values strictly inside (0, 1)
     every,                       // every member's value is >= threshold
+    every_at_most,               // every member's value is <= threshold
     share,                       // at least `threshold` of the members have one of `values`
+    share_above,                 // least_share to most_share of the members have a value > threshold
   };
   std::string metric;
+  std::string minus = {};  // judge metric − minus, member by member; empty: the metric itself
   Test test = Test::equivalence;
   int seeds_cpu = 20, seeds_cuda = 20;  // fewer: "insufficient"
   double center = 0, margin = 0;
   double threshold = 0;
+  double least_share = 0, most_share = 1;
   std::vector<double> values;
   double analytic_deviation = 0;    // least standard deviation a prediction interval may use
   double published_resolution = 0;  // unit of the published value's last digit
   // Mean training accuracy below this makes the row "void".
   double least_train_accuracy = 0;
+
+  // What results call it: "a", or "a - b" for a difference.
+  std::string quantity() const { return minus.empty() ? metric : metric + " - " + minus; }
 };
 
 // One combination of settings. Members are its seeds.
@@ -83,13 +127,21 @@ struct Case {
   MlpSpec network;  // inputs and classes follow from the data
   Initialization initialization;
   Training training;
+  Votes votes;
   std::vector<int> simple = {0};  // S, before linear_position is applied
   Measures measures;
+  Attacks attacks;
+  // Adversarial training: batches are moved by this attack where its epsilon is positive; a step of 0 stands
+  // for 2.5 epsilon / iterations. Without bounds.
+  Pgd adversary{.epsilon = 0, .step = 0, .iterations = 40};
   Which evaluate =
       Which::last;  // whose metrics carry plain names; the other model's start with "best_" or "last_"
   std::vector<Expectation> expectations;
   std::string published;  // "LMS-5": entry of this experiment in experiments/published.json; empty: none
+  std::map<std::string, double> numbers = {};  // settings of an experiment with a computation of its own
 };
+
+struct Computation;  // occam/computation.hpp
 
 // Seeds by default; every experiment has one such table for each of its runs, at its top.
 struct Sizes {
@@ -107,15 +159,30 @@ class Experiment {
   // A flag of this experiment alone. `words` are the values it takes; empty: any.
   void option(const std::string& flag, std::string& value, const std::string& help,
               const std::vector<std::string>& words = {});
+  // The same without a value: `value` becomes true.
+  void option(const std::string& flag, bool& value, const std::string& help);
 
   // The user's own data, --data FILE.npz, are welcome in place of slab data.
   void accept_user_data();
 
+  // --data may be one of these names, which goes to `chosen`, in place of a folder.
+  void data_sets(std::string& chosen, const std::vector<std::string>& names);
+
   // Seeds that --quick, no flag and --full stand for.
   void sizes(const Sizes& sizes);
 
+  // The members are no MLPs: this computation makes them. Its numbers are the only settings with a flag.
+  void compute(const Computation& computation);
+
   // Adds a case; flags then change its fields, and lists in flags multiply it.
   void add(const Case& added);
+
+  // Whether --quick or --full was given; known when `cases` is called.
+  bool quick() const;
+  bool full() const;
+  // The value of an option as a whole number; a usage error names the flag.
+  static std::int64_t integer(const std::string& flag, const std::string& text, std::int64_t least,
+                              std::int64_t most);
 
   // Reads the flags, calls `cases` (which adds the cases), trains and measures every case with every seed and
   // records the results. Returns the exit code of the executable: 0 done, 2 usage, 3 data, 4 device, 5 every

@@ -25,6 +25,9 @@ enum class Stream : std::uint32_t {
   swap_donor = 9,      // {row, salt, 0, 0}: donor row of the swap measure
   boundary = 10,       // {point, coordinate, 0, 0}: uniform fill of a decision-boundary grid
   split = 11,          // {0, 0, 0, 0}: key of the permutation that splits a user's own data
+  attack_start = 12,   // {row, input / 4, restart, update}: where PGD starts from; update 0 outside training
+  attack_target = 13,  // {row, iteration, restart, update}: class that a random-targeted attack aims at
+  lsn = 14,            // {row, block, update, use}: rows of LSN (src/lsn.cpp says what a block holds)
 };
 
 struct Philox {

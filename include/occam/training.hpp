@@ -5,12 +5,14 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "occam/data.hpp"
 #include "occam/metrics.hpp"
 #include "occam/mlp.hpp"
+#include "occam/perturbation.hpp"
 
 namespace occam {
 
@@ -44,24 +46,38 @@ struct StopRule {
   bool operator==(const StopRule&) const = default;
 };
 
-// In what the products of training are computed; everything else, parameters and their steps too, is fp32. tf32
-// and bf16 round the operands of products, for the tensor cores of a CUDA device. Scores are fp32 always.
+// In what the products of training are computed; everything else, parameters and their steps too, is fp32.
+// tf32 and bf16 round the operands of products, for the tensor cores of a CUDA device. Scores are fp32
+// always.
 enum class Precision : std::int32_t { fp32 = 0, tf32 = 1, bf16 = 2 };
 
 const char* name_of(Precision precision);
 
+// After every `epochs` epochs the learning rate is multiplied by `factor`; 0 epochs: never.
+struct Schedule {
+  std::int64_t epochs = 0;
+  double factor = 0.1;
+  bool operator==(const Schedule&) const = default;
+};
+
 // Everything but the batch size and the precision may differ from member to member.
 struct Training {
   Optimizer optimizer;
+  Schedule schedule;
   StopRule stop;
   double input_dropout = 0.0, hidden_dropout = 0.0;  // probability of zeroing, in [0, 1)
   int batch = 256;
   Precision precision = Precision::fp32;
+  bool in_order = false;  // every epoch takes the rows as they stand, none is shuffled; on the CPU alone
+  // Adversarial training (Madry et al. 2018): every batch is first moved by this attack on the weights as
+  // they are, in inference mode. The attack's own batch and seed are not used: the batch is the training's,
+  // draws are keyed by the order seed, the place in the batch and the update.
+  std::optional<Pgd> adversary;
   bool operator==(const Training&) const = default;
 };
 
 // Throws a usage error that names the field and its value. rows = training rows.
-void validate(const Training& training, std::int64_t rows, bool batch_norm);
+void validate(const Training& training, std::int64_t rows, const MlpSpec& spec);
 
 struct Check {
   std::int64_t updates = 0;  // done so far

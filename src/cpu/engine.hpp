@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "law/attack.hpp"
 #include "occam/mlp.hpp"
 #include "occam/training.hpp"
 
@@ -25,6 +26,14 @@ struct TrainingRows {
   std::int64_t rows = 0;
 };
 
+// Rows of a split under attack.
+struct AttackRows {
+  const float* x = nullptr;         // [count][padded(inputs)]
+  const std::int32_t* y = nullptr;  // [count]
+  std::int64_t first = 0;           // number of the first among all rows of the split
+  std::int64_t count = 0, all = 0;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -40,13 +49,28 @@ class Engine {
   // Inference mode. x: [rows][padded(inputs)]; out: [rows][outputs].
   virtual void logits(const float* x, std::int64_t rows, float* out) = 0;
 
+  // dL/dx from dL/dlogits [rows][outputs], inference mode. x, gradient: [rows][padded(inputs)].
+  virtual void input_gradient(const float* x, const float* logit_gradient, std::int64_t rows,
+                              float* gradient) = 0;
+
+  // PGD on `rows` of a split, from row `first` on. perturbation: [count][padded(inputs)]; logits at the end:
+  // [count][outputs]; tracked: [iterations][all rows][outputs] of the split's rows, null: not wanted.
+  virtual void perturb(const AttackRows& rows, const law::AttackConstants& attack, float* perturbation,
+                       float* logits, float* tracked) = 0;
+
+  // Each row's share of the gradient of a universal perturbation [padded(inputs)]. share:
+  // [count][padded(inputs)].
+  virtual void universal_shares(const AttackRows& rows, const law::AttackConstants& attack,
+                                const float* universal, float* share) = 0;
+
   // out = x · matrix by the law (ascending k from 0). x: [rows][x_stride >= width]; matrix:
   // [width][padded(width)]; out: [rows][padded(width)].
   virtual void rotate(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t width,
                       const float* matrix, float* out) = 0;
 };
 
-// `training` is null for an engine that only scores. Not thread-safe; one engine a thread.
+// `training` is null for an engine that only scores and attacks; the attacks want such a one. Not
+// thread-safe; one engine a thread.
 std::unique_ptr<Engine> make_engine(const MlpSpec& spec, const ParameterLayout& layout,
                                     const Training* training, std::uint32_t order_seed);
 

@@ -18,7 +18,11 @@ struct Layer {
            // They alias where a step is absent. In the backward pass y becomes dL/dz.
 };
 
-class MemberEngine final : public Engine {
+// What a forward pass is for, and so what it keeps: nothing; what a derivative reads; or that, with dropout,
+// batch norm by the batch's moments and the next batch brought into the cache.
+enum class Pass { score, attack, train };
+
+class MemberEngine : public Engine {
  public:
   MemberEngine(const MlpSpec& spec, const ParameterLayout& layout, const Training* training,
                std::uint32_t order_seed)
@@ -27,11 +31,14 @@ class MemberEngine final : public Engine {
     if (training) {
       trains_ = true;
       batch_ = training->batch;
+      in_order_ = training->in_order;
       optimizer_ = law::optimizer_constants(training->optimizer);
       state_slots_ = law::state_slots(training->optimizer);
       input_dropout_ = law::dropout_constants(training->input_dropout);
       hidden_dropout_ = law::dropout_constants(training->hidden_dropout);
+      start_optimizer_ = training->optimizer, schedule_ = training->schedule;
     }
+    attacks_ = !training || training->adversary;
     capacity_ = batch_ > kChunk ? batch_ : kChunk;
     layer_.reset(new Layer[static_cast<std::size_t>(layers_)]);
     lay_out();
@@ -79,7 +86,12 @@ class MemberEngine final : public Engine {
   void train(const TrainingRows& rows, std::int64_t updates) override {
     for (std::int64_t end = update_ + updates; update_ < end; ++update_) {
       const std::int64_t count = gather(rows, update_ + 1 < end);
-      for (int l = 0; l < layers_; ++l) forward(l, count, true);
+      set_learning_rate(rows.rows);
+      prepare_batch(count);
+      if (input_dropout_.threshold > 0)
+        apply_dropout(batch_x_, batch_x_, count, layer_[0].in, layer_[0].in_stride, input_dropout_,
+                      order_seed_, 0, static_cast<std::uint32_t>(update_));
+      for (int l = 0; l < layers_; ++l) forward(l, count, Pass::train);
       loss_gradients(loss_, layer_[layers_ - 1].y, layer_[layers_ - 1].out_stride, label_, count,
                      layer_[layers_ - 1].out, loss_block_);
       const law::AdamScale adam =
@@ -97,7 +109,7 @@ class MemberEngine final : public Engine {
     for (std::int64_t first = 0; first < rows; first += kChunk) {
       const std::int64_t count = rows - first < kChunk ? rows - first : kChunk;
       input_ = x + first * layer_[0].in_stride;
-      for (int l = 0; l < layers_; ++l) forward(l, count, false);
+      for (int l = 0; l < layers_; ++l) forward(l, count, Pass::score);
       for (std::int64_t s = 0; s < count; ++s)
         for (std::int64_t c = 0; c < last.out; ++c)
           out[(first + s) * last.out + c] = last.y[s * last.out_stride + c];
@@ -113,8 +125,19 @@ class MemberEngine final : public Engine {
                  const float* tile) { copy_tile(tile, out, stride, row, tile_rows, column, columns); });
   }
 
- private:
+ protected:
   static constexpr std::int64_t kChunk = 256;  // rows scored at a time
+
+  // What happens to a gathered batch before its update.
+  virtual void prepare_batch(std::int64_t) {}
+
+  void set_learning_rate(std::int64_t rows) {
+    if (schedule_.epochs == 0) return;
+    Optimizer now = start_optimizer_;
+    now.learning_rate =
+        law::learning_rate(start_optimizer_, schedule_, law::batch_place(update_, rows, batch_).epoch);
+    optimizer_ = law::optimizer_constants(now);
+  }
 
   static std::size_t floats(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); }
 
@@ -154,7 +177,7 @@ class MemberEngine final : public Engine {
       layer.master = parameter(layer.master_is_transposed ? transposed_floats : weight_floats);
       if (layer.master_is_transposed) {
         layer.transposed = layer.master.value;
-        if (l > 0 && trains_) layer.weight = arena_.take(weight_floats);
+        if (attacks_ || (l > 0 && trains_)) layer.weight = arena_.take(weight_floats);
       } else {
         layer.weight = layer.master.value;
         layer.transposed = arena_.take(transposed_floats);
@@ -191,6 +214,10 @@ class MemberEngine final : public Engine {
   // Row numbers of an update's batch, into `place`; how many.
   std::int64_t batch_rows(std::int64_t update, std::int64_t rows, std::uint32_t* place) const {
     const law::BatchPlace at = law::batch_place(update, rows, batch_);
+    if (in_order_) {
+      for (int i = 0; i < at.count; ++i) place[i] = static_cast<std::uint32_t>(at.first + i);
+      return at.count;
+    }
     const KeyedPermutation order = law::epoch_permutation(order_seed_, at.epoch, rows);
     const std::uint32_t first = static_cast<std::uint32_t>(at.first), size = order.size();
     const std::int64_t whole = (at.count + 15) / 16 * 16;  // past the end: walked along, never used
@@ -222,9 +249,6 @@ class MemberEngine final : public Engine {
       for (std::int64_t f = 0; f < stride; f += kWidth) put(batch_x_ + s * stride + f, fetch(row + f));
       label_[s] = rows.y[place[s]];
     }
-    if (input_dropout_.threshold > 0)
-      apply_dropout(batch_x_, batch_x_, count, layer_[0].in, stride, input_dropout_, order_seed_, 0,
-                    static_cast<std::uint32_t>(update_));
     input_ = batch_x_;
     ready_ = another;
     prefetch_ = nullptr;
@@ -244,9 +268,12 @@ class MemberEngine final : public Engine {
         __builtin_prefetch(prefetch_ + place_[0][s] * stride + f, 0, 2);
   }
 
+  // Activations whose derivative an attack will take: batch norm must not write over them.
+  float* kept_for_attack(const Layer& layer) const { return batch_norm_ ? layer.h : layer.y; }
+
   const float* input_of(int l) const { return l == 0 ? input_ : layer_[l - 1].y; }
 
-  void forward(int l, std::int64_t rows, bool training) {
+  void forward(int l, std::int64_t rows, Pass pass) {
     Layer& layer = layer_[l];
     Product product{rows,
                     whole_vectors(layer.out),
@@ -267,10 +294,10 @@ class MemberEngine final : public Engine {
       });
       return;
     }
-    const bool prefetches = training && l == 0 && prefetch_;
+    const bool prefetches = pass == Pass::train && l == 0 && prefetch_;
     // Scoring needs neither z nor the dropped copy: everything happens in y.
-    float* const z = training && activation_ == Activation::prelu ? layer.z : nullptr;
-    float* const h = training ? layer.h : layer.y;
+    float* const z = pass != Pass::score && activation_ == Activation::prelu ? layer.z : nullptr;
+    float* const h = pass == Pass::train ? layer.h : pass == Pass::attack ? kept_for_attack(layer) : layer.y;
     law::with_activation(activation_, [&](auto kind) {
       const float slope = layer.slope.count ? layer.slope.value[0] : 0.0f;
       const std::int64_t stride = layer.out_stride;
@@ -287,8 +314,8 @@ class MemberEngine final : public Engine {
       });
     });
     const std::int64_t columns = whole_vectors(layer.out);
-    if (!training) {
-      if (batch_norm_) batch_norm_inference(layer.norm, layer.y, rows, columns, layer.out_stride);
+    if (pass != Pass::train) {
+      if (batch_norm_) batch_norm_inference(layer.norm, h, layer.y, rows, columns, layer.out_stride);
       return;
     }
     if (hidden_dropout_.threshold > 0)
@@ -376,8 +403,11 @@ class MemberEngine final : public Engine {
   bool batch_norm_;
   int layers_;
   std::uint32_t order_seed_;
-  bool trains_ = false;
+  bool trains_ = false, attacks_ = false;
+  Optimizer start_optimizer_;  // whose learning rate the schedule changes
+  Schedule schedule_;
   int batch_ = 0;
+  bool in_order_ = false;
   law::OptimizerConstants optimizer_{};
   int state_slots_ = 0;
   law::Dropout input_dropout_{}, hidden_dropout_{};
@@ -394,8 +424,3 @@ class MemberEngine final : public Engine {
   const float* prefetch_ = nullptr;  // the training rows, while a next batch is known
   const float* input_ = nullptr;     // [rows][padded(inputs)] of the pass under way
 };
-
-std::unique_ptr<Engine> make_engine(const MlpSpec& spec, const ParameterLayout& layout,
-                                    const Training* training, std::uint32_t order_seed) {
-  return std::make_unique<MemberEngine>(spec, layout, training, order_seed);
-}

@@ -6,10 +6,12 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "cpu/engine.hpp"
 #include "law/activation.hpp"
+#include "law/attack.hpp"
 #include "law/batch.hpp"
 #include "law/batch_norm.hpp"
 #include "law/dropout.hpp"
@@ -24,5 +26,6 @@ namespace occam::cpu::avx512 {
 #include "cpu/layers.inl"
 #include "cpu/arena.inl"
 #include "cpu/engine.inl"
+#include "cpu/attack.inl"
 // clang-format on
 }  // namespace occam::cpu::avx512

@@ -65,13 +65,22 @@ inline void batch_norm_forward(const BatchNorm& n, const float* x, float* y, std
       y[s * stride + f] = law::batch_norm(x[s * stride + f], n.mean[f], n.inverse[f], n.gamma[f], n.beta[f]);
 }
 
-inline void batch_norm_inference(const BatchNorm& n, float* x, std::int64_t rows, std::int64_t columns,
-                                 std::int64_t stride) {
+// y may be x.
+inline void batch_norm_inference(const BatchNorm& n, const float* x, float* y, std::int64_t rows,
+                                 std::int64_t columns, std::int64_t stride) {
   for (std::int64_t s = 0; s < rows; ++s)
     for (std::int64_t f = 0; f < columns; ++f)
-      x[s * stride + f] =
+      y[s * stride + f] =
           law::batch_norm(x[s * stride + f], n.running_mean[f], law::inverse_deviation(n.running_variance[f]),
                           n.gamma[f], n.beta[f]);
+}
+
+inline void batch_norm_inference_backward(const BatchNorm& n, float* gradient, std::int64_t rows,
+                                          std::int64_t columns, std::int64_t stride) {
+  for (std::int64_t s = 0; s < rows; ++s)
+    for (std::int64_t f = 0; f < columns; ++f)
+      gradient[s * stride + f] = law::batch_norm_inference_gradient(
+          gradient[s * stride + f], n.gamma[f], law::inverse_deviation(n.running_variance[f]));
 }
 
 // gradient: dL/dy on entry, dL/dx on return. x: what the layer normalised.
@@ -108,9 +117,10 @@ inline float prelu_slope_gradient(const float* gradient, const float* z, std::in
 // walked in the order of law/loss.hpp, kBlock samples side by side.
 inline constexpr std::int64_t kBlock = 64;
 
-inline void cross_entropy_gradients(float* logits, std::int64_t stride, const std::int32_t* label,
-                                    std::int64_t rows, std::int64_t outputs, float* block) {
-  const float inverse_count = 1.0f / static_cast<float>(rows);
+// finish(p, class, sample) makes the gradient of a logit from its class's probability.
+template <class Finish>
+inline void softmax_gradients(float* logits, std::int64_t stride, std::int64_t rows, std::int64_t outputs,
+                              float* block, const Finish& finish) {
   for (std::int64_t first = 0; first < rows; first += kBlock) {
     const std::int64_t count = rows - first < kBlock ? rows - first : kBlock;
     float* logit = logits + first * stride;
@@ -128,16 +138,18 @@ inline void cross_entropy_gradients(float* logits, std::int64_t stride, const st
       }
     for (std::int64_t c = 0; c < outputs; ++c)
       for (std::int64_t s = 0; s < count; ++s)
-        logit[s * stride + c] =
-            (block[c * kBlock + s] / sum[s] - (c == label[first + s] ? 1.0f : 0.0f)) * inverse_count;
+        logit[s * stride + c] = finish(block[c * kBlock + s] / sum[s], c, first + s);
   }
 }
 
 inline void loss_gradients(Loss loss, float* logits, std::int64_t stride, const std::int32_t* label,
                            std::int64_t rows, std::int64_t outputs, float* block) {
-  if (loss == Loss::cross_entropy)
-    return cross_entropy_gradients(logits, stride, label, rows, outputs, block);
   const float inverse_count = 1.0f / static_cast<float>(rows);
+  if (loss == Loss::cross_entropy)
+    return softmax_gradients(logits, stride, rows, outputs, block,
+                             [=](float p, std::int64_t c, std::int64_t s) {
+                               return (p - (c == label[s] ? 1.0f : 0.0f)) * inverse_count;
+                             });
   for (std::int64_t s = 0; s < rows; ++s)
     logits[s * stride] =
         loss == Loss::hinge ? law::hinge_gradient(logits[s * stride], label[s], inverse_count)

@@ -11,14 +11,16 @@ inline void put(float* p, Vector v) { _mm512_store_ps(p, v); }
 inline Vector broadcast(const float* p) { return _mm512_set1_ps(*p); }
 inline Vector zero() { return _mm512_setzero_ps(); }
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+inline Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
+inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 
 // GCC 12's AVX-512 headers warn about their own undefined operands.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
 
 // destination[c][r] = source[r][c] for 16 x 16 floats, strides in floats.
-[[gnu::noinline]] inline void transpose_square(const float* source, std::int64_t source_stride, float* destination,
-                                        std::int64_t destination_stride) {
+[[gnu::noinline]] inline void transpose_square(const float* source, std::int64_t source_stride,
+                                               float* destination, std::int64_t destination_stride) {
   __m512 a[16], b[16];
   for (int i = 0; i < 16; ++i) a[i] = fetch(source + i * source_stride);
   for (int i = 0; i < 16; i += 2) {
@@ -55,6 +57,8 @@ inline void put(float* p, Vector v) { _mm256_store_ps(p, v); }
 inline Vector broadcast(const float* p) { return _mm256_broadcast_ss(p); }
 inline Vector zero() { return _mm256_setzero_ps(); }
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+inline Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
+inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 
 inline void transpose_square(const float* source, std::int64_t source_stride, float* destination,
                              std::int64_t destination_stride) {

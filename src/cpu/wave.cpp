@@ -35,7 +35,8 @@ AlignedFloats::AlignedFloats(std::int64_t count) {
 
 void AlignedFloats::Free::operator()(float* p) const { std::free(p); }
 
-CpuWave::CpuWave(const WaveRequest& request) : spec_(*request.spec), layout_(spec_) {
+CpuWave::CpuWave(const WaveRequest& request)
+    : spec_(*request.spec), layout_(spec_), threads_(request.threads) {
   for (const Training& training : request.trainings)
     require(training.precision == Precision::fp32,
             "precision {}: the CPU trains in fp32 alone (use precision fp32, or a CUDA device)",
@@ -160,7 +161,7 @@ void CpuWave::score(std::span<const int> members, Split split, const Randomizati
     const Rows& all = rows(member, split);
     const int outputs = spec_.outputs();
     const auto count = static_cast<std::size_t>(all.count);
-    std::vector<float> logit(count * static_cast<std::size_t>(outputs)), loss(count);
+    std::vector<float> logit(count * static_cast<std::size_t>(outputs));
     std::vector<std::int32_t> labels = all.labels;
     if (variant.against == Randomization::Against::predictions) {
       logits(member, split, Randomization{}, logit.data());
@@ -168,16 +169,24 @@ void CpuWave::score(std::span<const int> members, Split split, const Randomizati
         labels[row] = law::predicted_class(logit.data() + row * static_cast<std::size_t>(outputs), outputs);
     }
     logits(member, split, variant, logit.data());
-    WaveScore& score = scores[k];
-    score = {};
-    for (std::size_t row = 0; row < count; ++row) {
-      const float* of_row = logit.data() + row * static_cast<std::size_t>(outputs);
-      loss[row] = law::sample_loss(spec_.loss, of_row, outputs, labels[row]);
-      score.correct += law::predicted_class(of_row, outputs) == labels[row];
-    }
-    score.loss = law::lane_sum(loss.data(), all.count) / static_cast<float>(all.count);
-    if (auc) score.auc = roc_aucs(logit, outputs, labels);
+    scores[k] = score_of(logit, labels, auc);
   }
+}
+
+WaveScore CpuWave::score_of(std::span<const float> logits, std::span<const std::int32_t> labels,
+                            bool auc) const {
+  const int outputs = spec_.outputs();
+  const std::size_t count = labels.size();
+  std::vector<float> loss(count);
+  WaveScore score;
+  for (std::size_t row = 0; row < count; ++row) {
+    const float* of_row = logits.data() + row * static_cast<std::size_t>(outputs);
+    loss[row] = law::sample_loss(spec_.loss, of_row, outputs, labels[row]);
+    score.correct += law::predicted_class(of_row, outputs) == labels[row];
+  }
+  score.loss = law::lane_sum(loss.data(), static_cast<std::int64_t>(count)) / static_cast<float>(count);
+  if (auc) score.auc = roc_aucs(logits, outputs, labels);
+  return score;
 }
 
 std::unique_ptr<Wave> CpuBackend::open(const WaveRequest& request) {

@@ -40,6 +40,15 @@ class CpuWave final : public Wave {
              std::span<WaveScore> scores) override;
   void logits(int member, Split split, const Randomization& variant, std::span<float> out) override;
   void logits(int member, std::span<const float> x, std::span<float> out) override;
+  void input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
+                      std::span<float> gradient) override;
+  DataRange range(int member, Split split) override;
+  void perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,
+               std::span<Perturbed> out) override;
+  void fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,
+                     std::span<std::vector<float>> out) override;
+  void score(std::span<const int> members, Split split, std::span<const Shift> shifts, bool auc,
+             std::span<WaveScore> scores) override;
 
  private:
   // A split as generated, before the rotation, and as the model sees it. The training rows are kept only in
@@ -58,11 +67,17 @@ class CpuWave final : public Wave {
   };
 
   const Rows& rows(Member& member, Split split);
+  WaveScore score_of(std::span<const float> logits, std::span<const std::int32_t> labels, bool auc) const;
+  // Engines that attack this member as it is, one a thread.
+  std::vector<std::unique_ptr<Engine>> attackers(const Member& member) const;
+  Perturbed perturb(Member& member, Split split, const Pgd& attack);
+  std::vector<float> fit_universal(Member& member, Split split, const AsUap& attack);
   void logits(Member& member, Split split, const Randomization& variant, float* out);
   Member& at(int member) { return members_[static_cast<std::size_t>(member)]; }
 
   const MlpSpec spec_;
   const ParameterLayout layout_;
+  const int threads_;
   std::vector<Member> members_;
 };
 

@@ -15,6 +15,7 @@ TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trai
     slots = std::max(slots, law::state_slots(training.optimizer));
     input_dropout |= law::dropout_constants(training.input_dropout).threshold > 0;
     hidden_dropout |= law::dropout_constants(training.hidden_dropout).threshold > 0;
+    adversary |= training.adversary.has_value();
   }
 }
 
@@ -56,6 +57,7 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
 PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
                          std::size_t shared_limit) {
   if (needs.batch_norm) return {{}, "batch norm needs a layer's whole batch at once"};
+  if (needs.adversary) return {{}, "an adversary moves the batch before the update"};
   if (spec.hidden.size() + 1 > kMaxResidentLayers)
     return {{}, fmt::format("{} layers, of which it takes {}", spec.hidden.size() + 1, kMaxResidentLayers)};
   const DeviceLayout layout(spec);
@@ -80,8 +82,8 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
 
 namespace {
 
-// The one of kWarpTiles that keeps the tensor cores busy least long: rounds of the block's warps, times what a
-// step of the depth costs, a product of two fragments as much as the read of one.
+// The one of kWarpTiles that keeps the tensor cores busy least long: rounds of the block's warps, times what
+// a step of the depth costs, a product of two fragments as much as the read of one.
 int best_warp_tile(int rows, int columns) {
   const int m_tiles = (rows + 15) / 16, n_tiles = (columns + 7) / 8, warps = kTensorThreads / 32;
   int best = -1, least = 0;
@@ -139,6 +141,7 @@ TensorPlan place_tensor(const DeviceLayout& layout, const MlpSpec& spec, int bat
 TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& needs, Precision precision,
                          std::size_t shared_limit) {
   if (needs.batch_norm) return {{}, "batch norm needs a layer's whole batch at once"};
+  if (needs.adversary) return {{}, "an adversary moves the batch before the update"};
   if (spec.hidden.size() + 1 > kMaxTensorLayers)
     return {{}, fmt::format("{} layers, of which it takes {}", spec.hidden.size() + 1, kMaxTensorLayers)};
   const DeviceLayout layout(spec);
@@ -190,6 +193,42 @@ std::optional<EvaluationPlan> plan_evaluation(const MlpSpec& spec, std::size_t s
     plan.bytes = used * static_cast<int>(sizeof(float));
     for (const LayerView& layer : layout.layers()) plan.layer[plan.layers++] = layer;
     return plan;
+  }
+  return std::nullopt;
+}
+
+std::optional<PgdPlan> plan_pgd(const MlpSpec& spec, std::size_t shared_limit) {
+  if (spec.hidden.size() + 1 > kMaxPgdLayers) return std::nullopt;
+  const DeviceLayout layout(spec);
+  if (layout.stride() > INT32_MAX / 16 || std::max(layout.widest(), padded(spec.inputs)) > INT32_MAX / 4096)
+    return std::nullopt;
+  for (const int slice : {128, 64, 32, 16}) {
+    PgdPlan plan{};
+    plan.slice = slice;
+    std::int64_t used = 0;  // floats; quads stay aligned
+    const auto take = [&](std::int64_t floats) {
+      const std::int64_t at = used;
+      used += floats;
+      return static_cast<int>(at);
+    };
+    plan.parameters = take(layout.stride());
+    plan.begin_panels = static_cast<int>(used);
+    // Right behind the weights, because nobody writes x while products read beyond the last of them.
+    plan.x = take(static_cast<std::int64_t>(slice) * padded(spec.inputs) + kReadBeyond);
+    for (int* rows : {&plan.perturbation, &plan.moved})
+      *rows = take(static_cast<std::int64_t>(slice) * padded(spec.inputs));
+    for (const LayerView& view : layout.layers()) {
+      PgdLayer& layer = plan.layer[plan.layers++];
+      const std::int64_t size = static_cast<std::int64_t>(slice) * view.out_stride;
+      layer.view = view;
+      layer.kept = take(size);
+      layer.output = view.gamma >= 0 || view.slope >= 0 ? take(size) : layer.kept;
+    }
+    plan.logit_gradient = take(static_cast<std::int64_t>(slice) * padded(spec.outputs()));
+    plan.end_panels = static_cast<int>(used);
+    for (int* of_row : {&plan.worst_loss, &plan.inverse, &plan.labels, &plan.moves}) *of_row = take(slice);
+    plan.bytes = static_cast<int>(std::min<std::int64_t>(used * 4, INT32_MAX));
+    if (static_cast<std::size_t>(plan.bytes) <= shared_limit) return plan;
   }
   return std::nullopt;
 }

@@ -9,6 +9,7 @@
 #include "cuda/layout.hpp"
 #include "evaluate.hpp"
 #include "occam/training.hpp"
+#include "pgd.hpp"
 #include "resident.hpp"
 #include "resident_tensor.hpp"
 
@@ -18,7 +19,7 @@ namespace occam::cuda {
 // it.
 struct TrainingNeeds {
   int slots = 0;  // of optimiser state
-  bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false;
+  bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false, adversary = false;
 
   TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings);
 
@@ -46,5 +47,8 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
 
 // The plan that scores a network in one launch, if its parameters fit on the chip beside a slice of rows.
 std::optional<EvaluationPlan> plan_evaluation(const MlpSpec& spec, std::size_t shared_limit);
+
+// The plan that does a whole PGD in one launch, likewise.
+std::optional<PgdPlan> plan_pgd(const MlpSpec& spec, std::size_t shared_limit);
 
 }  // namespace occam::cuda

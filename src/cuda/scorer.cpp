@@ -17,8 +17,6 @@ namespace {
 constexpr std::int64_t kMaxChunk = 1 << 14;   // rows; enough to fill a device with one member
 constexpr std::int64_t kMaxKeys = INT32_MAX;  // of one sort
 
-int lists_of(int outputs) { return outputs <= 2 ? 1 : outputs; }
-
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
 std::int64_t longest(const WaveData& data, std::span<const int> members, Split split) {
@@ -187,12 +185,13 @@ void Scorer::for_each_chunk(const Group& group, bool variant, const EachChunk& e
   ensure_chunk(group);
   const bool has_rows = std::all_of(group.members.begin(), group.members.end(),
                                     [&](int m) { return data_.member(m).train_x != nullptr; });
-  const bool in_place = group.split == Split::train && !variant && has_rows;
+  const bool in_place = group.split == Split::train && !variant && !shifted_ && has_rows;
   for (std::int64_t first = 0; first < group.pitch; first += group.capacity) {
     const SplitRows rows = split_rows(group, first, variant);
     launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, rows.split, first,
                       group.capacity, rows_in_hand_.data());
     if (!in_place) launch_split_rows(stream, rows);
+    if (shifted_) shift_rows(group, rows);
     each(first, rows.slots, forward(rows.slots, in_place ? nullptr : x_.data(), first));
   }
 }
@@ -347,7 +346,7 @@ void Scorer::score_group(const Group& group, const Randomization& variant, bool 
     ensure(sorted_, "sorted score keys", count * lists * group.pitch);
     fill(stream, ensure(rank_sums_, "rank sums", count * lists), static_cast<std::size_t>(count * lists));
   }
-  if (plan_) {
+  if (plan_ && !shifted_) {
     count_at_once(group, randomized, {targets, tally, auc});
   } else {
     count_chunks(group, randomized, {targets, tally, auc});

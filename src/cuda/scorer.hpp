@@ -12,9 +12,13 @@
 #include "cuda/wave_data.hpp"
 #include "evaluate.hpp"
 #include "loss.hpp"
+#include "perturb.hpp"
 #include "split_rows.hpp"
 
 namespace occam::cuda {
+
+// Lists of scores that AUC needs of a row.
+inline int lists_of(int outputs) { return outputs <= 2 ? 1 : outputs; }
 
 class Scorer {
  public:
@@ -27,6 +31,8 @@ class Scorer {
   void generate_training_rows();
 
   void score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
+             std::span<WaveScore> scores);
+  void score(std::span<const int> members, Split split, std::span<const Shift> shifts, bool auc,
              std::span<WaveScore> scores);
   void logits(int member, Split split, const Randomization& variant, std::span<float> out);
   void logits(int member, std::span<const float> x, std::span<float> out);
@@ -52,6 +58,9 @@ class Scorer {
   void for_each_chunk(const Group& group, bool variant, const EachChunk& each);
   const float* forward(const Slots& slots, const float* x, std::int64_t first_row);
 
+  void upload_shifts(std::span<const Shift> shifts);
+  void shift_rows(const Group& group, const SplitRows& rows);
+
   // Counts a group's rows, chunk by chunk or in one launch. keys: for AUC, too.
   struct Counting {
     const std::int32_t* targets;
@@ -71,11 +80,14 @@ class Scorer {
   std::int64_t budget_;
   std::optional<EvaluationPlan> plan_;
   int multiprocessors_;
+  bool shifted_ = false;                            // the rows in hand move by shift_
   DeviceBuffer<int> member_, rows_in_hand_;         // [slots]
   DeviceBuffer<std::int64_t> rows_;                 // [slots]
   DeviceBuffer<std::int32_t> labels_, targets_;     // [slots][pitch]
   DeviceBuffer<std::uint32_t> donors_;              // [slots][pitch]
   DeviceBuffer<unsigned char> randomized_;          // [inputs]
+  DeviceBuffer<float> shift_;                       // [slots][inputs]
+  DeviceBuffer<law::AttackConstants> bounds_;       // [slots] of shifted rows
   DeviceBuffer<float> plain_, x_, activations_[2];  // [slots][capacity][…]
   DeviceBuffer<float> losses_;                      // [slots][capacity]
   DeviceBuffer<std::int32_t> predicted_;            // [slots][capacity]

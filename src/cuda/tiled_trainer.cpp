@@ -12,7 +12,7 @@ namespace occam::cuda {
 
 namespace {
 
-constexpr std::int64_t kGraphUpdates = 64;
+constexpr std::int64_t kGraphPasses = 64;  // through the network, in a graph of many updates
 
 int widest_hidden(const DeviceLayout& layout) {
   int widest = 0;
@@ -23,13 +23,16 @@ int widest_hidden(const DeviceLayout& layout) {
 
 }  // namespace
 
-TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings) : Trainer(data, trainings) {
+TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings, std::size_t shared_limit)
+    : Trainer(data, trainings) {
   const int batch = trainings[0].batch;
   const DeviceLayout& layout = data.layout();
   const std::size_t members = trainings.size(), samples = members * static_cast<std::size_t>(batch);
   batch_ = DeviceBuffer<std::uint32_t>("batch rows", samples);
   rows_ = DeviceBuffer<int>("batch sizes", members);
-  if (needs_.input_dropout)
+  if (needs_.adversary) adversary_.emplace(data, trainings, plan_pgd(data.spec(), shared_limit));
+  graph_updates_ = std::max<std::int64_t>(kGraphPasses / (1 + (adversary_ ? adversary_->launches() : 0)), 1);
+  if (needs_.input_dropout || needs_.adversary)
     inputs_ = DeviceBuffer<float>("dropped inputs",
                                   samples * static_cast<std::size_t>(layout.layers()[0].in_stride));
   if (needs_.prelu) row_gradients_ = DeviceBuffer<float>("slope gradients", samples);
@@ -63,7 +66,8 @@ std::int64_t TiledTrainer::member_bytes(const MlpSpec& spec, std::span<const Tra
   const DeviceLayout layout(spec);
   const std::int64_t batch = trainings[0].batch;
   std::int64_t row = 3 + 2 * widest_hidden(layout), fixed = 0;  // floats
-  if (needs.input_dropout) row += layout.layers()[0].in_stride;
+  if (needs.input_dropout || needs.adversary) row += layout.layers()[0].in_stride;
+  if (needs.adversary) row += Adversary::floats_per_row(layout, spec);
   for (const LayerView& layer : layout.layers()) {
     row += layer.out_stride;
     if (layer.hidden && needs.keeps_apart()) row += layer.out_stride;
@@ -120,8 +124,10 @@ void TiledTrainer::backward(std::size_t l, const float* delta, float* below_delt
 void TiledTrainer::update() {
   Stream& stream = data_.stream();
   launch_batch(stream, {wave_, slots_.count, slots_.capacity, batch_.data(), rows_.data()});
+  if (adversary_) adversary_->gather_moved(wave_, slots_, batch_.data(), inputs_.data());
   if (needs_.input_dropout)
-    launch_input_dropout(stream, {wave_, slots_, data_.spec().inputs, batch_.data(), inputs_.data()});
+    launch_input_dropout(stream, {wave_, slots_, data_.spec().inputs, batch_.data(),
+                                  adversary_ ? inputs_.data() : nullptr, inputs_.data()});
   for (std::size_t l = 0; l < layers_.size(); ++l) forward(l);
   float* logits = layers_.back().dropped.data();
   launch_loss_gradient(stream,
@@ -142,10 +148,10 @@ void TiledTrainer::launch_updates(std::int64_t most) {
       for (std::int64_t i = 0; i < count; ++i) update();
     };
   };
-  if (most >= kGraphUpdates && !many_) many_ = capture(stream, record(kGraphUpdates));
-  if (most % kGraphUpdates != 0 && !one_) one_ = capture(stream, record(1));
-  for (std::int64_t done = 0; done < most / kGraphUpdates; ++done) many_.launch(stream);
-  for (std::int64_t done = 0; done < most % kGraphUpdates; ++done) one_.launch(stream);
+  if (most >= graph_updates_ && !many_) many_ = capture(stream, record(graph_updates_));
+  if (most % graph_updates_ != 0 && !one_) one_ = capture(stream, record(1));
+  for (std::int64_t done = 0; done < most / graph_updates_; ++done) many_.launch(stream);
+  for (std::int64_t done = 0; done < most % graph_updates_; ++done) one_.launch(stream);
 }
 
 }  // namespace occam::cuda

@@ -2,17 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "batch.hpp"
+#include "cuda/adversary.hpp"
 #include "cuda/trainer.hpp"
 
 namespace occam::cuda {
 
 class TiledTrainer final : public Trainer {
  public:
-  TiledTrainer(WaveData& data, std::span<const Training> trainings);
+  // shared_limit: bytes a block may have for adversaries on the chip.
+  TiledTrainer(WaveData& data, std::span<const Training> trainings, std::size_t shared_limit);
 
   // Device bytes a member needs beside what every trainer needs.
   static std::int64_t member_bytes(const MlpSpec& spec, std::span<const Training> trainings);
@@ -36,10 +39,12 @@ class TiledTrainer final : public Trainer {
   std::vector<Layer> layers_;
   DeviceBuffer<std::uint32_t> batch_;  // [members][batch]
   DeviceBuffer<int> rows_;             // [members]
-  DeviceBuffer<float> inputs_;         // [members][batch][padded inputs], only where inputs are dropped
+  DeviceBuffer<float> inputs_;  // [members][batch][padded inputs], only where inputs are dropped or moved
+  std::optional<Adversary> adversary_;
   DeviceBuffer<float> delta_[2];       // [members][batch][widest hidden layer]
   DeviceBuffer<float> row_gradients_;  // [members][batch], PReLU alone
-  Graph many_, one_;                   // kGraphUpdates updates, and one
+  std::int64_t graph_updates_;         // in a graph of many
+  Graph many_, one_;                   // so many updates, and one
 };
 
 }  // namespace occam::cuda

@@ -1,6 +1,7 @@
 #include "cuda/trainer.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "cuda/tiled_trainer.hpp"
 
@@ -61,8 +62,9 @@ std::optional<ResidentPlan> chosen(const MlpSpec& spec, std::span<const Training
 }  // namespace
 
 Trainer::Trainer(WaveData& data, std::span<const Training> trainings)
-    : data_(data), needs_(data.spec(), trainings), host_progress_(trainings.size()) {
-  const int batch = trainings[0].batch;
+    : data_(data), needs_(data.spec(), trainings), batch_(trainings[0].batch),
+      host_progress_(trainings.size()) {
+  const int batch = batch_;
   for (std::size_t i = 0; i < trainings.size(); ++i) {
     require(trainings[i].batch == batch,
             "wave: member {} has batches of {}, member 0 of {}; they must be equal", i, trainings[i].batch,
@@ -72,6 +74,7 @@ Trainer::Trainer(WaveData& data, std::span<const Training> trainings)
             name_of(trainings[i].precision), name_of(trainings[0].precision));
     require(rows(data.data(static_cast<int>(i)), Split::train) >= 1, "wave: member {} has no training rows",
             i);
+    rates_.push_back({trainings[i].optimizer, trainings[i].schedule});
   }
   const std::size_t members = trainings.size();
   const std::size_t parameters = members * static_cast<std::size_t>(data.layout().stride());
@@ -87,31 +90,60 @@ Trainer::Trainer(WaveData& data, std::span<const Training> trainings)
 void Trainer::train(std::span<const std::int64_t> updates) {
   require(updates.size() == host_progress_.size(), "train: {} update counts for {} members", updates.size(),
           host_progress_.size());
-  std::int64_t most = 0;
-  for (std::size_t i = 0; i < updates.size(); ++i) {
+  for (std::size_t i = 0; i < updates.size(); ++i)
     require(updates[i] >= 0, "train: member {} is asked for {} updates", i, updates[i]);
-    host_progress_[i].remaining = updates[i];
-    most = std::max(most, updates[i]);
-  }
-  if (most == 0) return;
   const NvtxRange range{"train"};
-  copy_to_device(data_.stream(), progress_, host_progress_);
-  launch_updates(most);
+  std::vector<std::int64_t> left(updates.begin(), updates.end());
+  for (;;) {
+    std::int64_t most = 0;
+    for (std::size_t i = 0; i < left.size(); ++i) {
+      Progress& progress = host_progress_[i];
+      const std::int64_t of_rate = updates_of_rate(i);
+      progress.remaining = of_rate == 0 ? left[i] : std::min(left[i], of_rate - progress.update % of_rate);
+      most = std::max(most, progress.remaining);
+    }
+    if (most == 0) break;
+    set_learning_rates();
+    copy_to_device(data_.stream(), progress_, host_progress_);
+    launch_updates(most);
+    for (std::size_t i = 0; i < left.size(); ++i) {
+      left[i] -= host_progress_[i].remaining;
+      host_progress_[i].update += std::exchange(host_progress_[i].remaining, 0);
+    }
+  }
   data_.stream().synchronize();
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    host_progress_[i].update += updates[i];
-    host_progress_[i].remaining = 0;
+}
+
+std::int64_t Trainer::updates_of_rate(std::size_t member) const {
+  const std::int64_t epochs = rates_[member].schedule.epochs;
+  if (epochs == 0) return 0;
+  const std::int64_t all = data_.member(static_cast<int>(member)).rows[static_cast<int>(Split::train)];
+  return epochs * ((all + batch_ - 1) / batch_);
+}
+
+void Trainer::set_learning_rates() {
+  for (std::size_t i = 0; i < rates_.size(); ++i) {
+    const std::int64_t of_rate = updates_of_rate(i);
+    if (of_rate == 0 || host_progress_[i].remaining == 0) continue;
+    Rate& rate = rates_[i];
+    const std::int64_t epoch = host_progress_[i].update / of_rate * rate.schedule.epochs;
+    if (epoch == std::exchange(rate.epoch, epoch)) continue;
+    Optimizer optimizer = rate.optimizer;
+    optimizer.learning_rate = law::learning_rate(optimizer, rate.schedule, epoch);
+    data_.set_optimizer(static_cast<int>(i), law::optimizer_constants(optimizer));
   }
 }
 
 std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> trainings,
                                       std::size_t shared_limit) {
+  for (const Training& training : trainings)
+    require(!training.in_order, "training: rows in order are trained on by the CPU alone (--device cpu)");
   if (trainings[0].precision != Precision::fp32)
     return std::make_unique<TensorTrainer>(data, trainings,
                                            tensor_plan(data.spec(), trainings, shared_limit));
   if (const auto plan = chosen(data.spec(), trainings, shared_limit))
     return std::make_unique<ResidentTrainer>(data, trainings, *plan);
-  return std::make_unique<TiledTrainer>(data, trainings);
+  return std::make_unique<TiledTrainer>(data, trainings, shared_limit);
 }
 
 std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> trainings,

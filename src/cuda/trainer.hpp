@@ -26,14 +26,25 @@ class Trainer {
   // Allocates progress and optimiser state. All trainings have one batch size, all members training rows.
   Trainer(WaveData& data, std::span<const Training> trainings);
 
-  // Launches all updates; `most` is the largest number of them, at least 1.
+  // Launches all updates of one learning rate; `most` is the largest number of them, at least 1.
   virtual void launch_updates(std::int64_t most) = 0;
 
   WaveData& data_;
   const TrainingNeeds needs_;
+  const int batch_;
   WaveView wave_{};
 
  private:
+  // Updates of a member between two changes of its learning rate; 0: it never changes.
+  std::int64_t updates_of_rate(std::size_t member) const;
+  void set_learning_rates();
+
+  struct Rate {
+    Optimizer optimizer;
+    Schedule schedule;
+    std::int64_t epoch = 0;  // of the rate that the device has
+  };
+  std::vector<Rate> rates_;  // [members]
   std::vector<Progress> host_progress_;
   DeviceBuffer<Progress> progress_;
   DeviceBuffer<float> state0_, state1_;  // as the parameters

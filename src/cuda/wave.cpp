@@ -1,20 +1,32 @@
 #include "cuda/wave.hpp"
 
+#include "cuda/plan.hpp"
 #include "data_clock.hpp"
 
 namespace occam::cuda {
 
-CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t score_budget,
-                   std::size_t shared_limit)
-    : device_(device) {
+CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t scratch, std::size_t shared_limit)
+    : device_(device), scratch_(scratch), shared_limit_(shared_limit) {
   const DataClock clock;
   use_device();
   data_.emplace(request);
-  scorer_.emplace(*data_, score_budget, plan_evaluation(*request.spec, shared_limit),
-                  device_properties(device).multiprocessors);
-  scorer_->generate_training_rows();
+  scorer().generate_training_rows();
   if (!request.trainings.empty()) trainer_ = make_trainer(*data_, request.trainings, shared_limit);
   data_->stream().synchronize();
+}
+
+Scorer& CudaWave::scorer() {
+  attacker_.reset();
+  if (!scorer_)
+    scorer_.emplace(*data_, scratch_, plan_evaluation(data_->spec(), shared_limit_),
+                    device_properties(device_).multiprocessors);
+  return *scorer_;
+}
+
+Attacker& CudaWave::attacker() {
+  scorer_.reset();
+  if (!attacker_) attacker_.emplace(*data_, scratch_, plan_pgd(data_->spec(), shared_limit_));
+  return *attacker_;
 }
 
 void CudaWave::use_device() const { set_device(device_); }
@@ -45,19 +57,50 @@ void CudaWave::train(std::span<const std::int64_t> updates) {
 void CudaWave::score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
                      std::span<WaveScore> scores) {
   use_device();
-  scorer_->score(members, split, variant, auc, scores);
+  scorer().score(members, split, variant, auc, scores);
 }
 
 void CudaWave::logits(int member, Split split, const Randomization& variant, std::span<float> out) {
   check(member);
   use_device();
-  scorer_->logits(member, split, variant, out);
+  scorer().logits(member, split, variant, out);
 }
 
 void CudaWave::logits(int member, std::span<const float> x, std::span<float> out) {
   check(member);
   use_device();
-  scorer_->logits(member, x, out);
+  scorer().logits(member, x, out);
+}
+
+void CudaWave::score(std::span<const int> members, Split split, std::span<const Shift> shifts, bool auc,
+                     std::span<WaveScore> scores) {
+  use_device();
+  scorer().score(members, split, shifts, auc, scores);
+}
+
+void CudaWave::input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
+                              std::span<float> gradient) {
+  check(member);
+  use_device();
+  attacker().input_gradient(member, x, logit_gradient, gradient);
+}
+
+DataRange CudaWave::range(int member, Split split) {
+  check(member);
+  use_device();
+  return attacker().range(member, split);
+}
+
+void CudaWave::perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,
+                       std::span<Perturbed> out) {
+  use_device();
+  attacker().perturb(members, split, attacks, out);
+}
+
+void CudaWave::fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,
+                             std::span<std::vector<float>> out) {
+  use_device();
+  attacker().fit_universal(members, split, attacks, out);
 }
 
 }  // namespace occam::cuda

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "../backend.hpp"
+#include "cuda/attacker.hpp"
 #include "cuda/scorer.hpp"
 #include "cuda/trainer.hpp"
 #include "cuda/wave_data.hpp"
@@ -14,7 +15,8 @@ namespace occam::cuda {
 class CudaWave final : public Wave {
  public:
   // shared_limit: bytes a block may have for plan resident; 0: plan tiled alone
-  CudaWave(int device, const WaveRequest& request, std::int64_t score_budget, std::size_t shared_limit);
+  // scratch: device bytes for scores or attacks
+  CudaWave(int device, const WaveRequest& request, std::int64_t scratch, std::size_t shared_limit);
 
   void load(int member, std::span<const float> parameters) override;
   void store(int member, std::span<float> parameters) const override;
@@ -23,14 +25,29 @@ class CudaWave final : public Wave {
              std::span<WaveScore> scores) override;
   void logits(int member, Split split, const Randomization& variant, std::span<float> out) override;
   void logits(int member, std::span<const float> x, std::span<float> out) override;
+  void input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
+                      std::span<float> gradient) override;
+  DataRange range(int member, Split split) override;
+  void perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,
+               std::span<Perturbed> out) override;
+  void fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,
+                     std::span<std::vector<float>> out) override;
+  void score(std::span<const int> members, Split split, std::span<const Shift> shifts, bool auc,
+             std::span<WaveScore> scores) override;
 
  private:
   void use_device() const;  // for the calling thread
   void check(int member) const;
+  // Scores and attacks take turns with the scratch; so one of the two is there.
+  Scorer& scorer();
+  Attacker& attacker();
 
   int device_;
+  std::int64_t scratch_;
+  std::size_t shared_limit_;
   mutable std::optional<WaveData> data_;  // a copy to the host goes through its stream
   std::optional<Scorer> scorer_;
+  std::optional<Attacker> attacker_;
   std::unique_ptr<Trainer> trainer_;
 };
 

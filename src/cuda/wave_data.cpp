@@ -123,6 +123,12 @@ void WaveData::upload_slabs() {
   }
 }
 
+void WaveData::set_optimizer(int member, const law::OptimizerConstants& constants) {
+  Member& changed = members_[static_cast<std::size_t>(member)];
+  changed.optimizer = constants;
+  copy_to_device(stream_, device_members_.data() + member, &changed, 1);
+}
+
 void WaveData::load(int member, std::span<const float> parameters) {
   const std::vector<float> image = layout_.to_device(parameters);
   copy_to_device(stream_, parameters_.data() + member * layout_.stride(), image.data(), image.size());

@@ -37,6 +37,9 @@ class WaveData {
   const Member* device_members() const { return device_members_.data(); }
   float* parameters() { return parameters_.data(); }
 
+  // In stream order.
+  void set_optimizer(int member, const law::OptimizerConstants& constants);
+
   void load(int member, std::span<const float> parameters);
   void store(int member, std::span<float> parameters);
 

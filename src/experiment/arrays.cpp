@@ -35,6 +35,7 @@ class HistoryArrays {
   }
 
   void write(NpzWriter& writer, const std::string& prefix) const {
+    if (checks_ == 0) return;
     std::vector<std::int64_t> updates(members_ * checks_, -1);
     for (std::size_t m = 0; m < members_; ++m) {
       const auto& checks = run_.record(case_, m).history.checks;

@@ -28,6 +28,14 @@ const char* const kAlways[] = {"standard_auc",
                                "sc_randomized_accuracy",
                                "train_accuracy",
                                "train_loss",
+                               "pgd_accuracy",
+                               "pgd_share",
+                               "svd_uap_accuracy",
+                               "svd_uap_share",
+                               "as_uap_accuracy",
+                               "as_uap_share",
+                               "networks_standard_accuracy",
+                               "networks_s_randomized_auc",
                                "updates"};
 
 // Metrics worth a line: the usual ones, judged ones, and those asked for; losses and the other model's stay
@@ -35,7 +43,10 @@ const char* const kAlways[] = {"standard_auc",
 std::vector<std::string> shown_metrics(const Run& run, std::size_t c, const std::vector<Judged>& judged) {
   std::vector<std::string> shown;
   for (const std::string& name : run.metric_names(c)) {
-    const bool usual = std::find(std::begin(kAlways), std::end(kAlways), name) != std::end(kAlways);
+    // Votes of several sizes and combiners add theirs.
+    const bool usual = std::any_of(std::begin(kAlways), std::end(kAlways), [&](const std::string& always) {
+      return name == always || name.starts_with(always + "_");
+    });
     const bool verdict = std::any_of(judged.begin(), judged.end(), [&](const Judged& row) {
       return row.planned_case == static_cast<int>(c) && row.metric == name;
     });
@@ -46,8 +57,12 @@ std::vector<std::string> shown_metrics(const Run& run, std::size_t c, const std:
     const bool both = name == "best_at_update" || name == "best_s_randomized_auc" ||
                       name == "best_standard_accuracy" || name == "last_s_randomized_auc" ||
                       name == "last_standard_accuracy";
-    if (verdict || (!other && (usual || asked)) || both) shown.push_back(name);
+    const bool computed = !run.plan.cases[c].settings.numbers.empty();
+    if (computed || verdict || (!other && (usual || asked)) || both) shown.push_back(name);
   }
+  for (const Judged& row : judged)  // differences
+    if (row.planned_case == static_cast<int>(c) && row.metric.find(" - ") != row.metric.npos)
+      shown.push_back(row.metric);
   return shown;
 }
 
@@ -66,12 +81,11 @@ std::string value_text(const std::string& name, std::vector<double> values) {
     if (*low == *high) return fmt::format("{:.0f}", *low);
     return fmt::format("{:.0f} (median {:.0f})", mean(values), median(values));
   }
-  const std::string center =
-      name.ends_with("loss") ? fmt::format("{:.3g}", mean(values)) : fmt::format("{:.4f}", mean(values));
+  const bool loss = name.find("loss") != name.npos;
+  const std::string center = loss ? fmt::format("{:.3g}", mean(values)) : fmt::format("{:.4f}", mean(values));
   if (values.size() < 2) return center;
   const double half = (t_interval(values).high - t_interval(values).low) / 2;
-  return name.ends_with("loss") ? fmt::format("{} ± {:.2g}", center, half)
-                                : fmt::format("{} ± {:.4f}", center, half);
+  return loss ? fmt::format("{} ± {:.2g}", center, half) : fmt::format("{} ± {:.4f}", center, half);
 }
 
 // "5 seeds: 4 converged, 1 diverged (left out)"
@@ -114,11 +128,14 @@ std::string console_table(const Run& run, const std::vector<Judged>& judged) {
   for (std::size_t c = 0; c < run.plan.cases.size(); ++c) {
     const PlannedCase& planned = run.plan.cases[c];
     text += fmt::format("\n{}  ({})\n", planned.settings.name, status_text(run, c));
-    text += "  " + padded("", 36) + padded("mean ± 95%", 24) + padded("published", 11) + "verdict\n";
     const std::vector<std::string> names = shown_metrics(run, c, judged);
+    std::size_t column = 36;
+    for (const std::string& name : names) column = std::max(column, width(name) + 2);
+    text += "  " + padded("", column) + padded("mean ± 95%", 24) + padded("published", 11) + "verdict\n";
     for (const std::string& name : names) {
       const std::optional<double> published = run.published(c, name);
-      std::string line = "  " + padded(name, 36) + padded(value_text(name, run.valid_values(c, name)), 24) +
+      std::string line = "  " + padded(name, column) +
+                         padded(value_text(name, run.valid_values(c, name)), 24) +
                          padded(published ? published_text(name, *published) : "", 11);
       for (const Judged& row : judged)
         if (row.planned_case == static_cast<int>(c) && row.metric == name)

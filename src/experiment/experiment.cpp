@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "experiment/checkpoint.hpp"
+#include "experiment/computed.hpp"
 #include "experiment/flags.hpp"
 #include "experiment/plan.hpp"
 #include "experiment/results.hpp"
+#include "experiment/text.hpp"
 #include "experiment/train.hpp"
 #include "explain.hpp"
 #include "occam/error.hpp"
@@ -55,6 +57,17 @@ int default_seeds(const Sizes& sizes, const Options& options, const Device& devi
   if (device.kind == DeviceKind::cuda)
     return options.quick ? sizes.cuda_quick : options.full ? sizes.cuda_full : sizes.cuda;
   return options.quick ? sizes.cpu_quick : options.full ? sizes.cpu_full : sizes.cpu;
+}
+
+// A computation of an experiment's own runs on the CPU, and `auto` says so.
+Device computing_device(const Options& options) {
+  if (options.device == "cuda" || options.device.starts_with("cuda:"))
+    fail(ErrorKind::device, "--device {}: this experiment computes on the CPU alone (use --device cpu)",
+         options.device);
+  const bool chosen = options.device == "auto";
+  Device device = select_device(chosen ? "cpu" : options.device, options.threads);
+  if (chosen) device.reason = "auto: this experiment computes on the CPU alone";
+  return device;
 }
 
 // ---- the folder of the results ----------------------------------------------------------------------------
@@ -117,7 +130,10 @@ struct Experiment::State {
   Sizes sizes;
   std::vector<OwnOption> own;
   std::vector<Case> cases;
+  std::optional<Computation> computation;
   bool accepts_user_data = false;
+  std::string* chosen_set = nullptr;
+  std::vector<std::string> data_sets;
 
   Options options;
   std::string command;
@@ -129,11 +145,17 @@ struct Experiment::State {
 };
 
 int Experiment::State::run(int argc, const char* const* argv, const std::function<void()>& add_cases) {
-  CommandLine line = read_command_line(name, claim, own, accepts_user_data, argc, argv);
+  CommandLine line = read_command_line(name, claim, own, accepts_user_data, argc, argv,
+                                       computation ? &*computation : nullptr);
   if (line.exit_code) return *line.exit_code;
   options = std::move(line.options);
   command = std::move(line.command);
-  const Device device = select_device(options.device, options.threads);
+  if (std::find(data_sets.begin(), data_sets.end(), options.data) != data_sets.end()) {
+    *chosen_set = options.data;
+    options.data.clear();
+  }
+  const Device device =
+      computation ? computing_device(options) : select_device(options.device, options.threads);
   if (options.describe_device) {
     std::cout << describe(device) << '\n';
     return 0;
@@ -144,9 +166,11 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
   const bool user_data = accepts_user_data && !options.data.empty();
   add_cases();
   const int seeds = default_seeds(sizes, options, device);
-  const Plan plan = make_plan(name, cases, options, user_data, seeds);
+  const Plan plan = computation ? make_plan(name, cases, *computation, options, seeds)
+                                : make_plan(name, cases, options, user_data, seeds);
   if (options.print_config) {
-    std::cout << config_text(name, options, own, cases, seeds_text(options, seeds), user_data);
+    std::cout << config_text(name, options, own, cases, seeds_text(options, seeds), user_data,
+                             computation ? fields_of(*computation) : fields());
     return 0;
   }
   if (options.explain_plan) {
@@ -200,7 +224,8 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan, 
   {
     Progress progress(name, !options.quiet);
     TrainHooks hooks{&progress, &interrupt_requested, [&] { save(false); }};
-    complete = train(plan, options, device, hooks, records, seconds);
+    complete = computation ? experiment::compute(plan, *computation, device, hooks, records, seconds)
+                           : train(plan, options, device, hooks, records, seconds);
   }
   if (!complete) {
     save(true);
@@ -253,7 +278,25 @@ void Experiment::option(const std::string& flag, std::string& value, const std::
   state_->own.push_back({flag, &value, help, words});
 }
 
+void Experiment::option(const std::string& flag, bool& value, const std::string& help) {
+  state_->own.push_back({.flag = flag, .value = nullptr, .help = help, .words = {}, .truth = &value});
+}
+
+void Experiment::data_sets(std::string& chosen, const std::vector<std::string>& names) {
+  state_->chosen_set = &chosen;
+  state_->data_sets = names;
+}
+
+bool Experiment::quick() const { return state_->options.quick; }
+std::int64_t Experiment::integer(const std::string& flag, const std::string& text, std::int64_t least,
+                                 std::int64_t most) {
+  return parse_integer(flag, text, least, most);
+}
+bool Experiment::full() const { return state_->options.full; }
+
 void Experiment::accept_user_data() { state_->accepts_user_data = true; }
+
+void Experiment::compute(const Computation& computation) { state_->computation = computation; }
 
 void Experiment::sizes(const Sizes& sizes) { state_->sizes = sizes; }
 

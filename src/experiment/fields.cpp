@@ -247,6 +247,9 @@ std::vector<Field> training_fields() {
       real(room, "beta2", AT(training.optimizer.beta2), "Adam's beta2"),
       real(room, "alpha", AT(training.optimizer.alpha), "RMSProp's smoothing"),
       real(room, "optimizer-epsilon", AT(training.optimizer.epsilon), "epsilon of Adam and RMSProp"),
+      integer(room, "lr-epochs", AT(training.schedule.epochs), 0, most_updates,
+              "epochs after which lr is multiplied; 0: never"),
+      real(room, "lr-factor", AT(training.schedule.factor), "what lr is multiplied by"),
       integer(room, "batch", AT(training.batch), 1, 1'000'000'000, "rows a batch"),
       real(room, "input-dropout", AT(training.input_dropout), "probability of zeroing an input"),
       real(room, "dropout", AT(training.hidden_dropout), "probability of zeroing a hidden unit"),
@@ -258,6 +261,54 @@ std::vector<Field> training_fields() {
   };
 }
 
+std::vector<Field> attack_fields() {
+  constexpr Room room = Room::attack;
+  const std::vector<std::string> norms = {"l2", "linf"};
+  const std::vector<Norm> norm_values = {Norm::l2, Norm::linf};
+  const std::vector<std::string> losses = {"untargeted", "targeted",        "random-targeted",
+                                           "plus-one",   "binary-targeted", "binary-hybrid"};
+  const std::vector<AttackLoss> loss_values = {AttackLoss::untargeted,      AttackLoss::targeted,
+                                               AttackLoss::random_targeted, AttackLoss::plus_one,
+                                               AttackLoss::binary_targeted, AttackLoss::binary_hybrid};
+  constexpr std::int64_t most = 1'000'000;
+  return {
+      real(room, "adversary-epsilon", AT(adversary.epsilon), "train on PGD of this radius; 0: do not"),
+      word<Norm>(room, "adversary-norm", AT(adversary.norm), norms, norm_values, "norm of that PGD"),
+      real(room, "adversary-step", AT(adversary.step), "its step; 0: 2.5 epsilon / iterations"),
+      integer(room, "adversary-iterations", AT(adversary.iterations), 1, most, "its steps"),
+      word<AttackUnits>(
+          room, "attack-units", AT(attacks.units), {"range", "absolute"},
+          {AttackUnits::range, AttackUnits::absolute},
+          "range: PGD's epsilon and step count in widths of the data's range, which bounds the rows"),
+      word<Norm>(room, "attack-norm", AT(attacks.pgd_settings.norm), norms, norm_values, "norm of PGD"),
+      word<AttackLoss>(room, "attack-loss", AT(attacks.pgd_settings.loss), losses, loss_values,
+                       "what PGD descends"),
+      integer(room, "attack-target", AT(attacks.pgd_settings.target), 0, 255, "class a targeted PGD aims at"),
+      real(room, "attack-epsilon", AT(attacks.pgd_settings.epsilon), "radius of PGD"),
+      real(room, "attack-step", AT(attacks.pgd_settings.step), "step of PGD; 0: 2.5 epsilon / iterations"),
+      integer(room, "attack-iterations", AT(attacks.pgd_settings.iterations), 1, most, "steps of PGD"),
+      integer(room, "attack-restarts", AT(attacks.pgd_settings.restarts), 1, most,
+              "runs of PGD; the worst counts"),
+      boolean(room, "attack-minimal", AT(attacks.pgd_settings.minimal),
+              "PGD moves a row until it is misclassified, without a radius"),
+      integer(room, "attack-batch", AT(attacks.pgd_settings.batch), 1, 1 << 20,
+              "rows that share a mean loss"),
+      real(room, "svd-epsilon", AT(attacks.svd_settings.epsilon), "length of the SVD-UAP"),
+      real(room, "svd-attack-epsilon", AT(attacks.svd_settings.attack.epsilon),
+           "radius of the PGD behind it"),
+      real(room, "svd-attack-step", AT(attacks.svd_settings.attack.step),
+           "its step; 0: 2.5 epsilon / iterations"),
+      integer(room, "svd-attack-iterations", AT(attacks.svd_settings.attack.iterations), 1, most,
+              "steps of the PGD behind it"),
+      word<Norm>(room, "as-norm", AT(attacks.as_settings.norm), norms, norm_values, "norm of the AS-UAP"),
+      real(room, "as-epsilon", AT(attacks.as_settings.epsilon), "radius of the AS-UAP"),
+      real(room, "as-step", AT(attacks.as_settings.step), "step of the AS-UAP; 0: 2.5 epsilon / iterations"),
+      integer(room, "as-iterations", AT(attacks.as_settings.iterations), 1, most,
+              "steps a batch of the AS-UAP"),
+      integer(room, "as-epochs", AT(attacks.as_settings.epochs), 1, most, "epochs of the AS-UAP"),
+  };
+}
+
 #undef AT
 
 }  // namespace
@@ -265,7 +316,7 @@ std::vector<Field> training_fields() {
 const std::vector<Field>& fields() {
   static const std::vector<Field> table = [] {
     std::vector<Field> all = data_fields();
-    for (const auto& more : {network_fields(), training_fields()})
+    for (const auto& more : {network_fields(), training_fields(), attack_fields()})
       all.insert(all.end(), more.begin(), more.end());
     return all;
   }();
@@ -276,6 +327,9 @@ nlohmann::ordered_json config_of(const Case& c, bool user_data) {
   nlohmann::ordered_json config;
   for (const Field& field : fields()) {
     if (!field.get || (user_data && field.slab)) continue;
+    const bool adversary = field.flag.starts_with("adversary-");
+    if (field.room == Field::Room::attack && !(adversary ? c.adversary.epsilon > 0 : c.attacks.any()))
+      continue;
     std::string key = field.flag;
     std::replace(key.begin(), key.end(), '-', '_');
     config[key] = field.json(c);
@@ -289,7 +343,16 @@ nlohmann::ordered_json config_of(const Case& c, bool user_data) {
   for (int size : c.measures.subset_sizes) measures.push_back(fmt::format("subset:{}", size));
   if (c.measures.swap) measures.push_back("swap");
   if (c.measures.predictions) measures.push_back("predictions");
+  if (c.attacks.pgd) measures.push_back("pgd");
+  if (c.attacks.svd_uap) measures.push_back("svd-uap");
+  if (c.attacks.as_uap) measures.push_back("as-uap");
   config["measure"] = measures;
+  if (!c.votes.sizes.empty()) {
+    config["vote_sizes"] = c.votes.sizes;
+    config["combiners"] = nlohmann::ordered_json::array();
+    for (const Combiner combiner : c.votes.combiners) config["combiners"].push_back(name_of(combiner));
+    config["combiner_optimizer"] = c.votes.combiner_optimizer == OptimizerKind::sgd ? "sgd" : "adam";
+  }
   config["evaluate"] = c.evaluate == Which::last ? "last" : "best";
   return config;
 }

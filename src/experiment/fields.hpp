@@ -13,7 +13,7 @@
 namespace occam::experiment {
 
 struct Field {
-  enum class Room { data, network, training };
+  enum class Room { data, network, training, attack, computation };
 
   std::string flag;  // "weight-decay"
   Room room = Room::data;

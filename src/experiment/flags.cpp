@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "experiment/computed.hpp"
 #include "experiment/fields.hpp"
 #include "experiment/text.hpp"
 #include "occam/error.hpp"
@@ -47,7 +48,8 @@ const std::vector<Common>& configured() {
       text("out", &Options::out, "results go to DIR/<experiment>"),
       text("simple", &Options::simple, "coordinates of S, such as 0 or 0-3,7"),
       text("groups", &Options::groups, "named groups of coordinates, S=0-3,T=4,7; S is the simple one"),
-      text("measure", &Options::measure, "further measures: per-coordinate,subset:K,swap,predictions"),
+      text("measure", &Options::measure,
+           "further measures: per-coordinate,subset:K,swap,predictions,pgd,svd-uap,as-uap"),
       truth("measure-at-checks", &Options::measure_at_checks, "S and S^c AUC at every check of the training"),
       truth("boundary-symmetric", &Options::boundary_symmetric,
             "fill the decision boundary from [-B, B], not [0, B]"),
@@ -62,6 +64,13 @@ const std::vector<Common>& configured() {
 
 std::string joined(const std::vector<std::string>& items) { return fmt::format("{}", fmt::join(items, ",")); }
 
+// Flags about networks and data of slabs or of users.
+bool for_networks(const Common& c) {
+  static const std::set<std::string> flags = {
+      "precision", "simple", "groups", "measure", "save", "keep", "measure-at-checks", "boundary-symmetric"};
+  return flags.contains(c.flag);
+}
+
 // Flags whose values lists a configuration file may hold as lists.
 bool is_list(const Common& c) {
   return c.text && c.flag != "device" && c.flag != "precision" && c.flag != "out";
@@ -72,6 +81,8 @@ const char* title(Field::Room room) {
     case Field::Room::data: return "Data";
     case Field::Room::network: return "Network";
     case Field::Room::training: return "Training";
+    case Field::Room::attack: return "Attack";
+    case Field::Room::computation: return "Computation";
   }
   return "";
 }
@@ -97,6 +108,7 @@ std::string recorded_command(const std::string& name, int argc, const char* cons
 
 void add_common(CLI::App& app, Options& options, Raw& raw, bool user_data) {
   for (const Common& c : configured()) {
+    if (options.computed && for_networks(c)) continue;
     if (c.number)
       app.add_option("--" + c.flag, options.*c.number, c.help);
     else if (c.truth)
@@ -106,21 +118,22 @@ void add_common(CLI::App& app, Options& options, Raw& raw, bool user_data) {
     else
       app.add_option("--" + c.flag, options.*c.text, c.help);
   }
-  app.add_option("--data", options.data,
-                 user_data ? "FILE.npz with x_train, y_train, x_test, y_test (or x, y): data of your own"
-                           : "DIR with data files; slab data are generated and need none");
+  if (!options.computed)
+    app.add_option("--data", options.data,
+                   user_data ? "FILE.npz with x_train, y_train, x_test, y_test (or x, y): data of your own"
+                             : "DIR with data files; slab data are generated and need none");
   app.add_flag("--print-config", options.print_config, "print the configuration for --config and leave")
       ->configurable(false);
-  app.add_flag("--explain-plan", options.explain_plan,
-               "say how each case would be trained, with memory and floors, and leave")
-      ->configurable(false);
+  if (!options.computed)
+    app.add_flag("--explain-plan", options.explain_plan,
+                 "say how each case would be trained, with memory and floors, and leave")
+        ->configurable(false);
   app.add_flag("--describe-device", options.describe_device, "say which device would be used, and leave")
       ->configurable(false);
 }
 
-void add_fields(CLI::App& app, Raw& raw, bool user_data) {
-  (void)user_data;
-  for (const Field& field : fields()) {
+void add_fields(CLI::App& app, Raw& raw, const std::vector<Field>& table) {
+  for (const Field& field : table) {
     CLI::Option* option = nullptr;
     if (field.boolean)
       option = app.add_flag("--" + field.flag + ",!--no-" + field.flag, raw.booleans[field.flag], field.help);
@@ -152,22 +165,28 @@ void check(const Options& o) {
 
 CommandLine read_command_line(const std::string& name, const std::string& claim,
                               const std::vector<OwnOption>& own, bool user_data, int argc,
-                              const char* const* argv) {
+                              const char* const* argv, const Computation* computation) {
   CommandLine line;
   line.command = recorded_command(name, argc, argv);
   Options& options = line.options;
+  options.computed = computation;
+  const std::vector<Field> table = computation ? fields_of(*computation) : fields();
   Raw raw;
   CLI::App app(claim, name);
   app.set_version_flag("--version", std::string(build_info::version));
   app.set_config("--config", "", "read flags from FILE.toml; the command line wins")->configurable(false);
   app.allow_config_extras(false);
   for (const OwnOption& o : own) {
+    if (o.truth) {
+      app.add_flag("--" + o.flag, *o.truth, o.help)->group("This experiment");
+      continue;
+    }
     const std::string help =
         o.words.empty() ? o.help : fmt::format("{} ({})", o.help, fmt::join(o.words, "|"));
     app.add_option("--" + o.flag, *o.value, help)->group("This experiment");
   }
   add_common(app, options, raw, user_data);
-  add_fields(app, raw, user_data);
+  add_fields(app, raw, table);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -182,17 +201,20 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
     fail(ErrorKind::usage, "{} (see --help)", one_line(error.what()));
   }
   for (const Common& c : configured())
-    if (is_list(c) && app.count("--" + c.flag)) {
+    if (raw.lists.contains(c.flag) && app.count("--" + c.flag)) {
       options.*c.text = joined(raw.lists[c.flag]);
       require(!(options.*c.text).empty(), "--{}: a value is needed", c.flag);
     }
-  for (const Field& field : fields()) {
+  if (computation)
+    for (const Number& number : computation->numbers)
+      options.fields[number.flag] = split_list(number.flag, number.standard);
+  for (const Field& field : table) {
     if (!app.count("--" + field.flag)) continue;
     const std::string text = field.boolean ? raw.booleans[field.flag] : joined(raw.lists[field.flag]);
     options.fields[field.flag] = split_list(field.flag, text);
   }
   for (const OwnOption& o : own)
-    if (!o.words.empty() && !o.value->empty()) parse_word(o.flag, *o.value, o.words);
+    if (o.value && !o.words.empty() && !o.value->empty()) parse_word(o.flag, *o.value, o.words);
   if (!options.save.empty())
     for (const std::string& item : split_list("save", options.save))
       (parse_word("save", item, {"weights", "data"}) == 0 ? options.save_weights : options.save_data) = true;
@@ -220,12 +242,17 @@ std::string toml(const std::vector<std::string>& values) {
 }  // namespace
 
 std::string config_text(const std::string& name, const Options& options, const std::vector<OwnOption>& own,
-                        const std::vector<Case>& cases, const std::string& seeds, bool user_data) {
+                        const std::vector<Case>& cases, const std::string& seeds, bool user_data,
+                        const std::vector<Field>& table) {
   std::string text = fmt::format("# {}: read with --config FILE\n", name);
   for (const OwnOption& o : own)
-    if (!o.value->empty()) text += fmt::format("{} = {}\n", o.flag, toml(*o.value));
+    if (o.truth)
+      text += *o.truth ? fmt::format("{} = true\n", o.flag) : "";
+    else if (!o.value->empty())
+      text += fmt::format("{} = {}\n", o.flag, toml(*o.value));
   for (const Common& c : configured()) {
     if (c.flag == "quick" || c.flag == "full") continue;  // the seeds say it
+    if (options.computed && for_networks(c)) continue;
     if (c.flag == "seeds") {
       if (!seeds.empty()) text += fmt::format("seeds = {}\n", toml(seeds));
     } else if (c.number) {
@@ -241,10 +268,10 @@ std::string config_text(const std::string& name, const Options& options, const s
   if (!options.data.empty()) text += fmt::format("data = {}\n", toml(options.data));
 
   std::set<std::string> covered;  // by a shorthand that was given
-  for (const Field& field : fields())
+  for (const Field& field : table)
     if (options.given(field.flag)) covered.insert(field.shorthand_for.begin(), field.shorthand_for.end());
   const Field* previous = nullptr;
-  for (const Field& field : fields()) {
+  for (const Field& field : table) {
     if (user_data && field.slab) continue;
     if (!previous || previous->room != field.room) text += fmt::format("\n# {}\n", title(field.room));
     previous = &field;

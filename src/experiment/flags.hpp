@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "experiment/fields.hpp"
 #include "occam/experiment.hpp"
 
 namespace occam::experiment {
@@ -15,6 +16,7 @@ struct OwnOption {
   std::string* value;
   std::string help;
   std::vector<std::string> words;
+  bool* truth = nullptr;  // in place of `value`: a flag without one
 };
 
 struct Options {
@@ -27,6 +29,7 @@ struct Options {
   bool measure_at_checks = false, boundary_symmetric = false;
   bool print_config = false, describe_device = false, explain_plan = false;
   bool save_weights = false, save_data = false;
+  bool computed = false;  // the experiment has a computation of its own
   // Values given for fields, in the order of fields(); a list has several.
   std::map<std::string, std::vector<std::string>> fields;
 
@@ -42,11 +45,12 @@ struct CommandLine {
 // Throws usage errors. `user_data`: --data takes an npz file.
 CommandLine read_command_line(const std::string& name, const std::string& claim,
                               const std::vector<OwnOption>& own, bool user_data, int argc,
-                              const char* const* argv);
+                              const char* const* argv, const Computation* computation = nullptr);
 
 // The configuration that --config reads back. `cases` are the experiment's own, before flags: a field in
 // which they differ, and that no flag sets, is left to them and stands as a comment.
 std::string config_text(const std::string& name, const Options& options, const std::vector<OwnOption>& own,
-                        const std::vector<Case>& cases, const std::string& seeds, bool user_data);
+                        const std::vector<Case>& cases, const std::string& seeds, bool user_data,
+                        const std::vector<Field>& table = fields());
 
 }  // namespace occam::experiment

@@ -1,5 +1,7 @@
 #include "experiment/measure.hpp"
 
+#include "experiment/attack_measure.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -295,6 +297,7 @@ void measure(const MlpEnsemble& models, std::span<const Data> data, const Plan& 
     }
     if (options.save_data && kept) add_data(record, data[i]);
   }
+  if (shared.settings.attacks.any()) measure_attacks(models, data, plan, options.keep, places, records);
 }
 
 }  // namespace occam::experiment

@@ -8,6 +8,7 @@
 
 #include <zlib.h>
 
+#include "experiment/attack_measure.hpp"
 #include "experiment/fields.hpp"
 #include "experiment/text.hpp"
 #include "occam/error.hpp"
@@ -17,12 +18,6 @@ namespace occam::experiment {
 namespace {
 
 constexpr std::int64_t kMostSubsets = 100'000;
-
-std::uint64_t fnv1a(const std::string& text) {
-  std::uint64_t hash = 0xCBF29CE484222325u;
-  for (unsigned char c : text) hash = (hash ^ c) * 0x100000001B3u;
-  return hash;
-}
 
 // CRC-32 of a whole file, as zip and gzip know it.
 std::string checksum(const std::string& path) {
@@ -40,9 +35,9 @@ double subsets_of(int coordinates, int size) {
   return count;
 }
 
-Measures read_measures(const Measures& own, const Options& options) {
-  Measures measures = own;
-  if (options.measure.empty()) return measures;
+void read_measures(Case& c, const Options& options) {
+  Measures& measures = c.measures;
+  if (options.measure.empty()) return;
   for (const std::string& item : split_list("measure", options.measure)) {
     if (item == "per-coordinate")
       measures.per_coordinate = true;
@@ -50,17 +45,35 @@ Measures read_measures(const Measures& own, const Options& options) {
       measures.swap = true;
     else if (item == "predictions")
       measures.predictions = true;
+    else if (item == "pgd")
+      c.attacks.pgd = true;
+    else if (item == "svd-uap")
+      c.attacks.svd_uap = true;
+    else if (item == "as-uap")
+      c.attacks.as_uap = true;
     else if (item.starts_with("subset:")) {
       const int size = static_cast<int>(parse_integer("measure", item.substr(7), 1, 16384));
       if (std::find(measures.subset_sizes.begin(), measures.subset_sizes.end(), size) ==
           measures.subset_sizes.end())
         measures.subset_sizes.push_back(size);
     } else {
-      fail(ErrorKind::usage, "--measure: '{}' is not one of per-coordinate, subset:K, swap, predictions",
+      fail(ErrorKind::usage,
+           "--measure: '{}' is not one of per-coordinate, subset:K, swap, predictions, pgd, svd-uap, as-uap",
            item);
     }
   }
-  return measures;
+}
+
+void resolve_adversary(Case& c) {
+  require(std::isfinite(c.adversary.epsilon) && c.adversary.epsilon >= 0,
+          "--adversary-epsilon: {} is not a finite number >= 0", c.adversary.epsilon);
+  require(std::isfinite(c.adversary.step) && c.adversary.step >= 0,
+          "--adversary-step: {} is not a finite number >= 0", c.adversary.step);
+  if (c.adversary.epsilon == 0) return;
+  Pgd attack = c.adversary;
+  if (attack.step == 0) attack.step = usual_step(attack.epsilon, attack.iterations);
+  attack.lower = -kUnbounded, attack.upper = kUnbounded;
+  c.training.adversary = attack;
 }
 
 // S and the further groups; --simple and --groups replace the experiment's own.
@@ -117,7 +130,29 @@ void check_case(const PlannedCase& planned, int dim) {
   validate(c.network);
   require(std::isfinite(c.initialization.scale) && c.initialization.scale > 0,
           "--init-scale: {} is not a positive number", c.initialization.scale);
-  validate(c.training, rows(planned.data.front(), Split::train), c.network.batch_norm);
+  validate(c.training, rows(planned.data.front(), Split::train), c.network);
+  const AttackSuite suite = c.attacks.suite(0);
+  if (suite.pgd) validate(*suite.pgd, c.network.classes);
+  if (suite.svd_uap) validate(*suite.svd_uap, c.network.classes);
+  if (suite.as_uap) validate(*suite.as_uap, c.network.classes);
+}
+
+void check_votes(const Case& c, const Options& options) {
+  if (c.votes.sizes.empty()) return;
+  const auto repeats = [](auto values) {
+    std::sort(values.begin(), values.end());
+    return std::adjacent_find(values.begin(), values.end()) != values.end();
+  };
+  for (const int size : c.votes.sizes)
+    require(size >= 1 && size <= kMostVoters, "vote sizes: {} is outside 1 … {}", size, kMostVoters);
+  require(!repeats(c.votes.sizes), "vote sizes: a size is given twice");
+  require(!c.votes.combiners.empty() && !repeats(c.votes.combiners), "combiners: none, or one of them twice");
+  require(options.save.empty(), "--save: votes keep neither weights nor data");
+  require(!options.measure_at_checks, "--measure-at-checks: votes are held at the end alone");
+  const Measures& m = c.measures;
+  require(!c.attacks.any(), "--measure: votes are not attacked");
+  require(!m.per_coordinate && m.subset_sizes.empty() && !m.swap && !m.predictions,
+          "--measure: votes are measured on the S-, S^c- and group-randomised sets alone (--groups)");
 }
 
 // What must be equal for published values to apply: every field, and S.
@@ -128,6 +163,12 @@ nlohmann::ordered_json protocol_of(Case c, const Options& options) {
 }
 
 }  // namespace
+
+std::uint64_t fnv1a(const std::string& text) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  for (unsigned char c : text) hash = (hash ^ c) * 0x100000001B3u;
+  return hash;
+}
 
 Members plan_members(const Options& options, int default_seeds) {
   Members members;
@@ -191,10 +232,11 @@ std::string seeds_text(const Options& options, int default_seeds) {
   return product ? "" : std::to_string(default_seeds);
 }
 
-std::vector<Expanded> expand(const std::vector<Case>& own, const Options& options) {
+std::vector<Expanded> expand(const std::vector<Case>& own, const Options& options,
+                             const std::vector<Field>& table) {
   std::vector<Expanded> cases;
   for (std::size_t i = 0; i < own.size(); ++i) cases.push_back({own[i], i});
-  for (const Field& field : fields()) {
+  for (const Field& field : table) {
     const auto given = options.fields.find(field.flag);
     if (given == options.fields.end()) continue;
     std::vector<Expanded> product;
@@ -244,7 +286,8 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       tables;  // by test, validation
   const auto configured = [&](Case c, PlannedCase& planned) {
     read_groups(c, options);
-    c.measures = read_measures(c.measures, options);
+    read_measures(c, options);
+    resolve_adversary(c);
     if (user_data) {
       const std::int64_t test = options.given("test") ? c.slab.test : 0;
       auto& table = tables[{test, c.slab.validation}];
@@ -267,6 +310,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       if (options.precision == name_of(precision)) c.training.precision = precision;
     planned.settings = c;
     check_case(planned, c.network.inputs);
+    check_votes(c, options);
     planned.config = config_of(c, user_data);
     if (user_data) planned.config["train"] = c.slab.train;
   };

@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "experiment/fields.hpp"
 #include "experiment/flags.hpp"
 #include "occam/experiment.hpp"
 
@@ -59,7 +60,11 @@ struct Expanded {
   Case settings;
   std::size_t origin;  // index of the experiment's own case
 };
-std::vector<Expanded> expand(const std::vector<Case>& own, const Options& options);
+std::vector<Expanded> expand(const std::vector<Case>& own, const Options& options,
+                             const std::vector<Field>& table = fields());
+
+// Of a text that says everything about a run.
+std::uint64_t fnv1a(const std::string& text);
 
 Plan make_plan(const std::string& experiment, const std::vector<Case>& own, const Options& options,
                bool user_data, int default_seeds);

@@ -88,6 +88,11 @@ nlohmann::ordered_json case_json(const Run& run, std::size_t c, const std::vecto
     for (double value : run.values(c, name)) list.push_back(number(value));
     j["metrics"][name] = std::move(list);
   }
+  for (const Judged& row : judged)  // differences
+    if (row.planned_case == static_cast<int>(c) && !j["metrics"].contains(row.metric)) {
+      j["metrics"][row.metric] = nlohmann::ordered_json::array();
+      for (double value : run.values(c, row.metric)) j["metrics"][row.metric].push_back(number(value));
+    }
   j["published"] = published_json(planned);
   j["verdicts"] = nlohmann::ordered_json::object();
   j["verdict_details"] = nlohmann::ordered_json::object();
@@ -100,7 +105,7 @@ nlohmann::ordered_json case_json(const Run& run, std::size_t c, const std::vecto
   nlohmann::ordered_json tolerances = nlohmann::ordered_json::object();
   if (planned.as_published)
     for (const Expectation& e : planned.settings.expectations)
-      if (e.margin > 0) tolerances[e.metric] = e.margin;
+      if (e.margin > 0) tolerances[e.quantity()] = e.margin;
   if (!tolerances.empty()) j["tolerances"] = tolerances;
   if (members.factors.size() > 1) {
     nlohmann::ordered_json shares = nlohmann::ordered_json::object();
@@ -132,6 +137,12 @@ std::vector<std::string> Run::metric_names(std::size_t c) const {
 }
 
 std::vector<double> Run::values(std::size_t c, const std::string& name) const {
+  if (const auto at = name.find(" - "); at != name.npos) {  // a difference, member by member
+    std::vector<double> result = values(c, name.substr(0, at));
+    const std::vector<double> minus = values(c, name.substr(at + 3));
+    for (std::size_t m = 0; m < result.size(); ++m) result[m] -= minus[m];
+    return result;
+  }
   std::vector<double> result;
   for (std::size_t m = 0; m < plan.members.size(); ++m) {
     const MemberRecord& member = record(c, m);
@@ -154,6 +165,14 @@ std::optional<double> Run::published(std::size_t c, const std::string& name) con
   return found->get<double>();
 }
 
+std::vector<double> Run::original_seeds(std::size_t c, const std::string& name) const {
+  const nlohmann::json& entry = plan.cases[c].published;
+  if (!entry.is_object() || !entry.contains("original_cpu_ten_seeds")) return {};
+  const auto found = entry["original_cpu_ten_seeds"].find(name);
+  if (found == entry["original_cpu_ten_seeds"].end()) return {};
+  return found->get<std::vector<double>>();
+}
+
 std::vector<double> shares_of(const Run& run, std::size_t c, const std::string& name) {
   if (run.plan.members.factors.size() < 2) return {};
   return variance_shares(run.values(c, name), run.plan.members.levels);
@@ -169,13 +188,14 @@ std::vector<Judged> judge_all(const Run& run) {
     if (!planned.as_published) continue;
     for (const Expectation& e : planned.settings.expectations) {
       const std::vector<double> train = run.valid_values(c, "train_accuracy");
-      rows.push_back({static_cast<int>(c), e, run.valid_values(c, e.metric), run.published(c, e.metric),
-                      train.empty() ? 0.0 : mean(train)});
+      const std::string name = e.quantity();
+      rows.push_back({static_cast<int>(c), e, run.valid_values(c, name), run.published(c, name),
+                      train.empty() ? 0.0 : mean(train), run.original_seeds(c, name)});
     }
   }
   const std::vector<Verdict> verdicts = judge(rows, run.device.kind);
   for (std::size_t r = 0; r < rows.size(); ++r)
-    judged.push_back({rows[r].planned_case, rows[r].expectation.metric, verdicts[r]});
+    judged.push_back({rows[r].planned_case, rows[r].expectation.quantity(), verdicts[r]});
   return judged;
 }
 

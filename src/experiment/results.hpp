@@ -18,7 +18,7 @@ namespace occam::experiment {
 // One judged expectation of a case.
 struct Judged {
   int planned_case;
-  std::string metric;
+  std::string metric;  // or "a - b"
   Verdict verdict;
 };
 
@@ -36,12 +36,14 @@ struct Run {
   }
   // Names of a case's metrics, in order.
   std::vector<std::string> metric_names(std::size_t c) const;
-  // One value per member; NaN where it diverged.
+  // One value per member; NaN where it diverged. "a - b" is the difference of two metrics.
   std::vector<double> values(std::size_t c, const std::string& name) const;
   // Those that are numbers.
   std::vector<double> valid_values(std::size_t c, const std::string& name) const;
   // The published number for a metric, if there is one.
   std::optional<double> published(std::size_t c, const std::string& name) const;
+  // The original code's values of ten seeds, run elsewhere; empty where there are none.
+  std::vector<double> original_seeds(std::size_t c, const std::string& name) const;
 };
 
 // Verdicts of every case whose settings are the published ones.

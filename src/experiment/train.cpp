@@ -5,8 +5,10 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <optional>
 
 #include "data_clock.hpp"
+#include "experiment/vote_measure.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -27,11 +29,12 @@ const PlannedCase& case_of(const Plan& plan, const Place& place) {
 
 bool share_an_ensemble(const Case& a, const Case& b) {
   return a.network == b.network && a.training.batch == b.training.batch && a.simple == b.simple &&
-         a.measures == b.measures && a.evaluate == b.evaluate;
+         a.measures == b.measures && a.attacks.any() == b.attacks.any() && a.evaluate == b.evaluate &&
+         a.votes == b.votes;
 }
 
-// What a member of this case will take, before any has finished: the published count, or two checks.
-std::int64_t first_guess(const PlannedCase& planned) {
+// What one network of this case will take, before any has finished: the published count, or two checks.
+std::int64_t network_guess(const PlannedCase& planned) {
   const StopRule& stop = planned.settings.training.stop;
   if (stop.criterion == StopCriterion::none) return stop.max_updates;
   if (planned.published.is_object() && planned.published.contains("published")) {
@@ -40,6 +43,10 @@ std::int64_t first_guess(const PlannedCase& planned) {
       return published["updates"].get<std::int64_t>();
   }
   return std::min(stop.max_updates, 2 * stop.check_every + stop.patience);
+}
+
+std::int64_t first_guess(const PlannedCase& planned) {
+  return planned.settings.votes.networks() * network_guess(planned);
 }
 
 // The estimate of all updates: finished members as they were, the others like the finished ones of their
@@ -70,7 +77,9 @@ class Estimate {
   std::vector<std::int64_t> sum_, count_;
 };
 
+// The networks of a call, `each` for every place: those of places[0], then those of places[1], …
 struct Call {
+  std::size_t each = 1;
   std::vector<Data> data;
   std::vector<Seeds> seeds;
   std::vector<Initialization> initializations;
@@ -79,32 +88,93 @@ struct Call {
 
 Call call_of(const Plan& plan, std::span<const Place> places) {
   Call call;
+  const int networks = case_of(plan, places.front()).settings.votes.networks();
+  call.each = static_cast<std::size_t>(networks);
   for (const Place& place : places) {
     const PlannedCase& planned = case_of(plan, place);
     const auto member = static_cast<std::size_t>(place.member);
-    call.data.push_back(planned.data[member]);
-    call.seeds.push_back(plan.members.seeds[member]);
-    call.initializations.push_back(planned.settings.initialization);
-    call.trainings.push_back(planned.settings.training);
+    const Seeds& seeds = plan.members.seeds[member];
+    for (int k = 0; k < networks; ++k) {
+      call.data.push_back(planned.data[member]);
+      call.seeds.push_back(planned.settings.votes.sizes.empty() ? seeds : voter_seeds(seeds, k));
+      call.initializations.push_back(planned.settings.initialization);
+      call.trainings.push_back(planned.settings.training);
+    }
   }
   return call;
 }
 
-// The members that had stopped when the call was interrupted, as an ensemble of their own.
-MlpEnsemble stopped_members(const MlpEnsemble& models, const std::vector<int>& stopped,
-                            std::span<const Initialization> all) {
-  std::vector<Seeds> seeds;
-  std::vector<Initialization> initializations;
-  for (int m : stopped) {
-    seeds.push_back(models.seeds(m));
-    initializations.push_back(all[static_cast<std::size_t>(m)]);
+// Which networks of a call have stopped, and with them which members: those whose networks all have.
+class Stopped {
+ public:
+  explicit Stopped(const Call& call)
+      : each_(call.each), histories_(call.seeds.size()), left_(call.seeds.size() / call.each, call.each) {}
+
+  // The member that is complete with this network, if one is.
+  std::optional<std::size_t> add(int network, const MemberHistory& history) {
+    const auto n = static_cast<std::size_t>(network), member = n / each_;
+    histories_[n] = history;
+    if (--left_[member] > 0) return std::nullopt;
+    members_.push_back(member);
+    return member;
   }
-  MlpEnsemble some(models.spec(), std::move(seeds), std::move(initializations), models.device());
-  for (std::size_t i = 0; i < stopped.size(); ++i) {
-    std::ranges::copy(models.last(stopped[i]), some.last(static_cast<int>(i)).begin());
-    std::ranges::copy(models.best(stopped[i]), some.best(static_cast<int>(i)).begin());
+
+  const std::vector<std::size_t>& members() const { return members_; }  // in the order in which they stopped
+  std::span<const MemberHistory> histories(std::size_t member) const {
+    return std::span(histories_).subspan(member * each_, each_);
+  }
+  std::int64_t updates(std::size_t member) const {
+    std::int64_t sum = 0;
+    for (const MemberHistory& history : histories(member)) sum += history.updates;
+    return sum;
+  }
+
+ private:
+  std::size_t each_;
+  std::vector<MemberHistory> histories_;
+  std::vector<std::size_t> left_, members_;
+};
+
+// The networks of some members, as an ensemble of their own.
+MlpEnsemble networks_of(const MlpEnsemble& models, const std::vector<std::size_t>& members,
+                        std::size_t each) {
+  std::vector<int> from;
+  std::vector<Seeds> seeds;
+  for (const std::size_t member : members)
+    for (std::size_t k = 0; k < each; ++k) {
+      from.push_back(static_cast<int>(member * each + k));
+      seeds.push_back(models.seeds(from.back()));
+    }
+  MlpEnsemble some(models.spec(), std::move(seeds), models.device());
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    std::ranges::copy(models.last(from[i]), some.last(static_cast<int>(i)).begin());
+    std::ranges::copy(models.best(from[i]), some.best(static_cast<int>(i)).begin());
   }
   return some;
+}
+
+// Measures the members that have stopped and adds their records.
+void record_stopped(const MlpEnsemble& models, const Call& call, const Stopped& stopped, const Plan& plan,
+                    const Options& options, std::span<const Place> places, Records& records) {
+  std::vector<MemberRecord> finished(stopped.members().size());
+  std::vector<Place> where;
+  std::vector<Data> data;
+  for (const std::size_t member : stopped.members()) {
+    finished[where.size()].history = stopped.histories(member).front();
+    where.push_back(places[member]);
+    data.push_back(call.data[member * call.each]);
+  }
+  if (case_of(plan, places.front()).settings.votes.sizes.empty()) {
+    measure(networks_of(models, stopped.members(), 1), data, plan, options, where, finished);
+  } else {
+    for (std::size_t i = 0; i < where.size(); ++i) {
+      const std::size_t member = stopped.members()[i];
+      measure_vote(networks_of(models, {member}, call.each), stopped.histories(member), data[i],
+                   case_of(plan, where[i]), where[i].member < options.keep, finished[i]);
+    }
+  }
+  for (std::size_t i = 0; i < where.size(); ++i)
+    records[{where[i].planned_case, where[i].member}] = std::move(finished[i]);
 }
 
 }  // namespace
@@ -152,7 +222,9 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
   }
   for (const std::vector<Place>& group : groups_of(plan, records)) {
     const PlannedCase& shared = case_of(plan, group.front());
-    const std::size_t size = call_members(shared.settings.network, device);
+    const auto networks = static_cast<std::size_t>(shared.settings.votes.networks());
+    const std::size_t size =
+        std::max<std::size_t>(1, call_members(shared.settings.network, device) / networks);
     FitOptions fit_options{.interrupt = hooks.interrupt};
     if (options.measure_at_checks)
       fit_options.at_checks = {{.coordinates = shared.settings.simple}, {.coordinates = shared.complement}};
@@ -161,14 +233,13 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
 
     for (std::size_t first = 0; first < group.size(); first += size) {
       const auto places = std::span(group).subspan(first, std::min(size, group.size() - first));
-      Call call = call_of(plan, places);
+      const Call call = call_of(plan, places);
       MlpEnsemble models(shared.settings.network, call.seeds, call.initializations, device);
-      std::vector<int> stopped;
-      std::vector<MemberHistory> histories;
-      fit_options.finished = [&](int member, const MemberHistory& history) {
-        stopped.push_back(member);
-        histories.push_back(history);
-        estimate.add(places[static_cast<std::size_t>(member)].planned_case, history.updates);
+      Stopped stopped(call);
+      fit_options.finished = [&](int network, const MemberHistory& history) {
+        const std::optional<std::size_t> member = stopped.add(network, history);
+        if (!member) return;
+        estimate.add(places[*member].planned_case, stopped.updates(*member));
         if (hooks.progress) hooks.progress->expect(estimate.total());
       };
       const Stopwatch training;
@@ -179,22 +250,11 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
         interrupted = true;
       }
       seconds.train += training.seconds();
-      if (stopped.empty()) return false;
+      if (stopped.members().empty()) return false;
 
       const Stopwatch measuring;
       if (hooks.progress) hooks.progress->say("measuring");
-      std::vector<MemberRecord> finished(stopped.size());
-      std::vector<Place> where;
-      std::vector<Data> data;
-      for (std::size_t i = 0; i < stopped.size(); ++i) {
-        const auto m = static_cast<std::size_t>(stopped[i]);
-        where.push_back(places[m]);
-        data.push_back(call.data[m]);
-        finished[i].history = std::move(histories[i]);
-      }
-      measure(stopped_members(models, stopped, call.initializations), data, plan, options, where, finished);
-      for (std::size_t i = 0; i < stopped.size(); ++i)
-        records[{where[i].planned_case, where[i].member}] = std::move(finished[i]);
+      record_stopped(models, call, stopped, plan, options, places, records);
       seconds.measure += measuring.seconds();
       if (hooks.saved) hooks.saved();
       if (interrupted) return false;

@@ -17,7 +17,30 @@ bool tests_equivalence(const Expectation& e) {
 }
 
 bool tests_prediction(const Expectation& e) {
-  return e.test == Test::prediction || e.test == Test::equivalence_and_prediction;
+  return e.test == Test::prediction || e.test == Test::equivalence_and_prediction ||
+         e.test == Test::prediction_logit;
+}
+
+double logit(double p) { return std::log(p / (1 - p)); }
+double inverse_logit(double x) { return 1 / (1 + std::exp(-x)); }
+
+bool inside_0_1(std::span<const double> values) {
+  return std::all_of(values.begin(), values.end(), [](double v) { return v > 0 && v < 1; });
+}
+
+std::vector<double> logits_of(std::span<const double> values) {
+  std::vector<double> result;
+  for (const double v : values) result.push_back(logit(v));
+  return result;
+}
+
+// The 95% prediction interval, taken on the logit scale and carried back. A deviation of p becomes that of
+// its logit by the slope there, 1 / (p (1 − p)).
+Interval logit_prediction_interval(std::span<const double> values, double analytic_deviation) {
+  const std::vector<double> logits = logits_of(values);
+  const double p = inverse_logit(mean(logits));
+  const Interval interval = prediction_interval(logits, analytic_deviation / (p * (1 - p)));
+  return {inverse_logit(interval.low), inverse_logit(interval.high)};
 }
 
 int needed(const Expectation& e, DeviceKind device) {
@@ -40,31 +63,54 @@ struct Outcome {
 
 void add_prediction(Outcome& outcome, const Row& row) {
   const Expectation& e = row.expectation;
+  const bool logarithmic = e.test == Test::prediction_logit;
   if (!row.published) {
     outcome.add(false, "no published value");
     return;
   }
-  Interval interval = prediction_interval(row.values, e.analytic_deviation);
+  if (logarithmic && !(inside_0_1(row.values) && inside_0_1({&*row.published, 1}))) {
+    outcome.add(false, "0 and 1 have no logit: values strictly between them are needed");
+    return;
+  }
+  Interval interval = logarithmic ? logit_prediction_interval(row.values, e.analytic_deviation)
+                                  : prediction_interval(row.values, e.analytic_deviation);
   interval.low -= e.published_resolution / 2;
   interval.high += e.published_resolution / 2;
+  if (logarithmic) interval.low = std::max(0.0, interval.low);
   outcome.add(interval.contains(*row.published),
-              fmt::format("95% prediction [{:.4f}, {:.4f}]", interval.low, interval.high));
+              fmt::format("95% prediction [{:.4f}, {:.4f}]{}", interval.low, interval.high,
+                          logarithmic ? " by logits" : ""));
+  // Told beside the verdict, not part of it.
+  if (logarithmic && row.original.size() > 1 && inside_0_1(row.original))
+    outcome.add(true, fmt::format("Welch against {} seeds of the original: p = {:.3g}", row.original.size(),
+                                  welch_test(logits_of(row.values), logits_of(row.original))));
 }
 
 void add_counts(Outcome& outcome, const Row& row) {
   const Expectation& e = row.expectation;
-  if (e.test == Test::every) {
-    const auto good =
-        std::count_if(row.values.begin(), row.values.end(), [&](double v) { return v >= e.threshold; });
-    outcome.add(good == static_cast<std::ptrdiff_t>(row.values.size()),
-                fmt::format("{} at least {}", share_text(good, row.values.size()), e.threshold));
+  const auto members = static_cast<double>(row.values.size());
+  const auto count = [&](auto holds) {
+    return static_cast<std::int64_t>(std::count_if(row.values.begin(), row.values.end(), holds));
+  };
+  if (e.test == Test::every || e.test == Test::every_at_most) {
+    const bool least = e.test == Test::every;
+    const std::int64_t good = count([&](double v) { return least ? v >= e.threshold : v <= e.threshold; });
+    outcome.add(static_cast<double>(good) == members,
+                fmt::format("{} at {} {}", share_text(good, row.values.size()), least ? "least" : "most",
+                            e.threshold));
   } else if (e.test == Test::share) {
-    const auto good = std::count_if(row.values.begin(), row.values.end(), [&](double v) {
-      return std::find(e.values.begin(), e.values.end(), v) != e.values.end();
-    });
-    outcome.add(static_cast<double>(good) >= e.threshold * static_cast<double>(row.values.size()),
+    const std::int64_t good =
+        count([&](double v) { return std::find(e.values.begin(), e.values.end(), v) != e.values.end(); });
+    outcome.add(static_cast<double>(good) >= e.threshold * members,
                 fmt::format("{} at {}; {}", share_text(good, row.values.size()), fmt::join(e.values, ", "),
                             frequencies(row.values)));
+  } else if (e.test == Test::share_above) {
+    const std::int64_t above = count([&](double v) { return v > e.threshold; });
+    constexpr double kRounding = 1e-9;  // 0.05 · 20 is one member
+    const double share = static_cast<double>(above) / members;
+    outcome.add(share >= e.least_share - kRounding && share <= e.most_share + kRounding,
+                fmt::format("{} above {}, expected {} to {} of them", share_text(above, row.values.size()),
+                            e.threshold, e.least_share, e.most_share));
   }
 }
 

@@ -18,7 +18,8 @@ struct Row {
   Expectation expectation;
   std::vector<double> values;
   std::optional<double> published;
-  double train_accuracy = 1;  // mean over the same members
+  double train_accuracy = 1;          // mean over the same members
+  std::vector<double> original = {};  // what the original code gave seed by seed, where that is known
 };
 
 struct Verdict {

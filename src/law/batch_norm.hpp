@@ -33,4 +33,9 @@ OCCAM_HD float batch_norm_gradient(float dy, float x_hat, float beta_gradient, f
   return scale * fma(-inverse_count, fma(x_hat, gamma_gradient, beta_gradient), dy);
 }
 
+// dL/dx in inference mode, where the running averages are constants.
+OCCAM_HD float batch_norm_inference_gradient(float dy, float gamma, float inverse) {
+  return dy * (gamma * inverse);
+}
+
 }  // namespace occam::law

@@ -55,6 +55,12 @@ OCCAM_HD double power(double base, std::int64_t exponent) {
   return result;
 }
 
+// The learning rate of an epoch (0, 1, …).
+inline double learning_rate(const Optimizer& o, const Schedule& schedule, std::int64_t epoch) {
+  return schedule.epochs == 0 ? o.learning_rate
+                              : o.learning_rate * power(schedule.factor, epoch / schedule.epochs);
+}
+
 // Adam's two scalars of update number `update` (0, 1, …); other optimisers do not read them.
 struct AdamScale {
   float step;  // learning rate / (1 − beta1^t)

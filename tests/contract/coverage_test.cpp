@@ -1,6 +1,6 @@
 // Claim: every kernel of kernels/ runs under the access checks of the SIMT executor. What the cases of
-// train_test.cpp and score_test.cpp do is done here once more in one process, and the executor says which
-// functions it was given.
+// train_test.cpp, score_test.cpp, attack_test.cpp and adversary_test.cpp do is done here once more in one
+// process, and the executor says which functions it was given.
 #if OCCAM_HAS_SIMT
 #include <filesystem>
 #include <fstream>
@@ -47,6 +47,20 @@ void score(const Ensemble& ensemble, Wave& wave, Split split, const Randomizatio
   wave.score(members, split, variant, true, scores);
 }
 
+void attack(const Ensemble& ensemble, Wave& wave) {
+  std::vector<int> members(static_cast<std::size_t>(ensemble.members()));
+  std::iota(members.begin(), members.end(), 0);
+  std::vector<Perturbed> perturbed(members.size());
+  wave.perturb(members, Split::test,
+               std::vector<Pgd>(members.size(), {.iterations = 2, .lower = -9, .upper = 9, .restarts = 2}),
+               perturbed);
+  std::vector<std::vector<float>> universal(members.size());
+  wave.fit_universal(members, Split::test,
+                     std::vector<AsUap>(members.size(),
+                                        {.iterations = 2, .epochs = 1, .lower = -9, .upper = 9, .batch = 20}),
+                     universal);
+}
+
 TEST(Coverage, EveryKernelRunsUnderTheChecks) {
   const simt::Body& body = simt::checked_body();
   const auto tiled = body.make_backend(0, 0), backend = body.make_backend(0, kWholeBlock);
@@ -64,6 +78,16 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
     training.batch = 20, training.precision = precision;
     ensemble.add(slabs(9, 70, 0, 5, true, 1), training, 10);
     open_loaded(*backend, ensemble)->train(std::vector<std::int64_t>{2});
+  }
+  Ensemble attacked;
+  attacked.spec.inputs = 9, attacked.spec.hidden = {6};
+  Training training;
+  training.batch = 20, training.adversary = Pgd{.iterations = 2, .lower = -9, .upper = 9};
+  attacked.add(slabs(9, 70, 0, 35, true, 1), training, 10);
+  for (Backend* plan : {tiled.get(), backend.get()}) {
+    const auto wave = open_loaded(*plan, attacked);
+    wave->train(std::vector<std::int64_t>{2});
+    attack(attacked, *wave);
   }
   Ensemble scored;
   scored.spec.inputs = 9, scored.spec.hidden = {6};

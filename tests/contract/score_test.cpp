@@ -148,7 +148,7 @@ TEST_P(ScoreBody, SomeMembersWhileTraining) {
           std::vector<std::int64_t>{1, 2, 0, 3}[static_cast<std::size_t>(m)]);
     const std::vector<int> members = {3, 1};
     std::vector<WaveScore> scores(2);
-    wave->score(members, Split::test, {}, false, scores);
+    wave->score(members, Split::test, Randomization{}, false, scores);
     for (std::size_t k = 0; k < 2; ++k) {
       const auto m = static_cast<std::size_t>(members[k]);
       const ScalarTwin::Score expected = twins[m].score(materialize(e.data[m], Split::test));
@@ -182,14 +182,14 @@ TEST_P(ScoreBody, AucOfTiesAndClasses) {
     for (int m = 0; m < 3; ++m) wave->load(m, zero);
     const std::vector<int> members = {0, 1, 2};
     std::vector<WaveScore> scores(3);
-    wave->score(members, Split::test, {}, true, scores);
+    wave->score(members, Split::test, Randomization{}, true, scores);
     for (const double auc : scores[0].auc) EXPECT_EQ(auc, 0.5);
     EXPECT_TRUE(std::isnan(scores[2].auc[0]));
 
     // A score that is NaN has no AUC.
     const std::vector<float> nothing(e.start[0].size(), std::numeric_limits<float>::quiet_NaN());
     wave->load(0, nothing);
-    wave->score(members, Split::test, {}, true, scores);
+    wave->score(members, Split::test, Randomization{}, true, scores);
     EXPECT_TRUE(std::isnan(scores[0].auc[0]));
     EXPECT_TRUE(std::isnan(scores[0].loss));
   }
@@ -213,7 +213,7 @@ TEST_P(ScoreBody, AucTakesBothZerosForOne) {
         std::ranges::any_of(logits, [=](float v) { return v == 0.0f && std::signbit(v) == negative; }));
   const std::vector<int> members = {0};
   std::vector<WaveScore> scores(1);
-  wave->score(members, Split::test, {}, true, scores);
+  wave->score(members, Split::test, Randomization{}, true, scores);
   EXPECT_EQ(scores[0].auc, std::vector<double>{0.5});
 }
 

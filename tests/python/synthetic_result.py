@@ -1,6 +1,6 @@
 """Writes the results of a small imitation run, for tests of the report and for looking at its figures.
 
-    /usr/bin/python3 tests/python/synthetic_result.py DIR [--seeds N] [--sweep]
+    /usr/bin/python3 tests/python/synthetic_result.py DIR [--seeds N] [--sweep | --epsilons | --votes | --lsn]
 
 The data are slab data and every number is measured on them; only the classifiers are not trained: they are a
 squashed linear coordinate, or bumps over the outer slabs of a 5-slab, with a little of the other coordinates.
@@ -81,6 +81,30 @@ class Member:
 
     def accuracy(self, score):
         return float(np.mean((score > 0) == (self.y == 1)))
+
+
+def attack_arrays(rotation, members, rows, dim):
+    """Perturbations of the kinds that attacks leave, on coordinate 0 for the most part: (arrays, shares)."""
+    random = np.random.default_rng(11)
+
+    def directed(count, stray):
+        vectors = stray * random.standard_normal((count, dim))
+        vectors[:, 0] += random.choice([-1.0, 1.0], count)
+        return vectors
+
+    kept = len(rotation)
+    before = np.array([directed(rows, 0.02) for _ in range(kept)])
+    universal = {name: directed(members, stray) for name, stray in (("svd_uap", 0.01), ("as_uap", 0.05))}
+    frames = [rotation[min(m, kept - 1)] for m in range(members)]
+    arrays = {"pgd/perturbation": np.einsum("krd,kde->kre", before, rotation).astype(np.float32)}
+    for name, vectors in universal.items():
+        arrays[f"{name}/perturbation"] = np.array([u @ w for u, w in zip(vectors, frames)], np.float32)
+    values = np.array([np.linalg.svd(before[m % kept], compute_uv=False) for m in range(members)])
+    arrays["svd_uap/singular_values"] = values
+    shares = {
+        name: np.abs(vectors[:, 0]) / np.linalg.norm(vectors, axis=1) for name, vectors in universal.items()
+    }
+    return arrays, shares
 
 
 def make_case(
@@ -197,6 +221,8 @@ def make_case(
         arrays[f"{name}/alignment/norm"] = (
             0.55 + 1.6 * strength + 0.05 * random.standard_normal(strength.shape)
         )
+        attacks, _ = attack_arrays(arrays[f"{name}/rotation"], seeds, rows, dim)
+        arrays.update({f"{name}/{key}": array for key, array in attacks.items()})
     arrays[f"{name}/per_coordinate_accuracy"] = np.array(per_coordinate)
     counts = {
         "linear": kinds.count("linear"),
@@ -277,6 +303,96 @@ def make_result(seeds=20, dim=50, rows=2000):
     )
 
 
+def make_epsilons(seeds=5):
+    """Attacks of several strengths on two data sets; no arrays."""
+    random, cases = np.random.default_rng(3), []
+    for name, strength in (("LMS-5", 0.4), ("MS-(5,7)", 0.2)):
+        for epsilon in (0.0, 0.1, 0.25, 0.5, 1.0):
+            left = 1 / (1 + np.exp(20 * (epsilon - strength)))
+            cases.append(
+                {
+                    "name": f"{name} attack-epsilon={epsilon}",
+                    "seeds": list(range(seeds)),
+                    "status": ["converged"] * seeds,
+                    "metrics": {
+                        "standard_accuracy": [1.0] * seeds,
+                        "pgd_accuracy": np.clip(left + 0.01 * random.standard_normal(seeds), 0, 1).tolist(),
+                        "svd_uap_accuracy": np.clip(left + 0.1, 0, 1).repeat(seeds).tolist(),
+                    },
+                    "config": {"dim": 50, "linear": int(name == "LMS-5"), "attack_epsilon": epsilon},
+                }
+            )
+    return document(cases, "universal_perturbations"), {}, {"total": 3.5}
+
+
+def make_votes(seeds=5):
+    """Votes of four sizes by two combiners, in the names that results have."""
+    random = np.random.default_rng(5)
+    sizes, combiners, metrics = [3, 1, 5, 10], ["average", "linear"], {}
+    for combiner in combiners:
+        for size in sizes:
+            for measure, value in (("standard", 0.75 + 0.06 * np.log(size)), ("s_randomized", 0.5)):
+                name = f"{measure}_accuracy"
+                if (size, combiner) != (sizes[0], combiners[0]):
+                    name += f"_{size}_{combiner}"
+                noise = 0.005 * random.standard_normal(seeds) - 0.01 * (combiner == "linear")
+                metrics[name] = (value + noise).tolist()
+    metrics["networks_standard_accuracy"] = [0.75] * seeds
+    case = {
+        "name": "MS-5",
+        "seeds": list(range(seeds)),
+        "status": ["converged"] * seeds,
+        "metrics": metrics,
+        "config": {"dim": 50, "vote_sizes": sizes, "combiners": combiners},
+    }
+    return document([case], "ensembles"), {}, {"total": 30.0}
+
+
+def make_lsn(seeds=5, neurons=100):
+    """theorem_lsn over four dimensions: scores that are standard normal, weights that follow power laws."""
+    random, cases, arrays = np.random.default_rng(9), [], {}
+    for dim in (20, 50, 100, 200):
+        name = f"LSN dim={dim}"
+        noise = np.exp(0.02 * random.standard_normal((2, seeds)))
+        z = {
+            f"identities/{when}_{which}": random.standard_normal((seeds, neurons))
+            for when in ("initial", "moved")
+            for which in ("z1", "z2")
+        }
+        arrays.update({f"{name}/{key}": array.astype(np.float32) for key, array in z.items()})
+        pair = [np.abs(z[f"identities/initial_{which}"]) for which in ("z1", "z2")]
+        largest = np.maximum(*pair).max(axis=1)
+        cases.append(
+            {
+                "name": name,
+                "seeds": list(range(seeds)),
+                "status": ["converged"] * seeds,
+                "metrics": {
+                    "max_abs_z": largest.tolist(),
+                    "standard_accuracy": [1.0] * seeds,
+                    "s_randomized_accuracy": (0.5 + 0.005 * random.standard_normal(seeds)).tolist(),
+                    "sc_randomized_accuracy": [1.0] * seeds,
+                    "w2_over_w1": (0.2 * noise[0] / dim).tolist(),
+                    "rest_over_w1": (0.25 * noise[1] / np.sqrt(dim)).tolist(),
+                    "updates": [50 + dim // 10] * seeds,
+                },
+                "config": {"dim": dim, "neurons": neurons, "lr": 0.1},
+                "verdicts": {"max_abs_z": "reproduced"},
+            }
+        )
+    slopes = {"w2_over_w1_slope": [-1.0] * seeds, "rest_over_w1_slope": (-0.5 + 0.01 * noise[0]).tolist()}
+    cases.append(
+        {
+            "name": "scaling over d",
+            "seeds": list(range(seeds)),
+            "status": ["converged"] * seeds,
+            "metrics": slopes,
+            "config": {"cases": 4},
+        }
+    )
+    return document(cases, "theorem_lsn"), arrays, {"total": 40.0}
+
+
 def make_sweep(seeds=5, dim=10, rows=600):
     """A sweep over learning rate, batch size and activation."""
     cases, arrays = [], {}
@@ -333,7 +449,8 @@ def write(folder, result, arrays=None, timing=None):
 
 def main(arguments):
     seeds = int(arguments[arguments.index("--seeds") + 1]) if "--seeds" in arguments else 20
-    made = make_sweep() if "--sweep" in arguments else make_result(seeds)
+    others = {"--sweep": make_sweep, "--epsilons": make_epsilons, "--votes": make_votes, "--lsn": make_lsn}
+    made = next((make() for flag, make in others.items() if flag in arguments), None) or make_result(seeds)
     print(write(arguments[0], *made))
 
 

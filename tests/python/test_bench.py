@@ -254,6 +254,7 @@ class RealRun(unittest.TestCase):
             train_rows=1000,
             clock="cpu",
             core=min(os.sched_getaffinity(0)),
+            parts=("training",),
         )
         with tempfile.TemporaryDirectory() as folder:
             bench = CpuBench([WORKER], [], settings, folder, lambda line: None)

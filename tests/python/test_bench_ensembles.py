@@ -297,7 +297,7 @@ class Cuda(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        settings = Settings(rounds=2, stretch_seconds=0.01, repeats=2, train_rows=1000)
+        settings = Settings(rounds=2, stretch_seconds=0.01, repeats=2, train_rows=1000, parts=("training",))
         with tempfile.TemporaryDirectory() as folder:
             bench = CudaBench([sys.executable, "-c", WORKER], [], settings, folder, lambda line: None)
             cls.result = bench.run()

@@ -84,8 +84,8 @@ class Pages(report_case.Small):
             self.assertRegex(reference, r"^(#|data:image/png;base64,)")
             if reference.startswith("#"):
                 self.assertIn(reference[1:], parsed.ids)
-        self.assertEqual(parsed.tags.count("figure"), 16)
-        self.assertEqual(parsed.tags.count("svg"), 16)
+        self.assertEqual(parsed.tags.count("figure"), 20)
+        self.assertEqual(parsed.tags.count("svg"), 20)
         # Every colour of a figure follows the reader's scheme.
         self.assertEqual(re.findall(r'style="[^"]*#[0-9a-fA-F]{6}[^"]*"', text), [])
         self.assertEqual(self.left_behind, ["arrays.npz", "report.html", "result.json", "timing.json"])
@@ -125,7 +125,7 @@ class Pages(report_case.Small):
         self.assertFalse({"script", "img", "b", "s", "u"} & (set(parsed.tags) - {"b"}))
         self.assertNotRegex(text, r"<b>[^0-9]")
         self.assertIn(name, "".join(parsed.text))
-        self.assertEqual(parsed.tags.count("figure"), 8 + 2 + 2 + 2)
+        self.assertEqual(parsed.tags.count("figure"), 10 + 2 + 2 + 2)
 
     def test_results_without_arrays_and_with_hardly_anything(self):
         self.write()
@@ -153,7 +153,7 @@ class Pages(report_case.Small):
             outputs[-1]["page"] = read(self.folder, "report.html")
         self.assertEqual(sorted(outputs[0]), sorted(outputs[1]))
         self.assertEqual([name for name in outputs[0] if outputs[0][name] != outputs[1][name]], [])
-        self.assertEqual(len(outputs[0]), 1 + 2 * 8)
+        self.assertEqual(len(outputs[0]), 1 + 2 * 10)
         for name in os.listdir(folder):
             self.assertRegex(name, r"^\d\d-[A-Za-z0-9._=+-]+\.(png|svg)$")
 

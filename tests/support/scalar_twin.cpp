@@ -7,6 +7,7 @@
 #include "law/loss.hpp"
 #include "law/optimizer.hpp"
 #include "law/sum.hpp"
+#include "support/attack_twin.hpp"
 
 namespace occam::test {
 
@@ -23,6 +24,7 @@ void ScalarTwin::train(const HostTable& rows, std::int64_t updates) {
 void ScalarTwin::one_update(const HostTable& rows) {
   // The batch: consecutive places of the epoch's permutation.
   const law::BatchPlace place = law::batch_place(update_, rows.rows, training_.batch);
+  epoch_ = place.epoch;
   const KeyedPermutation order = law::epoch_permutation(order_seed_, place.epoch, rows.rows);
   Matrix x(place.count, spec_.inputs);
   std::vector<std::int32_t> labels;
@@ -31,6 +33,8 @@ void ScalarTwin::one_update(const HostTable& rows) {
     for (int k = 0; k < spec_.inputs; ++k) x(s, k) = rows.x[static_cast<std::size_t>(row * spec_.inputs + k)];
     labels.push_back(rows.y[static_cast<std::size_t>(row)]);
   }
+
+  if (training_.adversary) move_batch(x, labels);
 
   // Forward. Dropout layer 0 is the input, l + 1 hidden layer l.
   apply_dropout(x, 0, training_.input_dropout);
@@ -216,7 +220,9 @@ ScalarTwin::Matrix ScalarTwin::input_gradient(int layer, const Matrix& delta) co
 }
 
 void ScalarTwin::optimizer_step() {
-  const law::OptimizerConstants constants = law::optimizer_constants(training_.optimizer);
+  Optimizer optimizer = training_.optimizer;
+  optimizer.learning_rate = law::learning_rate(optimizer, training_.schedule, epoch_);
+  const law::OptimizerConstants constants = law::optimizer_constants(optimizer);
   const law::AdamScale adam = law::adam_scale(constants, update_);
   const bool momentum = training_.optimizer.momentum != 0.0;
   for (std::size_t i = 0; i < gradient_.size(); ++i) {
@@ -248,6 +254,47 @@ std::vector<float> ScalarTwin::logits(std::span<const float> x) const {
     }
   }
   return y.values;
+}
+
+std::vector<float> ScalarTwin::input_gradient(std::span<const float> x,
+                                              std::span<const float> logit_gradient) const {
+  Matrix y(static_cast<std::int64_t>(x.size()) / spec_.inputs, spec_.inputs);
+  y.values.assign(x.begin(), x.end());
+  std::vector<Matrix> before, after;  // of each hidden layer's activation
+  for (int l = 0; is_hidden(l); ++l) {
+    before.push_back(linear(l, y));
+    y = activated(l, before.back());
+    after.push_back(y);
+    if (spec_.batch_norm) y = normalized_with_running_averages(l, y);
+  }
+  Matrix delta(y.rows, spec_.outputs());
+  delta.values.assign(logit_gradient.begin(), logit_gradient.end());
+  for (int l = spec_.layers() - 1; l >= 0; --l) {
+    delta = input_gradient(l, delta);
+    if (l == 0) break;
+    const ParameterLayout::Layer& p = at(l - 1);
+    for (std::int64_t s = 0; s < delta.rows; ++s)
+      for (int f = 0; f < p.fan_out; ++f) {
+        float& g = delta(s, f);
+        if (spec_.batch_norm)
+          g = law::batch_norm_inference_gradient(g, parameter(p.gamma + f),
+                                                 law::inverse_deviation(parameter(p.running_variance + f)));
+        const auto hidden = static_cast<std::size_t>(l - 1);
+        law::with_activation(spec_.activation, [&](auto kind) {
+          g = law::activation_gradient<decltype(kind)::value>(g, before[hidden](s, f), after[hidden](s, f),
+                                                              slope(l - 1));
+        });
+      }
+  }
+  return delta.values;
+}
+
+void ScalarTwin::move_batch(Matrix& x, const std::vector<std::int32_t>& labels) const {
+  HostTable batch{x.rows, spec_.inputs, x.values, labels};
+  Pgd attack = *training_.adversary;
+  attack.seed = order_seed_, attack.batch = static_cast<int>(x.rows);
+  const Perturbed moved = perturb(*this, batch, attack, static_cast<std::uint32_t>(update_));
+  for (std::size_t i = 0; i < x.values.size(); ++i) x.values[i] += moved.perturbation[i];
 }
 
 ScalarTwin::Score ScalarTwin::score(const HostTable& rows) const {

@@ -26,12 +26,16 @@ class ScalarTwin {
   // Inference mode. x: [rows][inputs] → [rows][outputs].
   std::vector<float> logits(std::span<const float> x) const;
 
+  // dL/dx from dL/dlogits [rows][outputs], inference mode. x: [rows][inputs].
+  std::vector<float> input_gradient(std::span<const float> x, std::span<const float> logit_gradient) const;
+
   struct Score {
     std::int64_t correct = 0;
     float loss = 0;  // mean over the rows
   };
   Score score(const HostTable& rows) const;
 
+  const MlpSpec& spec() const { return spec_; }
   std::span<const float> parameters() const { return parameters_; }  // [layout.total]
   std::span<const float> gradient() const { return gradient_; }      // [layout.trainable], of the last update
 
@@ -64,6 +68,7 @@ class ScalarTwin {
   float slope(int layer) const { return at(layer).slope < 0 ? 0.0f : parameter(at(layer).slope); }
 
   void one_update(const HostTable& rows);
+  void move_batch(Matrix& x, const std::vector<std::int32_t>& labels) const;  // adversarial training
   Matrix linear(int layer, const Matrix& x) const;
   Matrix activated(int layer, const Matrix& z) const;
   void normalize(int layer, Trace& trace);  // training mode; moves the running averages
@@ -80,6 +85,7 @@ class ScalarTwin {
   Training training_;
   ParameterLayout layout_;
   std::uint32_t order_seed_;
+  std::uint32_t epoch_ = 0;                        // of the update under way
   std::int64_t update_ = 0;                        // updates done
   std::vector<float> parameters_;                  // [layout.total]
   std::vector<float> gradient_, state0_, state1_;  // [layout.trainable]

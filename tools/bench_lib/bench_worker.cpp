@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -14,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "attacks.hpp"
 #include "backend.hpp"
 #include "cpu/engine.hpp"
 #include "io/npz.hpp"
@@ -21,31 +21,13 @@
 #include "occam/training.hpp"
 #include "occam_build_info.hpp"
 #include "peaks.hpp"
+#include "problem.hpp"
 
 namespace occam::bench {
 
 namespace {
 
 using nlohmann::json;
-
-// Wall and CPU time since it was made. CPU time far below wall time times threads: somebody else had the
-// core.
-class Stopwatch {
- public:
-  double seconds() const { return wall() - wall_; }
-  void report(json& reply) const { reply.update({{"seconds", seconds()}, {"cpu_seconds", cpu() - cpu_}}); }
-
- private:
-  static double wall() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-  }
-  static double cpu() {
-    timespec time{};
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-  }
-  double wall_ = wall(), cpu_ = cpu();
-};
 
 // Bytes of this process that lie in memory, after free lists are given back.
 std::int64_t resident_bytes() {
@@ -54,63 +36,6 @@ std::int64_t resident_bytes() {
   std::ifstream("/proc/self/statm") >> total >> resident;
   return resident * sysconf(_SC_PAGESIZE);
 }
-
-// What training offers on a device; the bench says of the others that this build lacks them.
-std::vector<Precision> precisions(const Device& device) {
-  if (device.kind == DeviceKind::cpu) return {Precision::fp32};
-  return {Precision::fp32, Precision::tf32, Precision::bf16};
-}
-
-Precision precision_of(const Device& device, const std::string& name) {
-  for (const Precision precision : precisions(device))
-    if (name == name_of(precision)) return precision;
-  fail(ErrorKind::usage, "precision: this build does not offer '{}' there", name);
-}
-
-// The training problem of a request: notebook 1's data, network and settings unless the request says
-// otherwise.
-struct Problem {
-  SlabSpec spec;
-  MlpSpec network;
-  Training training;
-  int members = 1;
-  Device device;
-
-  explicit Problem(const json& request) {
-    const std::string set = request.value("set", "lms5");
-    require(set == "lms5" || set == "ms57", "set: '{}' is not known (use lms5 or ms57)", set);
-    spec = set == "lms5" ? lms(5) : ms(5, 7);
-    spec.train = request.value("train", std::int64_t{100'000});
-    spec.test = request.value("test", std::int64_t{set == "lms5" ? 10'000 : 50'000});
-    network.inputs = spec.dim();
-    network.hidden = request.value("hidden", std::vector<int>{100, 100});
-    training.optimizer.weight_decay = 5e-5;
-    training.batch = request.value("batch", 256);
-    training.stop.patience = set == "lms5" ? 1 : 1000;
-    if (request.contains("max_updates")) {
-      training.stop.criterion = StopCriterion::none;
-      training.stop.max_updates = request["max_updates"];
-      training.stop.check_every = training.stop.max_updates + 1;
-    }
-    members = request.value("members", 1);
-    device = select_device(request.value("device", "cpu"), request.value("threads", 1));
-    training.precision = precision_of(device, request.value("precision", "fp32"));
-  }
-
-  std::vector<Seeds> seeds() const {
-    std::vector<Seeds> all;
-    for (std::uint32_t m = 0; m < static_cast<std::uint32_t>(members); ++m) all.push_back({m, m, m});
-    return all;
-  }
-  std::vector<Data> data() const {
-    std::vector<std::uint32_t> data_seeds;
-    for (const Seeds& of_member : seeds()) data_seeds.push_back(of_member.data);
-    return slab_data(spec, data_seeds);
-  }
-  std::vector<Training> trainings() const {
-    return std::vector<Training>(static_cast<std::size_t>(members), training);
-  }
-};
 
 // Members that are resident together, so that stretches of training can be timed alone.
 struct Resident {
@@ -144,7 +69,7 @@ struct Resident {
     std::vector<int> all(seeds.size());
     std::iota(all.begin(), all.end(), 0);
     std::vector<WaveScore> scores(seeds.size());
-    wave->score(all, split, {}, false, scores);
+    wave->score(all, split, Randomization{}, false, scores);
     return scores;
   }
 };
@@ -247,6 +172,8 @@ class Worker {
     if (operation == "open") return open(request);
     if (operation == "run") return run(request);
     if (operation == "check") return check();
+    if (operation == "attack_open") return attack_open(request);
+    if (operation == "attack") return attack(request);
     fail(ErrorKind::usage, "op: '{}' is not known", operation);
   }
 
@@ -292,7 +219,21 @@ class Worker {
     return reply;
   }
 
+  // Trains what the attacks then move; with "path", writes member 0 there for the rivals.
+  json attack_open(const json& request) {
+    attacked_.reset();
+    attacked_ = std::make_unique<Attacked>(request);
+    if (request.contains("path")) attacked_->write(request["path"]);
+    return attacked_->describe();
+  }
+
+  json attack(const json& request) {
+    require(attacked_ != nullptr, "attack: nothing is open");
+    return attacked_->run(request);
+  }
+
   std::unique_ptr<Resident> resident_;
+  std::unique_ptr<Attacked> attacked_;
 };
 
 }  // namespace

@@ -3,7 +3,7 @@
 import os
 import statistics
 
-from . import ensembles, frameworks
+from . import attacks, ensembles, frameworks
 from .contestant import ONE_THREAD, Contestant, ContestantError
 from .ensembles import BATCH, INPUTS, OUTPUTS
 from .measure import Contention, flop_per_update, median_ratio, rates, take_turns
@@ -36,13 +36,15 @@ class CpuBench:
             self.fma = worker.ask("fma")
         self.sets = ["avx2", "avx512"] if occam["has_avx512"] else ["avx2"]
         self.isa = self.sets[-1]
-        result = {"occam": occam, "sgemm": self.choose_blas()}
-        result["shares"], result["resident"] = self.shares()
-        result["fma_gflops"] = self.fma
-        result["throughput"] = self.throughput()
-        result["rivals"] = self.rivals()
-        result["whole"] = self.whole()
-        result["ensembles"], result["ensemble_rivals"] = self.ensembles()
+        result = {"occam": occam, "sgemm": self.choose_blas(), "fma_gflops": self.fma}
+        if "training" in self.settings.parts:
+            result["shares"], result["resident"] = self.shares()
+            result["throughput"] = self.throughput()
+            result["rivals"] = self.rivals()
+            result["whole"] = self.whole()
+            result["ensembles"], result["ensemble_rivals"] = self.ensembles()
+        if "attacks" in self.settings.parts:
+            result["attacks"], result["attack_rivals"] = self.attacks()
         result["contention"] = self.contention.median()
         return result
 
@@ -295,3 +297,19 @@ class CpuBench:
             theirs += rows
         ensembles.compare_with_best(ours, theirs)
         return ours, theirs
+
+    # ---- attacks -------------------------------------------------------------------------------------------
+    def attacks(self):
+        """Of one network, on one core and on all; rivals on one."""
+        measuring = attacks.Attacks(
+            "cpu",
+            self.settings,
+            self.contention,
+            self.log,
+            lambda threads: self.occam(self.isa, self.blas[self.isa], threads),
+            self.start,
+            self.folder,
+            self.peak,
+        )
+        found = frameworks.find_rivals(self.pythons, "cpu", frameworks.ATTACK_STYLES)
+        return measuring.measure(1, sorted({1, self.threads}), found)

@@ -8,7 +8,7 @@ so two are there at a time: Occam and one rival.
 import os
 import statistics
 
-from . import ensembles, frameworks
+from . import attacks, ensembles, frameworks
 from .contestant import Contestant, ContestantError
 from .cpu import NETS
 from .ensembles import BATCH, PRECISIONS
@@ -39,19 +39,15 @@ class CudaBench:
             peak = worker.ask("cuda_sgemm")["gflops"]
             self.data = os.path.join(self.folder, "lms5.npz")
             worker.ask("export", set="lms5", train=self.settings.train_rows, path=self.data)
-        ours, theirs = self.ensembles(ceilings)
-        with self.occam() as worker:
-            throughput = self.throughput(worker)
-        return {
-            "occam": occam,
-            "ceilings": ceilings,
-            "sgemm_gflops": peak,
-            "ensembles": ours,
-            "ensemble_rivals": theirs,
-            "throughput": throughput,
-            "rivals": self.rivals(ours),
-            "contention": 0.0,
-        }
+        result = {"occam": occam, "ceilings": ceilings, "sgemm_gflops": peak, "contention": 0.0}
+        if "training" in self.settings.parts:
+            result["ensembles"], result["ensemble_rivals"] = self.ensembles(ceilings)
+            with self.occam() as worker:
+                result["throughput"] = self.throughput(worker)
+            result["rivals"] = self.rivals(result["ensembles"])
+        if "attacks" in self.settings.parts:
+            result["attacks"], result["attack_rivals"] = self.attacks(ceilings)
+        return result
 
     def occam(self):
         return Contestant("Occam", self.worker)
@@ -78,6 +74,26 @@ class CudaBench:
                     ours.append(own)
                     theirs += rows
         ensembles.compare_with_best(ours, theirs)
+        return ours, theirs
+
+    def attacks(self, ceilings):
+        """The floor is the FLOP at the measured rate of the FP32 units."""
+        measuring = attacks.Attacks(
+            "cuda",
+            self.settings,
+            Contention(),
+            self.log,
+            lambda threads: self.occam(),
+            self.start,
+            self.folder,
+            lambda contestant: ceilings["ffma_gflops"],
+        )
+        found = frameworks.find_rivals(self.pythons, "cuda", frameworks.ATTACK_STYLES)
+        ours, theirs = [], []
+        for members in MEMBERS[2:3] if self.settings.quick else MEMBERS:
+            own, rows = measuring.measure(members, [1], found)
+            ours += own
+            theirs += rows
         return ours, theirs
 
     def throughput(self, worker):

@@ -32,6 +32,12 @@ ENSEMBLE_STYLES = (
     Style("PyTorch, stacked members", "torch", least_version=(2, 0), script="torch_ensemble.py"),
     Style("JAX, vmap over members", "jax", script="jax_ensemble.py"),
 )
+# Those that attack a trained network.
+ATTACK_STYLES = (
+    Style("PyTorch, attacks in batches of 256", "torch", "batches", script="torch_attack.py"),
+    Style("PyTorch, attacks in the fastest batches", "torch", "tuned", script="torch_attack.py"),
+    Style("torchattacks PGDL2", "torchattacks", "torchattacks", script="torch_attack.py"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +102,7 @@ def release(version):
 def find_rivals(pythons, device, styles=STYLES):
     """One Rival per style and installed version of its framework; one that says why if a style cannot run."""
     versions = {}
-    for module in SCRIPTS:
+    for module in dict.fromkeys(style.module for style in styles):
         of_module, broken = {}, []
         for python in pythons:
             version, why_not = installed_version(python, module)

@@ -3,6 +3,8 @@
 import dataclasses
 import statistics
 
+PARTS = ("training", "attacks")
+
 
 @dataclasses.dataclass
 class Settings:
@@ -12,6 +14,8 @@ class Settings:
     repeats: int = 3  # of a whole training
     clock: str = "wall"  # or "cpu": seconds of CPU time, for a machine that others use too
     train_rows: int = 100_000
+    attacked_rows: int = 10_000
+    parts: tuple = PARTS  # what is measured
     core: int = 0  # where single-core measurements run
 
     def seconds(self, reply):

@@ -64,6 +64,33 @@ def whole_rows(whole):
 
 
 def cpu_lines(result):
+    lines = sgemm_lines(result)
+    if "shares" in result:
+        lines = [*training_lines(result), "", *lines]
+    if "attacks" in result:
+        lines += ["", *attack_lines(result)]
+    return lines
+
+
+def sgemm_lines(result):
+    lines = ["100%: OpenBLAS's sgemm"]
+    for isa, best in result["sgemm"]["chosen"].items():
+        lines.append(
+            f"  {isa}: sgemm by OpenBLAS's {best['core']} kernels"
+            + (f" (OPENBLAS_CORETYPE={best['coretype']})" if best["coretype"] else " (its own choice)")
+            + f", FMA limit {result['fma_gflops'][isa]:.1f} GFLOP/s"
+        )
+    lines.append(
+        "  tried: "
+        + ", ".join(
+            f"{entry['coretype'] or 'own choice'} ({entry['core']}) {entry['gflops']:.1f}"
+            for entry in result["sgemm"]["tried"]
+        )
+    )
+    return lines
+
+
+def training_lines(result):
     lines = ["Share of one core's matrix-product peak while training"]
     rows = [
         [
@@ -79,19 +106,6 @@ def cpu_lines(result):
     ]
     lines += columns(
         ["net", "ISA", "ms/update", "GFLOP/s", "sgemm GFLOP/s", "of sgemm", "of FMA limit"], rows
-    )
-    for isa, best in result["sgemm"]["chosen"].items():
-        lines.append(
-            f"  {isa}: sgemm by OpenBLAS's {best['core']} kernels"
-            + (f" (OPENBLAS_CORETYPE={best['coretype']})" if best["coretype"] else " (its own choice)")
-            + f", FMA limit {result['fma_gflops'][isa]:.1f} GFLOP/s"
-        )
-    lines.append(
-        "  tried: "
-        + ", ".join(
-            f"{entry['coretype'] or 'own choice'} ({entry['core']}) {entry['gflops']:.1f}"
-            for entry in result["sgemm"]["tried"]
-        )
     )
     lines += ["", "Whole LMS-5 trainings, data and checks included"]
     lines += columns(
@@ -172,6 +186,76 @@ def ensemble_lines(result):
     ]
 
 
+PART_NAMES = {"pgd": "PGD", "svd": "SVD-UAP", "as": "AS-UAP", "all": "all three"}
+
+
+def outcome(row):
+    """Accuracy on the perturbed rows and share on the simplest coordinate."""
+    return [f"{row[name]:.4f}" if name in row else "" for name in ("accuracy", "share")]
+
+
+def attack_lines(result):
+    """Occam's attacks, then those of the rivals."""
+    ours, theirs = [], []
+    for row in result["attacks"]:
+        problem = [PART_NAMES[row["part"]], str(row["members"]), str(row["threads"])]
+        if row["status"] != "measured":
+            ours.append([*problem, row["status"], "", "", "", "", "", "", ""])
+            continue
+        target = row["target_seconds"]
+        ours.append(
+            [
+                *problem,
+                f"{row['seconds']:.3f}",
+                f"{row['open_seconds']:.3f}",
+                f"{row['gflops']:,.1f}",
+                percent(row["share_of_peak"]),
+                percent(row["share_of_peak_without_opening"]),
+                "" if target is None else f"{target} ({'met' if row['seconds'] <= target else 'missed'})",
+                *outcome(row),
+            ]
+        )
+    for row in result["attack_rivals"]:
+        name = " ".join(filter(None, (row["name"], row["version"])))
+        problem = [name, PART_NAMES[row["part"]], str(row["members"])]
+        if row["status"] != "measured":
+            theirs.append([*problem, row["status"], "", "", "", "", ""])
+            continue
+        theirs.append(
+            [
+                *problem,
+                f"{1e3 * row['seconds_per_member']:,.1f}",
+                f"{1e3 * row['occam_seconds_per_member']:,.1f}",
+                times(row["ratio"]),
+                times(row["ratio_without_opening"]),
+                *outcome(row),
+            ]
+        )
+    ends = ["accuracy", "share"]
+    shares = ["of peak", "without opening"]
+    return [
+        "Attacks as in notebook 6: LMS-5, (200,1)-FCN, test rows; opening is making the rows and their range",
+        *columns(
+            ["attack", "members", "threads", "s", "opening s", "GFLOP/s", *shares, "target s", *ends], ours
+        ),
+        "",
+        "Attacks of rivals, whose rows are there, in turns with Occam",
+        *columns(
+            [
+                "rival",
+                "attack",
+                "members",
+                "its ms a member",
+                "Occam's",
+                "Occam is faster",
+                "without opening",
+                *ends,
+            ],
+            theirs,
+        ),
+    ]
+
+
 def cuda_lines(result):
     units = {"_gflops": "GFLOP/s", "_gbs": "GB/s"}
     ceilings = [
@@ -181,13 +265,16 @@ def cuda_lines(result):
         if name.endswith(suffix)
     ]
     lines = [f"Ceilings of {result['occam']['device']}", *columns(["ceiling", "measured"], ceilings)]
-    lines += ["", *ensemble_lines(result)]
-    lines += ["", "Whole LMS-5 trainings, data and checks included"]
-    lines += columns(
-        ["members", "trainings/s"],
-        [[str(row["members"]), f"{row['members_per_second']:.2f}"] for row in result["throughput"]],
-    )
-    lines += ["", "One network at a time, beside Occam's fastest ensemble", *rival_rows(result["rivals"])]
+    if "ensembles" in result:
+        lines += ["", *ensemble_lines(result)]
+        lines += ["", "Whole LMS-5 trainings, data and checks included"]
+        lines += columns(
+            ["members", "trainings/s"],
+            [[str(row["members"]), f"{row['members_per_second']:.2f}"] for row in result["throughput"]],
+        )
+        lines += ["", "One network at a time, beside Occam's fastest ensemble", *rival_rows(result["rivals"])]
+    if "attacks" in result:
+        lines += ["", *attack_lines(result)]
     return lines
 
 

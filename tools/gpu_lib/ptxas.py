@@ -7,13 +7,14 @@ ENTRY = re.compile(r"Compiling entry function '(\w+)' for '(sm_\w+)'")
 STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 USED = re.compile(r"Used (\d+) registers")
 NAME = re.compile(r"(\d+)([A-Za-z_]\w*)")
-TILE = re.compile(r"4TileILi(\d+)ELi(\d+)ELi(\d+)ELi(\d+)E")
+TILE = re.compile(r"4TileILi(\d+)ELi(\d+)ELi(\d+)ELi(\d+)E(?:EELb([01])E)?")
+SLICE = re.compile(r"_kernelILi(\d+)EE")
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     kernel: str
-    tile: str  # "128x64", or "" where there is none
+    tile: str  # "128x64", "64 rows" of a slice, or "" where there is none
     architecture: str
     registers: int
     stack: int  # bytes
@@ -33,11 +34,14 @@ def kernel_of(mangled):
 
 
 def tile_of(mangled):
+    if match := SLICE.search(mangled):
+        return f"{match.group(1)} rows"
     match = TILE.search(mangled)
     if not match:
         return ""
-    threads_m, threads_n, per_m, per_n = map(int, match.groups())
-    return f"{threads_m * per_m}x{threads_n * per_n}"
+    threads_m, threads_n, per_m, per_n = map(int, match.groups()[:4])
+    inference = ", inference" if match.group(5) == "1" else ""
+    return f"{threads_m * per_m}x{threads_n * per_n}{inference}"
 
 
 def parse(text):

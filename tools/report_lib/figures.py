@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .attack_figures import draw_perturbations, draw_universal
+from .curve_figures import draw_identities, draw_votes
 from .model_figures import draw_alignment, draw_boundary, draw_coordinates, draw_data, draw_scores
 from .seed_figures import draw_measures, draw_stops, draw_training
 
@@ -21,6 +23,8 @@ def case_plates(case):
     plates, notes = [], []
     for key, draw, columns, needs in FIGURES:
         drawn = draw(case)
+        if drawn is None and needs is None:
+            continue
         if drawn is None:
             notes.append(f"{key.replace('-', ' ')}: needs {needs}")
         else:
@@ -28,6 +32,7 @@ def case_plates(case):
     return plates, notes
 
 
+# Key, function, columns, and what it needs; None: only some experiments have it, and no page misses it.
 FIGURES = (
     ("data", draw_data, 8, "sample/x and sample/y with two coordinates or more"),
     ("decision-boundary", draw_boundary, 4, "boundary/a, boundary/b and boundary/label"),
@@ -37,4 +42,8 @@ FIGURES = (
     ("stops", draw_stops, 4, "metrics.updates"),
     ("coordinates", draw_coordinates, 6, "per_coordinate_accuracy"),
     ("alignment", draw_alignment, 6, "alignment/cosine and alignment/norm"),
+    ("perturbations", draw_perturbations, 6, None),
+    ("universal", draw_universal, 12, None),
+    ("votes", draw_votes, 12, None),
+    ("identities", draw_identities, 6, None),
 )

@@ -25,8 +25,9 @@ class ReportError(Exception):
 
 
 # Keys of arrays.npz below "<case>/", with the letters of their shape: s seeds, c checks, k members kept for
-# detail, r test rows, d coordinates, m rows of the sample, p points, u units of the first layer, 2 two.
-# d means the same size everywhere in a case, the other letters within a group (the part before the slash).
+# detail, v members with a value, r test rows, d coordinates, m rows of the sample, p points, u units of a
+# layer, 2 two. d means the same size everywhere in a case, the other letters within a group (the part before
+# the slash).
 ARRAY_SHAPES = {
     "history/updates": "sc",
     **{
@@ -56,6 +57,11 @@ ARRAY_SHAPES = {
     "per_coordinate_accuracy": "sd",
     "alignment/cosine": "ku",
     "alignment/norm": "ku",
+    "pgd/perturbation": "krd",
+    "svd_uap/perturbation": "vd",
+    "svd_uap/singular_values": "vd",
+    "as_uap/perturbation": "vd",
+    **{f"identities/{when}_{which}": "su" for when in ("initial", "moved") for which in ("z1", "z2")},
 }
 INTEGER_ARRAYS = {"history/updates", "scores/labels", "sample/y", "boundary/label", "boundary/coordinates"}
 

@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from .curve_figures import draw_epsilons, draw_scaling
 from .figures import Plate
 from .statistics import mean_interval
 from .style import FULL, LIGHT, SET_LABELS, SET_MARKERS, SETS, count, new_figure, plain
-from .tables import flatten, format_setting
+from .tables import flatten, format_setting, main_metrics
 
 FOREST_CASES = 60
 SETTING_PANELS = 4
@@ -77,9 +78,15 @@ def line_groups(settings, chosen):
 
 
 def overview_plates(cases):
-    """Nothing for one or two cases: their own figures say it all."""
+    """For one or two cases only curves that join them: their own figures say the rest."""
+    curves = [
+        Plate(key, *drawn, columns)
+        for key, draw, columns in (("epsilon", draw_epsilons, 12), ("scaling", draw_scaling, 6))
+        if (drawn := draw(cases))
+    ]
+    cases = [case for case in cases if main_metrics([case])]
     if len(cases) < 3:
-        return []
+        return curves
     kind = next(
         (kind for kind in ("auc", "accuracy") if _measured(cases, [f"{name}_{kind}" for name in SETS])), None
     )
@@ -91,7 +98,7 @@ def overview_plates(cases):
         drawn = _settings_figure(cases, settings, kind)
         if drawn:
             plates.append(Plate("settings", *drawn, 12))
-    return plates
+    return plates + curves
 
 
 def _measured(cases, names):

@@ -33,6 +33,23 @@ _NAMES = {
     "best_at_update": "update of the best model",
     "per_coordinate_simple_accuracy": Markup("accuracy, a coordinate of <i>S</i> shuffled (mean)"),
     "per_coordinate_other_least_accuracy": "accuracy, another coordinate shuffled (least)",
+    "pgd_accuracy": "accuracy under PGD",
+    "pgd_share": Markup("share of <i>S</i> in PGD's perturbations"),
+    "svd_uap_accuracy": "accuracy under the SVD's universal perturbation",
+    "svd_uap_share": Markup("share of <i>S</i> in the SVD's universal perturbation"),
+    "as_uap_accuracy": "accuracy under the universal perturbation by ascent",
+    "as_uap_share": Markup("share of <i>S</i> in the universal perturbation by ascent"),
+    "max_abs_z": "largest |z| of the identities, initial weights",
+    "max_abs_z_moved": "largest |z| of the identities, moved weights",
+    "least_p": "least p of the identities, after Holm",
+    "inactive_hinges": "inactive hinges among the samples",
+    "moved_w1_over_rest": Markup("|w<sub>1</sub>| / ‖w̄‖ of the moved weights"),
+    "w1_sqrt_k": Markup("|w<sub>1</sub>| √k"),
+    "w2_over_w1": Markup("|w<sub>2</sub>| / |w<sub>1</sub>|"),
+    "rest_over_w1": Markup("‖w̄‖ / |w<sub>1</sub>|"),
+    "w2_over_w1_slope": Markup("slope of ln(|w<sub>2</sub>| / |w<sub>1</sub>|) over ln d"),
+    "rest_over_w1_slope": Markup("slope of ln(‖w̄‖ / |w<sub>1</sub>|) over ln d"),
+    "linear_updates": "updates with every hinge active",
 }
 _MISSING = "–"
 

@@ -1,0 +1,283 @@
+#include "occam/attack.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "law/loss.hpp"
+#include "law/sum.hpp"
+#include "singular.hpp"
+#include "waves.hpp"
+
+namespace occam {
+
+namespace {
+
+const char* name_of(AttackLoss loss) {
+  constexpr const char* kNames[] = {"untargeted", "targeted",        "random-targeted",
+                                    "plus-one",   "binary-targeted", "binary-hybrid"};
+  return kNames[static_cast<int>(loss)];
+}
+
+void require_finite(const char* what, double value) {
+  require(std::isfinite(value), "attack {}: {} is not a finite number", what, value);
+}
+
+// What PGD and AS-UAP have in common.
+template <class Attack>
+void validate_steps(const Attack& a, int classes) {
+  for (const auto& [what, value] : {std::pair{"epsilon", a.epsilon},
+                                    {"step", a.step},
+                                    {"lower bound", a.lower},
+                                    {"upper bound", a.upper}})
+    require_finite(what, value);
+  require(a.epsilon >= 0, "attack epsilon: {} is negative", a.epsilon);
+  require(a.step > 0, "attack step: {} is not positive", a.step);
+  require(a.iterations >= 1 && a.iterations <= 1'000'000, "attack iterations: {} is outside 1 … 1000000",
+          a.iterations);
+  require(a.lower < a.upper, "attack bounds: [{}, {}] hold no value (give the smaller first)", a.lower,
+          a.upper);
+  require(a.batch >= 1 && a.batch <= 1 << 20, "attack batch: {} is outside 1 … 1048576", a.batch);
+  const bool binary = a.loss == AttackLoss::binary_targeted || a.loss == AttackLoss::binary_hybrid;
+  require(!binary || classes == 2,
+          "attack loss: {} is for two classes, the data have {} (use untargeted or targeted)",
+          name_of(a.loss), classes);
+  require(a.loss != AttackLoss::targeted || (a.target >= 0 && a.target < classes),
+          "attack target: {} is no class (0 … {})", a.target, classes - 1);
+}
+
+// The attacks of one wave's members.
+class WaveAttack {
+ public:
+  WaveAttack(Wave& wave, const MlpEnsemble& models, std::span<const Data> data,
+             std::span<const AttackSuite> suites, Split split)
+      : wave_(wave), spec_(models.spec()), data_(data), suites_(suites.begin(), suites.end()), split_(split),
+        results_(suites.size()) {
+    for (std::size_t m = 0; m < suites_.size(); ++m) set_bounds(static_cast<int>(m));
+  }
+
+  std::vector<AttackResult> run() {
+    perturb([](const AttackSuite& s) { return s.pgd ? &*s.pgd : nullptr; },
+            [this](std::size_t m, Perturbed&& made) {
+              results_[m].pgd_score = score_of(m, made.logits);
+              results_[m].pgd = std::move(made);
+            });
+    svd();
+    descend();
+    return std::move(results_);
+  }
+
+ private:
+  static DataRange joined(DataRange a, DataRange b) {
+    return {std::min(a.low, b.low), std::max(a.high, b.high)};
+  }
+
+  void set_bounds(int member) {
+    const auto m = static_cast<std::size_t>(member);
+    AttackSuite& suite = suites_[m];
+    if (suite.empty()) return;
+    const DataRange attacked = wave_.range(member, split_);
+    if (suite.in_range_units) {
+      const DataRange range = joined(wave_.range(member, Split::test), wave_.range(member, Split::train));
+      results_[m].range = range;
+      const auto scale = [&](Pgd& attack) {
+        attack.epsilon *= double{range.width()}, attack.step *= double{range.width()};
+        attack.lower = range.low, attack.upper = range.high;
+      };
+      if (suite.pgd) scale(*suite.pgd);
+      if (suite.svd_uap) scale(suite.svd_uap->attack);
+      if (suite.as_uap) suite.as_uap->lower = range.low, suite.as_uap->upper = range.high;
+    }
+    const auto check = [&](const auto& attack) {
+      require(static_cast<float>(attack.lower) <= attacked.low &&
+                  static_cast<float>(attack.upper) >= attacked.high,
+              "attack bounds: [{}, {}] exclude the data, which reach from {} to {}", attack.lower,
+              attack.upper, attacked.low, attacked.high);
+    };
+    if (suite.pgd) check(*suite.pgd);
+    if (suite.svd_uap) check(suite.svd_uap->attack);
+    if (suite.as_uap) check(*suite.as_uap);
+  }
+
+  std::int64_t rows_of(std::size_t m) const { return rows(data_[m], split_); }
+
+  // PGD of the members for which pgd_of(suite) is not null, some at a time; each goes to take(member,
+  // perturbed).
+  template <class PgdOf, class Take>
+  void perturb(const PgdOf& pgd_of, const Take& take) {
+    constexpr std::int64_t kFloats = std::int64_t{1} << 28;  // of perturbations held at a time
+    for (std::size_t next = 0; next < suites_.size();) {
+      std::vector<int> members;
+      std::vector<Pgd> attacks;
+      for (std::int64_t held = 0; next < suites_.size() && held < kFloats; ++next)
+        if (const Pgd* attack = pgd_of(suites_[next])) {
+          members.push_back(static_cast<int>(next)), attacks.push_back(*attack);
+          held += rows_of(next) * spec_.inputs;
+        }
+      if (members.empty()) return;
+      std::vector<Perturbed> made(members.size());
+      wave_.perturb(members, split_, attacks, made);
+      for (std::size_t k = 0; k < members.size(); ++k)
+        take(static_cast<std::size_t>(members[k]), std::move(made[k]));
+    }
+  }
+
+  Score score_of(std::size_t m, std::span<const float> logits) {
+    const int outputs = spec_.outputs();
+    const std::int64_t count = rows_of(m);
+    if (labels_.size() < suites_.size()) labels_.resize(suites_.size());
+    std::vector<std::int32_t>& labels = labels_[m];
+    if (labels.empty()) labels = occam::labels(data_[m], split_);
+    law::LaneSum loss;
+    std::int64_t correct = 0;
+    for (std::int64_t row = 0; row < count; ++row) {
+      const float* of_row = logits.data() + row * outputs;
+      const std::int32_t label = labels[static_cast<std::size_t>(row)];
+      loss.add(row, law::sample_loss(spec_.loss, of_row, outputs, label));
+      correct += law::predicted_class(of_row, outputs) == label;
+    }
+    return {static_cast<double>(correct) / static_cast<double>(count),
+            static_cast<double>(loss.total() / static_cast<float>(count)), roc_aucs(logits, outputs, labels)};
+  }
+
+  static Score as_score(const WaveScore& of, std::int64_t rows) {
+    return {static_cast<double>(of.correct) / static_cast<double>(rows), static_cast<double>(of.loss),
+            of.auc};
+  }
+
+  void svd() {
+    std::vector<int> members;
+    std::vector<std::vector<float>> vectors[2];  // [sign][member among `members`]
+    perturb([](const AttackSuite& s) { return s.svd_uap ? &s.svd_uap->attack : nullptr; },
+            [&](std::size_t m, Perturbed&& made) {
+              Singular decomposed = singular(made.perturbation, spec_.inputs);
+              members.push_back(static_cast<int>(m));
+              for (const double sign : {1.0, -1.0}) {
+                std::vector<float>& vector = vectors[sign < 0].emplace_back();
+                for (const double u : decomposed.first)
+                  vector.push_back(static_cast<float>(sign * suites_[m].svd_uap->epsilon * u));
+              }
+              results_[m].svd_uap = Universal{{}, std::move(decomposed.values), {}};
+            });
+    if (members.empty()) return;
+    std::vector<WaveScore> scores[2];
+    for (int sign = 0; sign < 2; ++sign) {
+      std::vector<Shift> shifts;
+      for (std::size_t k = 0; k < members.size(); ++k) {
+        const Pgd& attack = suites_[static_cast<std::size_t>(members[k])].svd_uap->attack;
+        shifts.push_back({vectors[sign][k], attack.lower, attack.upper});
+      }
+      scores[sign].resize(members.size());
+      wave_.score(members, split_, shifts, true, scores[sign]);
+    }
+    for (std::size_t k = 0; k < members.size(); ++k) {
+      const auto m = static_cast<std::size_t>(members[k]);
+      const int sign = scores[0][k].correct < scores[1][k].correct ? 0 : 1;
+      results_[m].svd_uap->perturbation = std::move(vectors[sign][k]);
+      results_[m].svd_uap->score = as_score(scores[sign][k], rows_of(m));
+    }
+  }
+
+  void descend() {
+    std::vector<int> members;
+    std::vector<AsUap> attacks;
+    for (std::size_t m = 0; m < suites_.size(); ++m)
+      if (suites_[m].as_uap) members.push_back(static_cast<int>(m)), attacks.push_back(*suites_[m].as_uap);
+    if (members.empty()) return;
+    std::vector<std::vector<float>> vectors(members.size());
+    wave_.fit_universal(members, split_, attacks, vectors);
+    std::vector<Shift> shifts;
+    for (std::size_t k = 0; k < members.size(); ++k)
+      shifts.push_back({vectors[k], attacks[k].lower, attacks[k].upper});
+    std::vector<WaveScore> scores(members.size());
+    wave_.score(members, split_, shifts, true, scores);
+    for (std::size_t k = 0; k < members.size(); ++k) {
+      const auto m = static_cast<std::size_t>(members[k]);
+      results_[m].as_uap = Universal{std::move(vectors[k]), {}, as_score(scores[k], rows_of(m))};
+    }
+  }
+
+  Wave& wave_;
+  const MlpSpec& spec_;
+  std::span<const Data> data_;
+  std::vector<AttackSuite> suites_;
+  Split split_;
+  std::vector<AttackResult> results_;
+  std::vector<std::vector<std::int32_t>> labels_;
+};
+
+}  // namespace
+
+void validate(const Pgd& a, int classes) {
+  validate_steps(a, classes);
+  require_finite("start", a.start);
+  require(a.start >= 0, "attack start: {} is negative", a.start);
+  require(a.restarts >= 1 && a.restarts <= 1'000'000, "attack restarts: {} is outside 1 … 1000000",
+          a.restarts);
+  require(!a.track || a.restarts == 1, "attack: {} restarts cannot be tracked (track one run)", a.restarts);
+}
+
+void validate(const SvdUap& a, int classes) {
+  validate(a.attack, classes);
+  require_finite("epsilon of SVD-UAP", a.epsilon);
+  require(a.epsilon >= 0, "attack epsilon of SVD-UAP: {} is negative", a.epsilon);
+}
+
+void validate(const AsUap& a, int classes) {
+  validate_steps(a, classes);
+  require(a.epochs >= 1 && a.epochs <= 1'000'000, "attack epochs: {} is outside 1 … 1000000", a.epochs);
+  require(a.loss != AttackLoss::random_targeted && a.loss != AttackLoss::plus_one,
+          "attack loss: {} is no aim of a universal perturbation (use untargeted or targeted)",
+          name_of(a.loss));
+}
+
+void attack(const MlpEnsemble& models, std::span<const Data> data, std::span<const AttackSuite> suites,
+            const std::function<void(int member, AttackResult&& result)>& finished, Which which,
+            Split split) {
+  require(static_cast<int>(suites.size()) == models.members(), "ensemble: {} attacks for {} members",
+          suites.size(), models.members());
+  for (const AttackSuite& suite : suites) {
+    if (suite.pgd) validate(*suite.pgd, models.spec().classes);
+    if (suite.svd_uap) validate(*suite.svd_uap, models.spec().classes);
+    if (suite.as_uap) validate(*suite.as_uap, models.spec().classes);
+  }
+  for (const Data& one : data) require(rows(one, split) > 0, "attack: the split has no rows");
+  std::mutex mutex;
+  for_each_wave(models, data, {}, [&](Wave& wave, WaveRange range) {
+    const auto first = static_cast<std::size_t>(range.first), count = static_cast<std::size_t>(range.count);
+    for (int m = 0; m < range.count; ++m)
+      wave.load(m, which == Which::last ? models.last(range.first + m) : models.best(range.first + m));
+    std::vector<AttackResult> results =
+        WaveAttack(wave, models, data.subspan(first, count), suites.subspan(first, count), split).run();
+    const std::lock_guard lock(mutex);
+    for (int m = 0; m < range.count; ++m)
+      finished(range.first + m, std::move(results[static_cast<std::size_t>(m)]));
+  });
+}
+
+double perturbation_share(std::span<const float> perturbations, std::span<const float> rotation, int dim,
+                          std::span<const int> coordinates) {
+  const auto width = static_cast<std::size_t>(dim);
+  double sum = 0;
+  std::int64_t counted = 0;
+  for (std::size_t row = 0; row < perturbations.size() / width; ++row) {
+    const std::span<const float> p = perturbations.subspan(row * width, width);
+    double all = 0, simple = 0;
+    for (const float value : p) all += double{value} * value;
+    if (!(all > 0)) continue;
+    for (const int coordinate : coordinates) {
+      const auto c = static_cast<std::size_t>(coordinate);
+      double along = 0;
+      if (rotation.empty())
+        along = p[c];
+      else
+        for (std::size_t k = 0; k < width; ++k) along += double{p[k]} * rotation[c * width + k];
+      simple += along * along;
+    }
+    sum += std::sqrt(simple / all);
+    ++counted;
+  }
+  return counted == 0 ? std::numeric_limits<double>::quiet_NaN() : sum / static_cast<double>(counted);
+}
+
+}  // namespace occam

@@ -1,0 +1,171 @@
+// The attacks of the CPU body (backend.hpp). Rows are independent in PGD, so a wave's threads share them; a
+// universal perturbation takes its batches one after the other, and the threads share each.
+#include <algorithm>
+#include <barrier>
+#include <cstring>
+#include <thread>
+
+#include "cpu/wave.hpp"
+#include "law/attack.hpp"
+#include "occam/error.hpp"
+
+namespace occam::cpu {
+
+namespace {
+
+constexpr std::int64_t kTile = 64;  // rows are dealt out in tiles
+
+// body(thread) on every thread; its exceptions are those of new and end the process, as there is nothing to
+// save.
+template <class Body>
+void on_threads(int threads, const Body& body) {
+  std::vector<std::jthread> others;
+  for (int t = 1; t < threads; ++t) others.emplace_back([&body, t] { body(t); });
+  body(0);
+}
+
+// Rows [first, first + count) of thread t of `threads`.
+struct Part {
+  std::int64_t first, count;
+};
+Part part_of(std::int64_t rows, int threads, int t) {
+  const std::int64_t tiles = (rows + kTile - 1) / kTile;
+  const std::int64_t first = std::min(rows, tiles * t / threads * kTile);
+  return {first, std::min(rows, tiles * (t + 1) / threads * kTile) - first};
+}
+
+}  // namespace
+
+std::vector<std::unique_ptr<Engine>> CpuWave::attackers(const Member& member) const {
+  std::vector<float> parameters(static_cast<std::size_t>(layout_.total));
+  member.engine->store(parameters.data());
+  std::vector<std::unique_ptr<Engine>> engines;
+  for (int t = 0; t < threads_; ++t) {
+    engines.push_back(make_engine(spec_, layout_, nullptr, 0));
+    engines.back()->load(parameters.data());
+  }
+  return engines;
+}
+
+void CpuWave::input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
+                             std::span<float> gradient) {
+  const std::int64_t width = spec_.inputs, stride = padded(width);
+  const std::int64_t rows = static_cast<std::int64_t>(x.size()) / width;
+  AlignedFloats from(rows * stride), to(rows * stride);
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::copy_n(x.data() + row * width, width, from.data() + row * stride);
+  attackers(at(member)).front()->input_gradient(from.data(), logit_gradient.data(), rows, to.data());
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::copy_n(to.data() + row * stride, width, gradient.data() + row * width);
+}
+
+DataRange CpuWave::range(int member, Split split) {
+  const Rows& all = rows(at(member), split);
+  const std::int64_t width = spec_.inputs, stride = padded(width);
+  DataRange range{all.count > 0 ? all.x.data()[0] : 0.0f, all.count > 0 ? all.x.data()[0] : 0.0f};
+  for (std::int64_t row = 0; row < all.count; ++row)
+    for (std::int64_t k = 0; k < width; ++k) {
+      const float value = all.x.data()[row * stride + k];
+      range.low = law::smaller(range.low, value), range.high = law::larger(range.high, value);
+    }
+  return range;
+}
+
+Perturbed CpuWave::perturb(Member& member, Split split, const Pgd& attack) {
+  const Rows& all = rows(member, split);
+  const std::int64_t width = spec_.inputs, stride = padded(width), outputs = spec_.outputs();
+  Perturbed result;
+  result.perturbation.resize(static_cast<std::size_t>(all.count * width));
+  result.logits.resize(static_cast<std::size_t>(all.count * outputs));
+  if (attack.track) result.tracked.resize(static_cast<std::size_t>(attack.iterations * all.count * outputs));
+  const law::AttackConstants constants = law::attack_constants(attack);
+  const auto engines = attackers(member);
+  AlignedFloats perturbation(all.count * stride);
+  on_threads(threads_, [&](int t) {
+    const Part part = part_of(all.count, threads_, t);
+    engines[static_cast<std::size_t>(t)]->perturb(
+        {all.x.data() + part.first * stride, all.labels.data() + part.first, part.first, part.count,
+         all.count},
+        constants, perturbation.data() + part.first * stride, result.logits.data() + part.first * outputs,
+        result.tracked.empty() ? nullptr : result.tracked.data());
+    for (std::int64_t row = part.first; row < part.first + part.count; ++row)
+      std::copy_n(perturbation.data() + row * stride, width, result.perturbation.data() + row * width);
+  });
+  return result;
+}
+
+void CpuWave::perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,
+                      std::span<Perturbed> out) {
+  for (std::size_t k = 0; k < members.size(); ++k) out[k] = perturb(at(members[k]), split, attacks[k]);
+}
+
+std::vector<float> CpuWave::fit_universal(Member& member, Split split, const AsUap& attack) {
+  const Rows& all = rows(member, split);
+  const std::int64_t width = spec_.inputs, stride = padded(width);
+  const law::AttackConstants constants = law::attack_constants(attack);
+  const std::int64_t batch = std::min<std::int64_t>(attack.batch, all.count);
+  const int threads = static_cast<int>(std::min<std::int64_t>(threads_, (batch + kTile - 1) / kTile));
+  const auto engines = attackers(member);
+  // Two buffers of shares, so that one meeting a step is enough: who is ahead writes into the other one.
+  AlignedFloats shares[2] = {AlignedFloats(batch * stride), AlignedFloats(batch * stride)};
+  std::barrier meeting(threads);
+  std::vector<float> result;
+  on_threads(threads, [&](int t) {
+    // Every thread adds the shares and takes the step itself: cheaper than waiting for one that does.
+    AlignedFloats universal(stride), gradient(stride);
+    int turn = 0;
+    for (int epoch = 0; epoch < attack.epochs; ++epoch)
+      for (std::int64_t first = 0; first < all.count; first += batch) {
+        const std::int64_t count = std::min(batch, all.count - first);
+        const Part part = part_of(count, threads, t);
+        const AttackRows mine{all.x.data() + (first + part.first) * stride,
+                              all.labels.data() + first + part.first, first + part.first, part.count,
+                              all.count};
+        for (int i = 0; i < attack.iterations; ++i, turn = 1 - turn) {
+          float* const share = shares[turn].data();
+          engines[static_cast<std::size_t>(t)]->universal_shares(mine, constants, universal.data(),
+                                                                 share + part.first * stride);
+          if (threads > 1) meeting.arrive_and_wait();
+          std::fill_n(gradient.data(), stride, 0.0f);
+          for (std::int64_t row = 0; row < count; ++row)
+            for (std::int64_t k = 0; k < stride; ++k) gradient.data()[k] += share[row * stride + k];
+          law::universal_step(constants, width, gradient.data(), universal.data());
+        }
+      }
+    if (t == 0) result.assign(universal.data(), universal.data() + width);
+  });
+  return result;
+}
+
+void CpuWave::fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,
+                            std::span<std::vector<float>> out) {
+  for (std::size_t k = 0; k < members.size(); ++k) out[k] = fit_universal(at(members[k]), split, attacks[k]);
+}
+
+void CpuWave::score(std::span<const int> members, Split split, std::span<const Shift> shifts, bool auc,
+                    std::span<WaveScore> scores) {
+  const std::int64_t width = spec_.inputs, stride = padded(width), outputs = spec_.outputs();
+  for (std::size_t k = 0; k < members.size(); ++k) {
+    Member& member = at(members[k]);
+    const Rows& all = rows(member, split);
+    law::AttackConstants bounds{};
+    bounds.lower = static_cast<float>(shifts[k].lower), bounds.upper = static_cast<float>(shifts[k].upper);
+    const float* const universal = shifts[k].perturbation.data();
+    std::vector<float> logit(static_cast<std::size_t>(all.count * outputs));
+    AlignedFloats x(kTile * stride);
+    for (std::int64_t first = 0; first < all.count; first += kTile) {
+      const std::int64_t count = std::min(kTile, all.count - first);
+      for (std::int64_t row = 0; row < count; ++row) {
+        const float sign =
+            law::universal_sign(spec_.classes, all.labels[static_cast<std::size_t>(first + row)]);
+        const float* from = all.x.data() + (first + row) * stride;
+        for (std::int64_t i = 0; i < width; ++i)
+          x.data()[row * stride + i] = law::inside(bounds, law::shifted(from[i], sign, universal[i]));
+      }
+      member.engine->logits(x.data(), count, logit.data() + first * outputs);
+    }
+    scores[k] = score_of(logit, all.labels, auc);
+  }
+}
+
+}  // namespace occam::cpu

@@ -1,0 +1,73 @@
+// Attacks members of a wave on their splits (backend.hpp), several members at once, chunk of rows by chunk of
+// rows: PGD of small networks in one launch a chunk (kernels/pgd.cu); else, and for universal perturbations,
+// one launch an operation for all members together (kernels/perturb.cu).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "../backend.hpp"
+#include "cuda/inference_pass.hpp"
+#include "perturb.hpp"
+#include "pgd.hpp"
+#include "split_rows.hpp"
+
+namespace occam::cuda {
+
+class Attacker {
+ public:
+  // budget: device bytes for scratch; one member's rows are taken in chunks that fit. plan: how to do PGD in
+  // one launch, if that can be.
+  Attacker(WaveData& data, std::int64_t budget, std::optional<PgdPlan> plan)
+      : data_(data), budget_(budget), plan_(plan), pass_(data) {}
+
+  void input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
+                      std::span<float> gradient);
+  DataRange range(int member, Split split);
+  void perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,
+               std::span<Perturbed> out);
+  void fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,
+                     std::span<std::vector<float>> out);
+
+ private:
+  // Members that are worked on together and how many rows of each at a time.
+  struct Group {
+    std::span<const int> members;
+    Split split;
+    std::vector<std::int64_t> rows;  // of each
+    std::int64_t pitch;              // the most rows of one
+    int capacity;
+
+    int slots() const { return static_cast<int>(members.size()); }
+  };
+  std::int64_t row_bytes(std::int64_t tracked) const;
+  std::int64_t fitting_members(std::int64_t bytes_of_member, std::size_t members) const;
+  Group open_group(std::span<const int> members, Split split, int capacity,
+                   std::span<const law::AttackConstants> attacks);
+  SplitRows split_rows(const Group& group);
+  AttackRows attack_rows(const Group& group);
+  void perturb_group(const Group& group, std::span<const Pgd> attacks, std::span<Perturbed> out);
+  PgdArguments pgd_arguments(const Group& group, int tracked);
+  void run_at_once(const PgdArguments& arguments);
+  void copy_chunk(const Group& group, std::int64_t first, int tracked, std::span<const Pgd> attacks,
+                  std::span<Perturbed> out);
+  void fit_group(const Group& group, std::span<const AsUap> attacks, std::span<std::vector<float>> out);
+
+  WaveData& data_;
+  std::int64_t budget_;
+  std::optional<PgdPlan> plan_;
+  InferencePass pass_;
+  DeviceBuffer<int> member_, rows_in_hand_, rows_now_;     // [slots]
+  DeviceBuffer<std::int64_t> all_rows_, firsts_, steps_;   // [slots]
+  DeviceBuffer<law::AttackConstants> attacks_;             // [slots]
+  DeviceBuffer<AttackTurn> turns_;                         // [slots]
+  DeviceBuffer<std::int32_t> labels_;                      // [slots][pitch]
+  DeviceBuffer<float> plain_, x_, perturbation_, moved_;   // [slots][capacity][padded(inputs)]
+  DeviceBuffer<float> worst_, worst_logits_, worst_loss_;  // [slots][capacity][…]
+  DeviceBuffer<float> tracked_;                            // [slots][iterations][capacity][outputs]
+  DeviceBuffer<float> universal_, gradient_;               // [slots][inputs]
+};
+
+}  // namespace occam::cuda

@@ -1,0 +1,26 @@
+// PGD of all slots together, one launch an operation; for attacks and for training on what they make.
+#pragma once
+
+#include "cuda/inference_pass.hpp"
+#include "cuda/runtime.hpp"
+#include "perturb.hpp"
+
+namespace occam::cuda {
+
+// Where an attack counts, [slots] each.
+struct PgdCounters {
+  const int* rows_in_hand;
+  AttackTurn* turns;  // numbers, any
+  int* rows_now;      // those of `rows.slots` of the arguments
+};
+
+// One iteration on arguments.rows; arguments.turns are the counters'. Its launches can be captured.
+void iterate_pgd(WaveData& data, InferencePass& pass, const PgdCounters& counters,
+                 const PgdArguments& arguments);
+
+// All runs on the rows in hand. iterations, restarts: the most of any slot. recorded: iterate_pgd(…), or
+// empty.
+void run_pgd(WaveData& data, InferencePass& pass, const PgdCounters& counters, const PgdArguments& arguments,
+             int iterations, int restarts, const Graph& recorded);
+
+}  // namespace occam::cuda

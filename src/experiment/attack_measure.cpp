@@ -1,0 +1,66 @@
+#include "experiment/attack_measure.hpp"
+
+namespace occam {
+
+AttackSuite Attacks::suite(std::uint32_t seed) const {
+  AttackSuite suite;
+  suite.in_range_units = units == AttackUnits::range;
+  const auto open = [&](auto attack) {
+    attack.lower = -experiment::kUnbounded, attack.upper = experiment::kUnbounded;
+    if (attack.step == 0) attack.step = experiment::usual_step(attack.epsilon, attack.iterations);
+    return attack;
+  };
+  if (pgd) suite.pgd = open(pgd_settings), suite.pgd->seed = seed;
+  if (svd_uap) {
+    suite.svd_uap = svd_settings;
+    suite.svd_uap->attack = open(svd_settings.attack), suite.svd_uap->attack.seed = seed;
+  }
+  if (as_uap) suite.as_uap = open(as_settings);
+  return suite;
+}
+
+namespace experiment {
+
+void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, const Plan& plan, int keep,
+                     std::span<const Place> places, std::span<MemberRecord> records) {
+  const auto case_of = [&](std::size_t i) -> const Case& {
+    return plan.cases[static_cast<std::size_t>(places[i].planned_case)].settings;
+  };
+  std::vector<AttackSuite> suites;
+  for (std::size_t i = 0; i < places.size(); ++i)
+    suites.push_back(case_of(i).attacks.suite(models.seeds(static_cast<int>(i)).order));
+  const int width = models.spec().inputs;
+  const auto take = [&](int member, AttackResult&& made) {
+    const auto i = static_cast<std::size_t>(member);
+    MemberRecord& record = records[i];
+    const std::vector<float> matrix = rotation(data[i]);
+    const auto share = [&](std::span<const float> perturbations) {
+      return perturbation_share(perturbations, matrix, width, case_of(i).simple);
+    };
+    if (made.pgd) {
+      record.metrics.emplace_back("pgd_accuracy", made.pgd_score.accuracy);
+      record.metrics.emplace_back("pgd_loss", made.pgd_score.loss);
+      record.metrics.emplace_back("pgd_share", share(made.pgd->perturbation));
+      if (places[i].member < keep)
+        record.arrays.push_back(member_array<float>("pgd/perturbation", made.pgd->perturbation,
+                                                    {rows(data[i], Split::test), width}));
+    }
+    const auto add = [&](const std::string& name, const std::optional<Universal>& universal) {
+      if (!universal) return;
+      record.metrics.emplace_back(name + "_accuracy", universal->score.accuracy);
+      record.metrics.emplace_back(name + "_share", share(universal->perturbation));
+      record.arrays.push_back(member_array<float>(name + "/perturbation", universal->perturbation, {width}));
+      if (!universal->singular_values.empty())
+        record.arrays.push_back(
+            member_array<double>(name + "/singular_values", universal->singular_values, {width}));
+    };
+    add("svd_uap", made.svd_uap);
+    add("as_uap", made.as_uap);
+    if (case_of(i).attacks.units == AttackUnits::range)
+      record.metrics.emplace_back("data_range", made.range.width());
+  };
+  attack(models, data, suites, take, case_of(0).evaluate);
+}
+
+}  // namespace experiment
+}  // namespace occam

@@ -1,0 +1,396 @@
+// Claim: the attacks do what their definitions say: they follow a double-precision oracle step by step, stay
+// inside the ball and the bounds, and reach the optimum where it is known.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "io/npz.hpp"
+#include "law/attack.hpp"
+#include "occam/attack.hpp"
+#include "occam/error.hpp"
+#include "reference/attack.hpp"
+#include "support/compare.hpp"
+#include "support/oracle.hpp"
+#include "support/small_data.hpp"
+
+namespace occam::test {
+namespace {
+
+// One model, its rows, and its attack through the public API.
+struct Attacked {
+  MlpSpec spec;
+  Data data;
+  MlpEnsemble models;
+
+  Attacked(MlpSpec s, const Data& d, std::uint32_t seed = 1, int threads = 1)
+      : spec(std::move(s)), data(d), models(spec, {{seed, seed, seed}}, cpu(threads)) {
+    std::ranges::copy(random_parameters(spec, seed), models.last(0).begin());
+  }
+  AttackResult run(const AttackSuite& suite) {
+    AttackResult result;
+    attack(models, {&data, 1}, {&suite, 1}, [&](int, AttackResult&& made) { result = std::move(made); });
+    return result;
+  }
+  Perturbed pgd(const Pgd& settings) { return *run({.pgd = settings}).pgd; }
+  HostTable rows() const { return materialize(data, Split::test); }
+};
+
+MlpSpec network(int inputs, std::vector<int> hidden, Activation activation = Activation::tanh,
+                int classes = 2, Loss loss = Loss::cross_entropy) {
+  return {.inputs = inputs,
+          .hidden = std::move(hidden),
+          .classes = classes,
+          .activation = activation,
+          .loss = loss};
+}
+
+double length(std::span<const float> x) {
+  double sum = 0;
+  for (const float value : x) sum += double{value} * value;
+  return std::sqrt(sum);
+}
+
+// The weights by which the oracle sums ℓ(c), for a label.
+reference::Vector oracle_weights(AttackLoss loss, int classes, int label, int target) {
+  reference::Vector weight(static_cast<std::size_t>(classes), 0.0);
+  const auto at = [&](int c) -> double& { return weight[static_cast<std::size_t>(c)]; };
+  switch (loss) {
+    case AttackLoss::untargeted: at(label) = -1; break;
+    case AttackLoss::targeted: at(target) = 1; break;
+    case AttackLoss::plus_one: at((label + 1) % classes) = 1; break;
+    case AttackLoss::binary_targeted: at(1 - label) = 1; break;
+    case AttackLoss::binary_hybrid: at(1 - label) = 1, at(label) = -1; break;
+    case AttackLoss::random_targeted: ADD_FAILURE(); break;
+  }
+  return weight;
+}
+
+// Smooth networks, so that the two arithmetics stay together for a few steps.
+TEST(Attack, FollowsTheDoublePrecisionOracleStepByStep) {
+  ShareUsed share("PGD against the oracle");
+  int cases = 0;
+  for (const auto& [classes, loss] :
+       {std::pair{2, Loss::cross_entropy}, {4, Loss::cross_entropy}, {2, Loss::binary_cross_entropy}})
+    for (const Norm norm : {Norm::l2, Norm::linf})
+      for (const AttackLoss aim : {AttackLoss::untargeted, AttackLoss::targeted, AttackLoss::plus_one,
+                                   AttackLoss::binary_targeted, AttackLoss::binary_hybrid}) {
+        if (classes > 2 && (aim == AttackLoss::binary_targeted || aim == AttackLoss::binary_hybrid)) continue;
+        MlpSpec spec = network(6, {7, 5}, Activation::tanh, classes, loss);
+        spec.batch_norm = cases % 2 == 0;
+        Attacked model(spec, clouds_data({6, classes, 20, 0, 21}, 3), 5 + static_cast<std::uint32_t>(cases));
+        for (int iterations = 1; iterations <= 5; ++iterations) {
+          Pgd settings{.norm = norm, .loss = aim, .epsilon = 0.4, .step = 0.13, .iterations = iterations};
+          settings.lower = -9, settings.upper = 9, settings.target = 1, settings.batch = 8, settings.seed = 4;
+          const HostTable rows = model.rows();
+          const Perturbed made = model.pgd(settings);
+          Pgd none = settings;
+          none.iterations = 1, none.step = 1e-30;  // leaves the start, projected
+          const Perturbed start = model.pgd(none);
+          const law::AttackConstants constants = law::attack_constants(settings);
+          std::vector<double> expected;
+          for (std::int64_t row = 0; row < rows.rows; ++row) {
+            const auto first = rows.x.begin() + row * 6;
+            const int label = rows.y[static_cast<std::size_t>(row)];
+            reference::AttackSettings oracle{norm == Norm::l2, 0.4, 0.13, -9, 9, iterations};
+            oracle.batch_rows = static_cast<int>(law::rows_of_batch(row, rows.rows, constants.batch));
+            for (int c = 0; c < classes; ++c) oracle.weight.push_back(oracle_weights(aim, classes, c, 1));
+            const auto begin = start.perturbation.begin() + row * 6;
+            const reference::Vector delta =
+                reference::pgd(oracle_net(spec), oracle_parameters(spec, model.models.last(0)),
+                               {first, first + 6}, label, {begin, begin + 6}, oracle);
+            expected.insert(expected.end(), delta.begin(), delta.end());
+          }
+          ASSERT_TRUE(share.within(made.perturbation, expected, {.absolute = 2e-6}))
+              << iterations << " steps";
+          ASSERT_TRUE(varied(made.perturbation, 0.3));
+          ++cases;
+        }
+      }
+  EXPECT_GT(cases, 60);
+}
+
+// PyTorch's run, step by step: from each of its perturbations one step of ours, projected and clamped, is
+// its next.
+TEST(Attack, StepsAsPyTorchDoes) {
+  const NpzReader file(OCCAM_SOURCE_DIR "/tests/data/pytorch_vectors.npz");
+  ShareUsed share("PGD against PyTorch");
+  for (const std::string name : {"pgd_l2", "pgd_linf"}) {
+    const NpyArray x_array = file.read(name + "/x"), y_array = file.read(name + "/y"),
+                   hidden = file.read(name + "/hidden"), start = file.read(name + "/start"),
+                   constants = file.read(name + "/constants"), deltas = file.read(name + "/delta");
+    const auto x = x_array.values<float>();
+    const auto y = y_array.values<std::int32_t>(), widths = hidden.values<std::int32_t>();
+    const auto delta = deltas.values<double>(), constant = constants.values<double>();
+    const double epsilon = constant[0], low = constant[2], high = constant[3];
+    const bool l2 = name == "pgd_l2";
+    const std::size_t inputs = 6, rows = y.size(), floats = x.size();
+    for (std::size_t t = 0; t + 1 < delta.size() / floats; ++t) {
+      ArrayData::Table table{.dim = 6, .classes = 3, .test = static_cast<std::int64_t>(rows)};
+      for (std::size_t i = 0; i < floats; ++i)
+        table.x.push_back(static_cast<float>(double{x[i]} + delta[t * floats + i]));
+      table.y.assign(y.begin(), y.end());
+      Attacked model(network(6, {widths.begin(), widths.end()}, Activation::relu, 3),
+                     ArrayData{shared(table), 0});
+      std::ranges::copy(start.values<float>(), model.models.last(0).begin());
+      const Perturbed made = model.pgd({.norm = l2 ? Norm::l2 : Norm::linf,
+                                        .epsilon = 50,
+                                        .step = constant[1],
+                                        .iterations = 1,
+                                        .lower = -99,
+                                        .upper = 99,
+                                        .start = 0,
+                                        .batch = static_cast<int>(rows)});
+      std::vector<float> reached(floats);
+      for (std::size_t row = 0; row < rows; ++row) {
+        std::vector<double> next(inputs);
+        double norm = 0;
+        for (std::size_t k = 0; k < inputs; ++k) {
+          const std::size_t at = row * inputs + k;
+          next[k] = delta[t * floats + at] + made.perturbation[at];
+          norm += next[k] * next[k];
+        }
+        for (std::size_t k = 0; k < inputs; ++k) {
+          const std::size_t at = row * inputs + k;
+          next[k] = l2 ? next[k] * epsilon / std::max(epsilon, std::sqrt(norm))
+                       : std::clamp(next[k], -epsilon, epsilon);
+          reached[at] = static_cast<float>(std::max(low - x[at], std::min(high - x[at], next[k])));
+        }
+      }
+      EXPECT_TRUE(share.within(reached, delta.subspan((t + 1) * floats, floats), {.absolute = 5e-6}))
+          << name << t;
+    }
+  }
+}
+
+TEST(Attack, NoRadiusNoPerturbation) {
+  Attacked model(network(5, {9}), clouds_data({5, 2, 20, 0, 30}, 3));
+  for (const Norm norm : {Norm::l2, Norm::linf}) {
+    const Perturbed made = model.pgd({.norm = norm, .epsilon = 0, .lower = -9, .upper = 9, .restarts = 2});
+    for (const float value : made.perturbation) EXPECT_EQ(std::signbit(value) || value != 0.0f, false);
+    const Logits plain = logits(model.models, 0, model.data, {});
+    EXPECT_TRUE(same_bits(made.logits, plain.values));
+  }
+}
+
+TEST(Attack, StaysInsideTheBallAndTheBounds) {
+  for (const Norm norm : {Norm::l2, Norm::linf}) {
+    Attacked model(network(5, {9}, Activation::relu), clouds_data({5, 2, 20, 0, 200}, 3));
+    const HostTable rows = model.rows();
+    const auto [low, high] = std::ranges::minmax(rows.x);
+    const Pgd settings{
+        .norm = norm, .epsilon = 0.8, .step = 0.3, .iterations = 12, .lower = low, .upper = high};
+    const Perturbed made = model.pgd(settings);
+    bool touched = false, full = false;
+    for (std::size_t i = 0; i < made.perturbation.size(); ++i) {
+      const float moved = rows.x[i] + made.perturbation[i];
+      EXPECT_GE(moved, low - std::abs(low) * 1.2e-7f);
+      EXPECT_LE(moved, high + std::abs(high) * 1.2e-7f);
+      touched |= moved == low || moved == high;
+      if (norm == Norm::linf) {
+        EXPECT_LE(std::abs(made.perturbation[i]), 0.8f);
+      }
+    }
+    for (std::size_t row = 0; row < 200; ++row) {
+      const double norm_of_row = length(std::span(made.perturbation).subspan(row * 5, 5));
+      if (norm == Norm::l2) {
+        EXPECT_LE(norm_of_row, 0.8 * (1 + 1e-6));
+      }
+      full |= norm_of_row > 0.79;
+    }
+    EXPECT_TRUE(touched && full) << "the case must reach its edges";
+  }
+}
+
+TEST(Attack, RestartsNeverLowerTheLoss) {
+  Attacked model(network(5, {9}, Activation::relu), clouds_data({5, 2, 20, 0, 300}, 3));
+  const std::vector<std::int32_t> y = labels(model.data, Split::test);
+  Pgd settings{.epsilon = 0.6, .step = 0.4, .iterations = 2, .lower = -9, .upper = 9, .start = 0.5};
+  std::vector<float> before;
+  int raised = 0;
+  for (int restarts = 1; restarts <= 4; ++restarts) {
+    settings.restarts = restarts;
+    const Perturbed made = model.pgd(settings);
+    std::vector<float> loss;
+    for (std::size_t row = 0; row < y.size(); ++row)
+      loss.push_back(law::sample_loss(Loss::cross_entropy, &made.logits[2 * row], 2, y[row]));
+    for (std::size_t row = 0; row < before.size(); ++row) {
+      EXPECT_GE(loss[row], before[row]);
+      raised += loss[row] > before[row];
+    }
+    before = loss;
+  }
+  EXPECT_GT(raised, 0);
+}
+
+TEST(Attack, MinimalMovesOnlyWhatIsStillRight) {
+  for (const Norm norm : {Norm::l2, Norm::linf}) {
+    Attacked model(network(5, {9}, Activation::relu), clouds_data({5, 2, 20, 0, 300}, 3));
+    const Logits plain = logits(model.models, 0, model.data, {});
+    Pgd settings{
+        .norm = norm, .epsilon = 0.01, .step = 0.1, .iterations = 400, .lower = -9, .upper = 9, .start = 0};
+    settings.minimal = true;
+    const Perturbed made = model.pgd(settings);
+    int still = 0, beyond = 0, wrong = 0;
+    for (std::size_t row = 0; row < 300; ++row) {
+      const bool was_wrong = law::predicted_class(&plain.values[2 * row], 2) != plain.labels[row];
+      const double moved = length(std::span(made.perturbation).subspan(5 * row, 5));
+      if (was_wrong) {
+        EXPECT_EQ(moved, 0);
+      } else {
+        EXPECT_GT(moved, 0);
+      }
+      still += was_wrong, beyond += moved > 0.02;
+      wrong += law::predicted_class(&made.logits[2 * row], 2) != plain.labels[row];
+    }
+    EXPECT_GT(still, 10);
+    EXPECT_GT(beyond, 10) << "minimal does not project";
+    EXPECT_GT(wrong, 250);
+  }
+}
+
+// For f(x) = w·x + b the worst point of a ball is at −(2y − 1) ε w/‖w‖, or sign by sign.
+TEST(Attack, LinearModelsAreBeatenInClosedForm) {
+  Attacked model(network(7, {}), clouds_data({7, 2, 20, 0, 60}, 3));
+  const std::span<const float> p = model.models.last(0);
+  std::vector<double> w;
+  for (std::size_t k = 0; k < 7; ++k) w.push_back(double{p[7 + k]} - p[k]);
+  double norm = 0;
+  for (double value : w) norm += value * value;
+  norm = std::sqrt(norm);
+  const std::vector<std::int32_t> y = labels(model.data, Split::test);
+  const Perturbed l2 = model.pgd({.epsilon = 0.5, .step = 0.2, .iterations = 30, .lower = -9, .upper = 9});
+  const Perturbed linf =
+      model.pgd({.norm = Norm::linf, .epsilon = 0.5, .step = 0.2, .iterations = 30, .lower = -9, .upper = 9});
+  for (std::size_t row = 0; row < 60; ++row)
+    for (std::size_t k = 0; k < 7; ++k) {
+      const double sign = y[row] != 0 ? -1 : 1;
+      EXPECT_NEAR(l2.perturbation[7 * row + k], sign * 0.5 * w[k] / norm, 1e-4);
+      EXPECT_FLOAT_EQ(linf.perturbation[7 * row + k], static_cast<float>(sign * (w[k] > 0 ? 0.5 : -0.5)));
+    }
+
+  AttackSuite suite{.svd_uap = SvdUap{{.epsilon = 0.5, .step = 0.2, .lower = -9, .upper = 9}, 0.7},
+                    .as_uap = AsUap{.epsilon = 0.7, .lower = -9, .upper = 9}};
+  const AttackResult made = model.run(suite);
+  for (const std::optional<Universal>* universal : {&made.svd_uap, &made.as_uap})
+    for (std::size_t k = 0; k < 7; ++k) EXPECT_NEAR((*universal)->perturbation[k], -0.7 * w[k] / norm, 2e-4);
+  EXPECT_GT(made.svd_uap->singular_values[0], 10 * made.svd_uap->singular_values[1]);
+  AttackSuite uniform{.as_uap = AsUap{.norm = Norm::linf, .epsilon = 0.7, .lower = -9, .upper = 9}};
+  const AttackResult signs = model.run(uniform);
+  for (std::size_t k = 0; k < 7; ++k) EXPECT_FLOAT_EQ(signs.as_uap->perturbation[k], w[k] > 0 ? -0.7f : 0.7f);
+}
+
+// Of the two signs the one that leaves the lower accuracy.
+TEST(Attack, SingularVectorsTakeTheWorseSign) {
+  Attacked model(network(6, {8}, Activation::relu), clouds_data({6, 2, 20, 0, 150}, 8));
+  SvdUap settings{{.epsilon = 0.5, .step = 0.2, .lower = -9, .upper = 9}, 0.9};
+  const AttackResult made = model.run({.svd_uap = settings});
+  const HostTable rows = model.rows();
+  double accuracy[2];
+  for (int sign = 0; sign < 2; ++sign) {
+    std::vector<float> universal = made.svd_uap->perturbation;
+    if (sign == 1)
+      for (float& value : universal) value = -value;
+    const std::vector<float> moved = shifted(rows.x, rows.y, 2, universal, -9, 9);
+    const std::vector<float> of = logits(model.models, 0, moved);
+    int correct = 0;
+    for (std::size_t row = 0; row < rows.y.size(); ++row)
+      correct += law::predicted_class(&of[2 * row], 2) == rows.y[row];
+    accuracy[sign] = correct / 150.0;
+  }
+  EXPECT_EQ(made.svd_uap->score.accuracy, accuracy[0]);
+  EXPECT_LT(accuracy[0], accuracy[1]);
+  EXPECT_NEAR(length(made.svd_uap->perturbation), 0.9, 1e-5);
+}
+
+TEST(Attack, ThreadsAndCompanyChangeNothing) {
+  const MlpSpec spec = network(9, {20}, Activation::relu);
+  const SlabSpec slab{.coordinates = slab_coordinates({9, 1, 0, 8, 0}), .train = 50, .test = 333};
+  const std::vector<Data> data = slab_data(slab, {4, 5, 6});
+  const AttackSuite suite{.pgd = Pgd{.epsilon = 0.3, .restarts = 2},
+                          .svd_uap = SvdUap{},
+                          .as_uap = AsUap{},
+                          .in_range_units = true};
+  const auto run = [&](std::span<const Data> some, std::uint32_t first, int threads) {
+    std::vector<Seeds> seeds;
+    for (std::size_t i = 0; i < some.size(); ++i)
+      seeds.push_back({0, first + static_cast<std::uint32_t>(i), 0});
+    const MlpEnsemble models(spec, seeds, cpu(threads));
+    std::vector<AttackResult> results(some.size());
+    attack(models, some, std::vector<AttackSuite>(some.size(), suite),
+           [&](int m, AttackResult&& made) { results[static_cast<std::size_t>(m)] = std::move(made); });
+    return results;
+  };
+  const std::vector<AttackResult> together = run(data, 10, 2);
+  for (std::uint32_t m = 0; m < 3; ++m)
+    for (const int threads : {1, 2, 3}) {
+      const std::vector<AttackResult> results = run(std::span(data).subspan(m, 1), 10 + m, threads);
+      const AttackResult& alone = results[0];
+      EXPECT_TRUE(same_bits(alone.pgd->perturbation, together[m].pgd->perturbation));
+      EXPECT_TRUE(same_bits(alone.svd_uap->perturbation, together[m].svd_uap->perturbation));
+      EXPECT_TRUE(same_bits(alone.as_uap->perturbation, together[m].as_uap->perturbation));
+      EXPECT_EQ(alone.as_uap->score.accuracy, together[m].as_uap->score.accuracy);
+    }
+}
+
+TEST(Attack, TracksTheLogitsBeforeEachStep) {
+  Attacked model(network(5, {9}), clouds_data({5, 2, 20, 0, 70}, 3));
+  Pgd settings{.epsilon = 0.3, .iterations = 4, .lower = -9, .upper = 9, .track = true};
+  const Perturbed made = model.pgd(settings);
+  ASSERT_EQ(made.tracked.size(), std::size_t{4 * 70 * 2});
+  for (int iterations = 1; iterations < 4; ++iterations) {
+    settings.iterations = iterations, settings.track = false;
+    const Perturbed shorter = model.pgd(settings);
+    EXPECT_TRUE(same_bits(std::span(made.tracked).subspan(static_cast<std::size_t>(iterations) * 140, 140),
+                          shorter.logits));
+  }
+}
+
+TEST(Attack, ShareOfACoordinate) {
+  const std::vector<float> rotation = {0.6f, 0.8f, -0.8f, 0.6f};  // rows: where each coordinate points
+  const int zero[] = {0}, both[] = {0, 1};
+  EXPECT_NEAR(perturbation_share(std::vector<float>{0.6f, 0.8f, -3.0f, -4.0f, 0, 0}, rotation, 2, zero), 1,
+              1e-6);
+  EXPECT_NEAR(perturbation_share(std::vector<float>{1, 0, 0, 1}, rotation, 2, zero), 0.7, 1e-6);
+  EXPECT_NEAR(perturbation_share(std::vector<float>{1, 0, 5, 1}, rotation, 2, both), 1, 1e-6);
+  EXPECT_NEAR(perturbation_share(std::vector<float>{3, 4}, {}, 2, zero), 0.6, 1e-6);
+  EXPECT_TRUE(std::isnan(perturbation_share(std::vector<float>{0, 0}, rotation, 2, zero)));
+}
+
+TEST(Attack, RefusesWhatIsImpossible) {
+  Attacked model(network(5, {3}, Activation::relu, 3), clouds_data({5, 3, 20, 0, 30}, 3));
+  const auto refused = [&](const AttackSuite& suite, const std::string& part) {
+    try {
+      model.run(suite);
+      ADD_FAILURE() << "not refused: " << part;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), 2);
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  };
+  const Pgd good{.lower = -9, .upper = 9};
+  const auto pgd = [&](auto change) {
+    Pgd bad = good;
+    change(bad);
+    return AttackSuite{.pgd = bad};
+  };
+  refused(pgd([](Pgd& a) { a.epsilon = -0.1; }), "epsilon: -0.1 is negative");
+  refused(pgd([](Pgd& a) { a.epsilon = std::numeric_limits<double>::quiet_NaN(); }), "epsilon: nan");
+  refused(pgd([](Pgd& a) { a.step = 0; }), "step: 0");
+  refused(pgd([](Pgd& a) { a.iterations = 0; }), "iterations: 0");
+  refused(pgd([](Pgd& a) { a.lower = 2, a.upper = 1; }), "bounds: [2, 1]");
+  refused(pgd([](Pgd& a) { a.lower = 0; }), "exclude the data");
+  refused(pgd([](Pgd& a) { a.loss = AttackLoss::binary_hybrid; }),
+          "binary-hybrid is for two classes, the data have 3");
+  refused(pgd([](Pgd& a) { a.loss = AttackLoss::targeted, a.target = 3; }), "target: 3 is no class");
+  refused(pgd([](Pgd& a) { a.restarts = 0; }), "restarts: 0");
+  refused(pgd([](Pgd& a) { a.restarts = 2, a.track = true; }), "tracked");
+  refused(pgd([](Pgd& a) { a.batch = 0; }), "batch: 0");
+  refused({.svd_uap = SvdUap{good, -1}}, "SVD-UAP: -1");
+  refused({.as_uap = AsUap{.loss = AttackLoss::plus_one, .lower = -9, .upper = 9}}, "plus-one");
+  refused({.as_uap = AsUap{.epochs = 0, .lower = -9, .upper = 9}}, "epochs: 0");
+}
+
+}  // namespace
+}  // namespace occam::test

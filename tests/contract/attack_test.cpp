@@ -1,0 +1,185 @@
+// Claim: input gradients, PGD, AS-UAP and scores under a universal perturbation give the scalar twin's bits
+// on every body, whatever the network, the members' settings and their company.
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "contract/ensembles.hpp"
+#include "support/attack_twin.hpp"
+#include "support/small_data.hpp"
+
+namespace occam::test {
+namespace {
+
+class AttackBody : public OnBody {
+ protected:
+  static std::vector<int> all_members(const Ensemble& e) {
+    std::vector<int> members;
+    for (int m = e.members() - 1; m >= 0; --m) members.push_back(m);  // any order
+    return members;
+  }
+
+  static void expect_perturbed(const Ensemble& e, Wave& wave, std::span<const Pgd> attacks) {
+    const std::vector<int> members = all_members(e);
+    std::vector<Pgd> ordered;
+    for (const int m : members) ordered.push_back(attacks[static_cast<std::size_t>(m)]);
+    std::vector<Perturbed> out(members.size());
+    wave.perturb(members, Split::test, ordered, out);
+    for (std::size_t k = 0; k < members.size(); ++k) {
+      SCOPED_TRACE(fmt::format("member {}, loss {}, norm {}, minimal {}, {} restarts", members[k],
+                               static_cast<int>(ordered[k].loss), static_cast<int>(ordered[k].norm),
+                               ordered[k].minimal, ordered[k].restarts));
+      const HostTable rows = materialize(e.data[static_cast<std::size_t>(members[k])], Split::test);
+      const Perturbed expected = perturb(twin_of(e, members[k]), rows, ordered[k]);
+      ASSERT_TRUE(same_bits(out[k].perturbation, expected.perturbation));
+      ASSERT_TRUE(same_bits(out[k].logits, expected.logits));
+      ASSERT_TRUE(same_bits(out[k].tracked, expected.tracked));
+    }
+  }
+
+  static void expect_universal(const Ensemble& e, Wave& wave, std::span<const AsUap> attacks) {
+    const std::vector<int> members = all_members(e);
+    std::vector<AsUap> ordered;
+    for (const int m : members) ordered.push_back(attacks[static_cast<std::size_t>(m)]);
+    std::vector<std::vector<float>> out(members.size());
+    wave.fit_universal(members, Split::test, ordered, out);
+    std::vector<Shift> shifts;
+    for (std::size_t k = 0; k < members.size(); ++k)
+      shifts.push_back({out[k], ordered[k].lower, ordered[k].upper});
+    std::vector<WaveScore> scores(members.size());
+    wave.score(members, Split::test, shifts, true, scores);
+    for (std::size_t k = 0; k < members.size(); ++k) {
+      SCOPED_TRACE(members[k]);
+      const ScalarTwin twin = twin_of(e, members[k]);
+      const HostTable rows = materialize(e.data[static_cast<std::size_t>(members[k])], Split::test);
+      const std::vector<float> expected = fit_universal(twin, rows, ordered[k]);
+      ASSERT_TRUE(same_bits(out[k], expected));
+      const HostTable moved = shifted(rows, e.spec.classes, expected, ordered[k].lower, ordered[k].upper);
+      const ScalarTwin::Score score = twin.score(moved);
+      EXPECT_EQ(scores[k].correct, score.correct);
+      ASSERT_TRUE(same_bits({&scores[k].loss, 1}, {&score.loss, 1}));
+      const std::vector<double> auc = roc_aucs(twin.logits(moved.x), e.spec.outputs(), moved.y);
+      ASSERT_EQ(scores[k].auc.size(), auc.size());
+      for (std::size_t c = 0; c < auc.size(); ++c)
+        EXPECT_TRUE(scores[k].auc[c] == auc[c] || (std::isnan(auc[c]) && std::isnan(scores[k].auc[c])));
+    }
+  }
+
+  // Settings that differ from member to member, each of them reached for some number.
+  static Pgd drawn_pgd(std::uint32_t number, const MlpSpec& spec) {
+    constexpr AttackLoss kLosses[] = {AttackLoss::untargeted,      AttackLoss::targeted,
+                                      AttackLoss::random_targeted, AttackLoss::plus_one,
+                                      AttackLoss::binary_targeted, AttackLoss::binary_hybrid};
+    Pgd attack;
+    attack.norm = number % 2 == 0 ? Norm::l2 : Norm::linf;
+    attack.loss = kLosses[number / 2 % (spec.classes == 2 ? 6 : 4)];
+    attack.epsilon = number % 7 == 3 ? 0.0 : 0.1 + 0.2 * (number % 5);
+    attack.step = 0.05 + 0.03 * (number % 3);
+    attack.iterations = 1 + static_cast<int>(number % 4);
+    attack.lower = -2.5, attack.upper = number % 3 == 0 ? 0.5 : 2.5;
+    attack.start = number % 5 == 4 ? 0.0 : 1e-2;
+    attack.minimal = number % 4 == 1;
+    attack.track = number % 6 == 2 && attack.epsilon > 0;
+    attack.restarts = attack.track ? 1 : 1 + static_cast<int>(number % 3);
+    attack.target = static_cast<int>(number) % spec.classes;
+    attack.batch = number % 2 == 0 ? 16 : 7;
+    attack.seed = number;
+    return attack;
+  }
+  static AsUap drawn_uap(std::uint32_t number, const MlpSpec& spec) {
+    constexpr AttackLoss kLosses[] = {AttackLoss::untargeted, AttackLoss::targeted,
+                                      AttackLoss::binary_targeted, AttackLoss::binary_hybrid};
+    AsUap attack;
+    attack.norm = number % 2 == 0 ? Norm::l2 : Norm::linf;
+    attack.loss = kLosses[number / 2 % (spec.classes == 2 ? 4 : 2)];
+    attack.epsilon = 0.2 + 0.1 * (number % 5), attack.step = 0.07;
+    attack.iterations = 1 + static_cast<int>(number % 3), attack.epochs = 1 + static_cast<int>(number % 2);
+    attack.lower = -1.5, attack.upper = 1.0;
+    attack.target = static_cast<int>(number) % spec.classes;
+    attack.batch = number % 3 == 0 ? 32 : 9;
+    return attack;
+  }
+};
+OCCAM_ON_EVERY_BODY(AttackBody);
+
+TEST_P(AttackBody, InputGradients) {
+  for (std::uint32_t number = 0; number < (is_slow() ? 10u : 30u); ++number) {
+    const Ensemble e =
+        drawn_ensemble(1300 + number, {.widest = is_slow() ? 33 : 150, .largest_batch = 16, .members = 2});
+    SCOPED_TRACE(describe(e));
+    const auto backend = make();
+    const auto wave = open_loaded(*backend, e, false);
+    for (int m = 0; m < e.members(); ++m) {
+      const HostTable rows = materialize(e.data[static_cast<std::size_t>(m)], Split::test);
+      const ScalarTwin twin = twin_of(e, m);
+      std::vector<float> logit_gradient = twin.logits(rows.x);  // any numbers
+      for (float& value : logit_gradient) value = 0.3f - value;
+      std::vector<float> gradient(rows.x.size());
+      wave->input_gradient(m, rows.x, logit_gradient, gradient);
+      ASSERT_TRUE(same_bits(gradient, twin.input_gradient(rows.x, logit_gradient)));
+    }
+  }
+}
+
+TEST_P(AttackBody, DrawnNetworksAndSettings) {
+  for (std::uint32_t number = 0; number < (is_slow() ? 24u : 60u); ++number) {
+    const Ensemble e =
+        drawn_ensemble(1400 + number, {.widest = is_slow() ? 33 : 70, .largest_batch = 16, .members = 3});
+    SCOPED_TRACE(fmt::format("{}: {}", number, describe(e)));
+    std::vector<Pgd> attacks;
+    std::vector<AsUap> universals;
+    for (int m = 0; m < e.members(); ++m) {
+      attacks.push_back(drawn_pgd(number + 5 * static_cast<std::uint32_t>(m), e.spec));
+      universals.push_back(drawn_uap(number + 3 * static_cast<std::uint32_t>(m), e.spec));
+    }
+    const auto backend = make();
+    const auto wave = open_loaded(*backend, e, false);
+    ASSERT_NO_FATAL_FAILURE(expect_perturbed(e, *wave, attacks));
+    ASSERT_NO_FATAL_FAILURE(expect_universal(e, *wave, universals));
+  }
+}
+
+// Rows around the tiles' and the batch's sizes.
+TEST_P(AttackBody, RowsAroundTheTiles) {
+  for (const std::int64_t rows : {1, 15, 16, 17, 63, 64, 65, 130}) {
+    if (is_slow() && rows > 65) continue;
+    SCOPED_TRACE(rows);
+    Ensemble e;
+    e.spec.inputs = 6, e.spec.hidden = {33};
+    Training training;
+    training.batch = 16;
+    e.add(slabs(6, 20, 0, rows, true, 7), training, 8);
+    e.add(slabs(6, 20, 0, 17, true, 9), training, 10);
+    const Pgd attack{.epsilon = 0.7, .step = 0.2, .iterations = 2, .lower = -2, .upper = 2, .batch = 64};
+    const AsUap universal{
+        .epsilon = 0.7, .step = 0.2, .iterations = 2, .epochs = 1, .lower = -2, .upper = 2, .batch = 64};
+    for (const std::size_t limit : shared_limits(std::size_t{12} << 10)) {
+      const auto backend = make(0, limit);
+      const auto wave = open_loaded(*backend, e, false);
+      ASSERT_NO_FATAL_FAILURE(expect_perturbed(e, *wave, std::vector<Pgd>(2, attack)));
+      ASSERT_NO_FATAL_FAILURE(expect_universal(e, *wave, std::vector<AsUap>(2, universal)));
+    }
+  }
+}
+
+// A member's perturbation does not depend on who is attacked with it.
+TEST_P(AttackBody, MembersAlone) {
+  Ensemble e;
+  e.spec.inputs = 5, e.spec.hidden = {9};
+  Training training;
+  training.batch = 16;
+  for (std::uint32_t m = 0; m < 3; ++m) e.add(slabs(5, 20, 0, 30 + 5 * m, true, m), training, m);
+  const std::vector<Pgd> attacks = {drawn_pgd(0, e.spec), drawn_pgd(6, e.spec), drawn_pgd(1, e.spec)};
+  const auto backend = make();
+  const auto wave = open_loaded(*backend, e, false);
+  std::vector<Perturbed> together(3), alone(1);
+  wave->perturb(std::vector<int>{0, 1, 2}, Split::test, attacks, together);
+  for (int m = 0; m < 3; ++m) {
+    wave->perturb(std::vector<int>{m}, Split::test, {&attacks[static_cast<std::size_t>(m)], 1}, alone);
+    EXPECT_TRUE(same_bits(alone[0].perturbation, together[static_cast<std::size_t>(m)].perturbation));
+    EXPECT_TRUE(varied(alone[0].perturbation, 0.3));
+  }
+}
+
+}  // namespace
+}  // namespace occam::test

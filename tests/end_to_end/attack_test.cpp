@@ -1,0 +1,100 @@
+// universal_perturbations, adversarial_training and attack flags from the command line to their files.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "end_to_end/program.hpp"
+#include "io/npz.hpp"
+
+namespace occam::end_to_end {
+namespace {
+
+using ::testing::HasSubstr;
+using Words = std::vector<std::string>;
+
+nlohmann::json cases_of(const std::string& path) {
+  return nlohmann::json::parse(content(path + "/result.json"))["cases"];
+}
+
+// Notebook 6 on smaller data: perturbations lie on the simple coordinate and the universal ones fool the
+// network.
+TEST(UniversalPerturbations, LieOnTheSimpleCoordinate) {
+  const Folder folder;
+  const Words words{"--device",      "cpu",  "--case",  "LMS-5",       "--dim",         "10",
+                    "--train",       "5000", "--test",  "1000",        "--check-every", "100",
+                    "--max-updates", "600",  "--seeds", "2",           "--keep",        "1",
+                    "--threads",     "1",    "--out",   folder / "out"};
+  const Ended ended = run("universal_perturbations", words, folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const std::string path = folder / "out/universal_perturbations";
+  const nlohmann::json metrics = cases_of(path)[0]["metrics"];
+  for (int seed = 0; seed < 2; ++seed) {
+    const auto metric = [&](const char* name) { return metrics[name][seed].get<double>(); };
+    EXPECT_GT(metric("standard_accuracy"), 0.99);
+    EXPECT_LE(metric("pgd_accuracy"), 0.01);
+    EXPECT_LE(metric("svd_uap_accuracy"), 0.1);
+    EXPECT_LE(metric("as_uap_accuracy"), 0.1);
+    for (const char* share : {"pgd_share", "svd_uap_share", "as_uap_share"})
+      EXPECT_GT(metric(share), 0.9) << share;
+    EXPECT_GT(metric("data_range"), 2);
+  }
+  const NpzReader arrays(path + "/arrays.npz");
+  EXPECT_EQ(arrays.read("LMS-5/pgd/perturbation").shape, (std::vector<std::int64_t>{1, 1000, 10}));
+  EXPECT_EQ(arrays.read("LMS-5/svd_uap/perturbation").shape, (std::vector<std::int64_t>{2, 10}));
+  EXPECT_EQ(arrays.read("LMS-5/svd_uap/singular_values").shape, (std::vector<std::int64_t>{2, 10}));
+  EXPECT_EQ(arrays.read("LMS-5/as_uap/perturbation").shape, (std::vector<std::int64_t>{2, 10}));
+
+  // The same command with more threads: the same numbers.
+  Words more = words;
+  more[17] = "3", more.back() = folder / "again";
+  ASSERT_EQ(run("universal_perturbations", more, folder).code, 0);
+  EXPECT_EQ(cases_of(folder / "again/universal_perturbations")[0]["metrics"], metrics);
+}
+
+TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
+  const Folder folder;
+  const Ended ended =
+      run("adversarial_training",
+          {"--device", "cpu", "--data", "advms", "--epochs", "4", "--train", "500", "--hidden", "20",
+           "--adversary-iterations", "3", "--seeds", "1", "--out", folder / "out"},
+          folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const nlohmann::json cases = cases_of(folder / "out/adversarial_training");
+  ASSERT_EQ(cases.size(), 4u);
+  EXPECT_EQ(cases[0]["config"]["adversary_epsilon"], 0.1);
+  EXPECT_EQ(cases[0]["config"]["attack_epsilon"], 0.1);
+  EXPECT_EQ(cases[0]["config"]["lr_epochs"], 1);
+  EXPECT_EQ(cases[0]["config"]["slabs7"], 10);
+  EXPECT_EQ(cases[0]["config"]["simple"].size(), 10u);
+  EXPECT_EQ(cases[1]["config"]["adversary_epsilon"], 0.2);
+  for (const nlohmann::json& c : cases) {
+    EXPECT_TRUE(c["metrics"]["pgd_accuracy"][0].is_number());
+    EXPECT_TRUE(c["verdicts"].empty()) << "shortened runs have no verdict";
+  }
+}
+
+TEST(AttackFlags, ImpossibleOnesAreOneLine) {
+  const Folder folder;
+  const auto refused = [&](Words words, const std::string& part) {
+    words.insert(words.end(),
+                 {"--device", "cpu", "--measure", "pgd,svd-uap,as-uap", "--out", folder / "out"});
+    const Ended ended = run("train_slab", words, folder);
+    EXPECT_EQ(ended.code, 2) << part;
+    EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr(part));
+  };
+  refused({"--attack-epsilon", "-0.1"}, "epsilon: -0.1 is negative");
+  refused({"--attack-iterations", "0"}, "0");
+  refused({"--attack-step", "-1"}, "step: -1");
+  refused({"--attack-loss", "unknown"}, "unknown");
+  refused({"--attack-loss", "targeted", "--attack-target", "2"}, "target: 2 is no class");
+  refused({"--as-epsilon", "-1"}, "epsilon: -1 is negative");
+  refused({"--svd-epsilon", "-2"}, "SVD-UAP: -2");
+  refused({"--adversary-epsilon", "-1"}, "--adversary-epsilon: -1");
+  refused({"--adversary-epsilon", "0.1", "--input-dropout", "0.2"}, "input dropout");
+  refused({"--lr-epochs", "2", "--lr-factor", "0"}, "factor");
+  refused({"--measure", "fgsm"}, "fgsm");
+}
+
+}  // namespace
+}  // namespace occam::end_to_end
