@@ -1,7 +1,7 @@
 // The attacks of the CPU body (backend.hpp). Rows are independent in PGD, so a wave's threads share them; a
 // universal perturbation takes its batches one after the other, and the threads share each.
 #include <algorithm>
-#include <barrier>
+#include <atomic>
 #include <cstring>
 #include <thread>
 
@@ -23,6 +23,33 @@ void on_threads(int threads, const Body& body) {
   for (int t = 1; t < threads; ++t) others.emplace_back([&body, t] { body(t); });
   body(0);
 }
+
+// A meeting of threads that are never far apart: they wait awake, as a step takes less time than waking one.
+// Where there are fewer cores than threads, who has waited long makes room.
+class Meeting {
+ public:
+  explicit Meeting(int threads) : threads_(threads) {}
+
+  void wait() {
+    const int now = round_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.store(now + 1, std::memory_order_release);
+      return;
+    }
+    for (int looks = 0; round_.load(std::memory_order_acquire) == now; ++looks) {
+      if (looks < kLooks)
+        __builtin_ia32_pause();
+      else
+        std::this_thread::yield();
+    }
+  }
+
+ private:
+  static constexpr int kLooks = 2000;  // some 50 µs
+  const int threads_;
+  std::atomic<int> arrived_{0}, round_{0};
+};
 
 // Rows [first, first + count) of thread t of `threads`.
 struct Part {
@@ -108,7 +135,7 @@ std::vector<float> CpuWave::fit_universal(Member& member, Split split, const AsU
   const auto engines = attackers(member);
   // Two buffers of shares, so that one meeting a step is enough: who is ahead writes into the other one.
   AlignedFloats shares[2] = {AlignedFloats(batch * stride), AlignedFloats(batch * stride)};
-  std::barrier meeting(threads);
+  Meeting meeting(threads);
   std::vector<float> result;
   on_threads(threads, [&](int t) {
     // Every thread adds the shares and takes the step itself: cheaper than waiting for one that does.
@@ -125,7 +152,7 @@ std::vector<float> CpuWave::fit_universal(Member& member, Split split, const AsU
           float* const share = shares[turn].data();
           engines[static_cast<std::size_t>(t)]->universal_shares(mine, constants, universal.data(),
                                                                  share + part.first * stride);
-          if (threads > 1) meeting.arrive_and_wait();
+          if (threads > 1) meeting.wait();
           std::fill_n(gradient.data(), stride, 0.0f);
           for (std::int64_t row = 0; row < count; ++row)
             for (std::int64_t k = 0; k < stride; ++k) gradient.data()[k] += share[row * stride + k];
