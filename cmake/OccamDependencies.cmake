@@ -3,6 +3,7 @@ find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(PNG REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 # Debian's CMake package of libzip insists on the separate command line tools; pkg-config does not.
 find_package(PkgConfig REQUIRED)

@@ -10,6 +10,7 @@
 #include "law/slab.hpp"
 #include "occam/error.hpp"
 #include "occam/permutation.hpp"
+#include "shape_set.hpp"
 
 namespace occam {
 
@@ -18,19 +19,22 @@ namespace {
 constexpr std::int64_t kMaxRows = 0x7FFFFFFF;
 constexpr int kMaxDim = 16384, kMaxClasses = 256;
 
-// Calls `slab` or `array` with the recipe or the arrays behind `data`.
-template <class Slab, class Array>
-auto visit(const Data& data, const Slab& slab, const Array& array) {
-  if (const auto* recipe = std::get_if<SlabData>(&data)) return slab(*recipe);
-  return array(std::get<ArrayData>(data));
+// Calls the one that takes what `data` is.
+template <class... Each>
+struct Visitor : Each... {
+  using Each::operator()...;
+};
+
+template <class... Each>
+auto visit(const Data& data, const Each&... each) {
+  return std::visit(Visitor<Each...>{each...}, data);
 }
 
-template <class Counts>
-std::int64_t rows_of(const Counts& counts, Split split) {
+std::int64_t rows_of(Split split, std::int64_t train, std::int64_t validation, std::int64_t test) {
   switch (split) {
-    case Split::train: return counts.train;
-    case Split::validation: return counts.validation;
-    case Split::test: return counts.test;
+    case Split::train: return train;
+    case Split::validation: return validation;
+    case Split::test: return test;
   }
   return 0;
 }
@@ -117,6 +121,28 @@ void check_table(const ArrayData::Table& table) {
             "array data: the label of row {} is {}; give 0 to {}", i, table.y[i], table.classes - 1);
 }
 
+// ---- images of shapes -------------------------------------------------------------------------------------
+
+// Rows [first, first + count) of all rows.
+void draw_images(const ShapeData& data, std::int64_t first, std::int64_t count, float* x, std::int32_t* y) {
+  const law::Shapes& shapes = data.set->view();
+  const std::int64_t pixels = std::int64_t{shapes.height} * shapes.width;
+  std::fill_n(x, count * pixels, shapes.background);
+  for (std::int64_t i = 0; i < count; ++i) {
+    Split split = Split::test;
+    for (const Split later : {Split::validation, Split::train})
+      if (first + i >= first_row(data, later)) split = later;
+    const law::ShapePlace place = data.set->place(data.seed, split, first + i - first_row(data, split));
+    y[i] = place.shape;
+    for (int row = 0; row < shapes.height; ++row) {
+      const law::ShapeSpan span = law::shape_span(shapes, place, row);
+      float* const out = x + i * pixels + std::int64_t{row} * shapes.width;
+      for (int column = span.begin; column < span.end; ++column)
+        out[column] = law::shape_pixel(shapes, place, row, column);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Data> slab_data(const SlabSpec& spec, const std::vector<std::uint32_t>& data_seeds) {
@@ -125,6 +151,14 @@ std::vector<Data> slab_data(const SlabSpec& spec, const std::vector<std::uint32_
   std::vector<Data> data;
   data.reserve(data_seeds.size());
   for (const std::uint32_t seed : data_seeds) data.emplace_back(SlabData{shared, seed});
+  return data;
+}
+
+std::vector<Data> shape_data(const ShapeSpec& spec, const std::vector<std::uint32_t>& data_seeds) {
+  const auto shared = std::make_shared<const ShapeSet>(spec);
+  std::vector<Data> data;
+  data.reserve(data_seeds.size());
+  for (const std::uint32_t seed : data_seeds) data.emplace_back(ShapeData{shared, seed});
   return data;
 }
 
@@ -191,23 +225,29 @@ ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_
 
 int dim(const Data& data) {
   return visit(
-      data, [](const SlabData& d) { return d.spec->dim(); }, [](const ArrayData& d) { return d.table->dim; });
+      data, [](const SlabData& d) { return d.spec->dim(); }, [](const ArrayData& d) { return d.table->dim; },
+      [](const ShapeData& d) { return d.set->spec().height() * d.set->spec().width(); });
 }
 
 int classes(const Data& data) {
   return visit(
-      data, [](const SlabData&) { return 2; }, [](const ArrayData& d) { return d.table->classes; });
+      data, [](const SlabData&) { return 2; }, [](const ArrayData& d) { return d.table->classes; },
+      [](const ShapeData& d) { return d.set->spec().classes(); });
 }
 
 std::uint32_t seed(const Data& data) {
-  return visit(
-      data, [](const SlabData& d) { return d.seed; }, [](const ArrayData& d) { return d.seed; });
+  return std::visit([](const auto& d) { return d.seed; }, data);
 }
 
 std::int64_t rows(const Data& data, Split split) {
   return visit(
-      data, [&](const SlabData& d) { return rows_of(*d.spec, split); },
-      [&](const ArrayData& d) { return rows_of(*d.table, split); });
+      data,
+      [&](const SlabData& d) { return rows_of(split, d.spec->train, d.spec->validation, d.spec->test); },
+      [&](const ArrayData& d) { return rows_of(split, d.table->train, d.table->validation, d.table->test); },
+      [&](const ShapeData& d) {
+        const ShapeSpec& spec = d.set->spec();
+        return rows_of(split, spec.train, spec.validation, spec.test_rows);
+      });
 }
 
 std::int64_t first_row(const Data& data, Split split) {
@@ -232,7 +272,8 @@ void generate(const Data& data, std::int64_t first, std::int64_t count, float* x
         const std::int64_t width = d.table->dim;
         std::copy_n(d.table->x.data() + first * width, count * width, x);
         std::copy_n(d.table->y.data() + first, count, y);
-      });
+      },
+      [&](const ShapeData& d) { draw_images(d, first, count, x, y); });
 }
 
 std::vector<std::int32_t> labels(const Data& data, Split split) {
@@ -245,7 +286,11 @@ std::vector<std::int32_t> labels(const Data& data, Split split) {
           result[static_cast<std::size_t>(row)] =
               law::slab_label(d.seed, static_cast<std::uint32_t>(first + row));
       },
-      [&](const ArrayData& d) { std::copy_n(d.table->y.data() + first, count, result.data()); });
+      [&](const ArrayData& d) { std::copy_n(d.table->y.data() + first, count, result.data()); },
+      [&](const ShapeData& d) {
+        for (std::int64_t row = 0; row < count; ++row)
+          result[static_cast<std::size_t>(row)] = d.set->place(d.seed, split, row).shape;
+      });
   return result;
 }
 

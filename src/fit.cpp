@@ -214,6 +214,9 @@ History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Tra
           trainings.size(), models.members());
   for (std::size_t m = 0; m < trainings.size() && m < data.size(); ++m) {
     validate(trainings[m], rows(data[m], Split::train), models.spec());
+    require(!std::holds_alternative<ShapeData>(data[m]) ||
+                (trainings[m].input_dropout == 0 && !trainings[m].adversary),
+            "images of shapes: neither input dropout nor adversarial training goes with them");
     require(trainings[m].batch == trainings[0].batch,
             "ensemble: batch sizes {} and {} (one ensemble has one)", trainings[0].batch, trainings[m].batch);
   }

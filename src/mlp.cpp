@@ -1,8 +1,10 @@
 #include "occam/mlp.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "law/functions.hpp"
+#include "law/philox_run.hpp"
 #include "occam/error.hpp"
 #include "occam/philox.hpp"
 
@@ -61,12 +63,21 @@ ParameterLayout::ParameterLayout(const MlpSpec& spec) {
 
 namespace {
 
-// Element i of a layer's draws: weights first, row-major, then biases.
-float initial_draw(std::uint32_t seed, int layer, std::int64_t i, bool normal) {
-  const std::uint32_t word =
-      draw(seed, Stream::initialization, static_cast<std::uint32_t>(i / 4), static_cast<std::uint32_t>(layer))
-          .word[i % 4];
-  return normal ? law::standard_normal(word) : law::fma(2.0f, uniform01(word), -1.0f);  // uniform on [−1, 1)
+// out[i] = factor times element first + i of a layer's draws: weights first, row-major, then biases.
+void initial_draws(std::uint32_t seed, int layer, std::int64_t first, bool normal, float factor,
+                   std::span<float> out) {
+  constexpr std::int64_t kCounters = 256, kDraws = 4 * kCounters;
+  law::PhiloxRun<kCounters> run;
+  const auto last = first + static_cast<std::int64_t>(out.size());
+  for (std::int64_t block = first / kDraws * kDraws; block < last; block += kDraws) {
+    run.fill(seed, Stream::initialization, static_cast<std::uint32_t>(block / 4),
+             static_cast<std::uint32_t>(layer));
+    for (std::int64_t i = std::max(first, block); i < std::min(last, block + kDraws); ++i) {
+      const std::uint32_t word = run.word[i % 4][(i - block) / 4];
+      const float uniform = law::fma(2.0f, uniform01(word), -1.0f);  // on [−1, 1)
+      out[static_cast<std::size_t>(i - first)] = factor * (normal ? law::standard_normal(word) : uniform);
+    }
+  }
 }
 
 }  // namespace
@@ -91,11 +102,15 @@ void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initia
     }
     const float factor = static_cast<float>(bound * init.scale);
     const std::int64_t weights = std::int64_t{layer.fan_in} * layer.fan_out;
-    for (std::int64_t i = 0; i < weights; ++i)
-      parameters[static_cast<std::size_t>(layer.weight + i)] = factor * initial_draw(seed, l, i, normal);
-    for (std::int64_t i = 0; i < layer.fan_out; ++i)
-      parameters[static_cast<std::size_t>(layer.bias + i)] =
-          pytorch ? factor * initial_draw(seed, l, weights + i, false) : 0.0f;
+    const auto tensor = [&](std::int64_t at, std::int64_t count) {
+      return parameters.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count));
+    };
+    initial_draws(seed, l, 0, normal, factor, tensor(layer.weight, weights));
+    const std::span<float> bias = tensor(layer.bias, layer.fan_out);
+    if (pytorch)
+      initial_draws(seed, l, weights, false, factor, bias);
+    else
+      std::ranges::fill(bias, 0.0f);
     if (layer.slope >= 0) parameters[static_cast<std::size_t>(layer.slope)] = kPreluStart;
     for (std::int64_t i = 0; i < (layer.gamma >= 0 ? layer.fan_out : 0); ++i) {
       parameters[static_cast<std::size_t>(layer.gamma + i)] = 1.0f;

@@ -1,5 +1,5 @@
-// The data of one ensemble member: either slab data, a recipe that is materialised only while the member is
-// resident, or arrays of the user's own. Rows are split into train, validation and test.
+// The data of one ensemble member: slab data or images of shapes, recipes that are materialised only while
+// the member is resident, or arrays of the user's own. Rows are split into train, validation and test.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "occam/shapes.hpp"
 #include "occam/slab.hpp"
 
 namespace occam {
@@ -17,6 +18,13 @@ enum class Split { train, validation, test };
 struct SlabData {
   std::shared_ptr<const SlabSpec> spec;  // validated by the maker, slab_data()
   std::uint32_t seed = 0;                // data seed
+};
+
+class ShapeSet;  // a validated ShapeSpec and its masks as kernels see them (src/shape_set.hpp)
+
+struct ShapeData {
+  std::shared_ptr<const ShapeSet> set;  // made by shape_data()
+  std::uint32_t seed = 0;               // data seed
 };
 
 // Rows of a user's own, in the order test, validation, train (as slab rows are).
@@ -31,10 +39,13 @@ struct ArrayData {
   std::uint32_t seed = 0;  // keys the randomised measures
 };
 
-using Data = std::variant<SlabData, ArrayData>;
+using Data = std::variant<SlabData, ArrayData, ShapeData>;
 
 // Validates the specification and returns one recipe per data seed; the specification is shared.
 std::vector<Data> slab_data(const SlabSpec& spec, const std::vector<std::uint32_t>& data_seeds);
+
+// The same for images of shapes. A row's coordinates are the pixels of its image, [height][width].
+std::vector<Data> shape_data(const ShapeSpec& spec, const std::vector<std::uint32_t>& data_seeds);
 
 // Arrays of the caller's own, one entry per data seed; the table is shared. Throws a usage error that names
 // the offending value: sizes that do not fit together, a value that is not finite, a label outside the

@@ -15,6 +15,7 @@
 #include "occam/data.hpp"
 #include "occam/metrics.hpp"
 #include "occam/mlp.hpp"
+#include "occam/shapes.hpp"
 #include "occam/slab.hpp"
 #include "occam/training.hpp"
 #include "occam/vote.hpp"
@@ -46,6 +47,22 @@ struct SlabRecipe {
 // linear position without a linear coordinate, outside the dimensions or with a rotation; and those of
 // validate(SlabSpec).
 SlabSpec slab_spec(const SlabRecipe& recipe);
+
+// Images of two shapes as flags describe them (occam/shapes.hpp).
+struct ShapeRecipe {
+  std::string mask0 = "star",
+              mask1 = "crescent";  // of class 0 and 1: star, crescent, or a file for read_mask()
+  int height = 200, width = 200;   // canvas of analytic masks; a file brings its own
+  MaskStyle style;
+  Places biased0, biased1, uniform0, uniform1;  // empty: the published ones, on another canvas in proportion
+  double bias = 1, background = 0, contrast = 1;
+  bool crop = true;
+  std::int64_t train = 4000, validation = 0, test = 4000;
+};
+
+// The specification whose test rows are arranged like this. Throws the errors of read_mask() and
+// validate(ShapeSpec).
+ShapeSpec shape_spec(const ShapeRecipe& recipe, Arrangement test = Arrangement::iid);
 
 // What is measured beside the standard, S- and S^c-randomised test sets.
 struct Measures {
@@ -124,7 +141,8 @@ struct Expectation {
 struct Case {
   std::string name;  // "LMS-5"
   SlabRecipe slab;
-  MlpSpec network;  // inputs and classes follow from the data
+  std::optional<ShapeRecipe> shapes = {};  // in place of slab data
+  MlpSpec network;                         // inputs and classes follow from the data
   Initialization initialization;
   Training training;
   Votes votes;
@@ -170,6 +188,9 @@ class Experiment {
 
   // Seeds that --quick, no flag and --full stand for.
   void sizes(const Sizes& sizes);
+
+  // The cases are of images of shapes. Their metrics: iid_, uniform_ and swapped_ accuracy, loss and AUC.
+  void shapes();
 
   // The members are no MLPs: this computation makes them. Its numbers are the only settings with a flag.
   void compute(const Computation& computation);

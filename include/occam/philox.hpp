@@ -28,6 +28,7 @@ enum class Stream : std::uint32_t {
   attack_start = 12,   // {row, input / 4, restart, update}: where PGD starts from; update 0 outside training
   attack_target = 13,  // {row, iteration, restart, update}: class that a random-targeted attack aims at
   lsn = 14,            // {row, block, update, use}: rows of LSN (src/lsn.cpp says what a block holds)
+  shape_place = 15,    // {row, arrangement, 0, 0}; words: x and y of a shape's offset
 };
 
 struct Philox {

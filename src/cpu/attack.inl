@@ -30,8 +30,8 @@ inline void squared_norms(const float* x, std::int64_t stride, std::int64_t colu
 class AttackEngine final : public MemberEngine {
  public:
   AttackEngine(const MlpSpec& spec, const ParameterLayout& layout, const Training* training,
-               std::uint32_t order_seed)
-      : MemberEngine(spec, layout, training, order_seed), classes_(spec.classes) {
+               std::uint32_t order_seed, const ImageInput* images)
+      : MemberEngine(spec, layout, training, order_seed, images), classes_(spec.classes) {
     if (!attacks_) return;
     if (training) {
       law::AttackConstants a = law::attack_constants(*training->adversary);
@@ -319,6 +319,7 @@ class AttackEngine final : public MemberEngine {
 };
 
 std::unique_ptr<Engine> make_engine(const MlpSpec& spec, const ParameterLayout& layout,
-                                    const Training* training, std::uint32_t order_seed) {
-  return std::make_unique<AttackEngine>(spec, layout, training, order_seed);
+                                    const Training* training, std::uint32_t order_seed,
+                                    const ImageInput* images) {
+  return std::make_unique<AttackEngine>(spec, layout, training, order_seed, images);
 }

@@ -29,9 +29,10 @@ InstructionSet choose() {
 const char* instruction_set() { return choose() == InstructionSet::avx512 ? "avx512" : "avx2"; }
 
 std::unique_ptr<Engine> make_engine(const MlpSpec& spec, const ParameterLayout& layout,
-                                    const Training* training, std::uint32_t order_seed) {
-  return choose() == InstructionSet::avx512 ? avx512::make_engine(spec, layout, training, order_seed)
-                                            : avx2::make_engine(spec, layout, training, order_seed);
+                                    const Training* training, std::uint32_t order_seed,
+                                    const ImageInput* images) {
+  return choose() == InstructionSet::avx512 ? avx512::make_engine(spec, layout, training, order_seed, images)
+                                            : avx2::make_engine(spec, layout, training, order_seed, images);
 }
 
 }  // namespace occam::cpu

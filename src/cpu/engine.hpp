@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "cpu/aligned_floats.hpp"
 #include "law/attack.hpp"
+#include "law/shape.hpp"
 #include "occam/mlp.hpp"
 #include "occam/training.hpp"
 
@@ -19,11 +21,24 @@ inline std::int64_t padded(std::int64_t width) {
   return vectors % 256 == 0 ? vectors + 16 : vectors;
 }
 
+// Images of shapes, in place of rows of floats.
+struct ImageRows {
+  const law::Shapes* shapes = nullptr;
+  const law::ShapePlace* place = nullptr;  // [rows]
+};
+
 // Rows on the host, padded to padded(inputs) and 64-byte aligned.
 struct TrainingRows {
-  const float* x = nullptr;         // [rows][padded(inputs)]
+  const float* x = nullptr;         // [rows][padded(inputs)]; null: `images` are the rows
   const std::int32_t* y = nullptr;  // [rows]
   std::int64_t rows = 0;
+  ImageRows images = {};
+};
+
+// What an engine for images must know before it sees them.
+struct ImageInput {
+  const law::Shapes* shapes = nullptr;
+  const std::uint8_t* live = nullptr;  // [pixels], whose weights training changes; must outlive the engine
 };
 
 // Rows of a split under attack.
@@ -49,6 +64,9 @@ class Engine {
   // Inference mode. x: [rows][padded(inputs)]; out: [rows][outputs].
   virtual void logits(const float* x, std::int64_t rows, float* out) = 0;
 
+  // The same for images, of an engine made for them.
+  virtual void logits(const ImageRows& images, std::int64_t rows, float* out) = 0;
+
   // dL/dx from dL/dlogits [rows][outputs], inference mode. x, gradient: [rows][padded(inputs)].
   virtual void input_gradient(const float* x, const float* logit_gradient, std::int64_t rows,
                               float* gradient) = 0;
@@ -69,18 +87,20 @@ class Engine {
                       const float* matrix, float* out) = 0;
 };
 
-// `training` is null for an engine that only scores and attacks; the attacks want such a one. Not
-// thread-safe; one engine a thread.
+// `training` is null for an engine that only scores and attacks; the attacks want such a one. With `images`
+// it trains on and scores images of shapes, and neither attacks nor drops inputs. Not thread-safe; one
+// engine a thread.
 std::unique_ptr<Engine> make_engine(const MlpSpec& spec, const ParameterLayout& layout,
-                                    const Training* training, std::uint32_t order_seed);
+                                    const Training* training, std::uint32_t order_seed,
+                                    const ImageInput* images = nullptr);
 
 namespace avx2 {
 std::unique_ptr<Engine> make_engine(const MlpSpec&, const ParameterLayout&, const Training*,
-                                    std::uint32_t order_seed);
+                                    std::uint32_t order_seed, const ImageInput* images);
 }
 namespace avx512 {
 std::unique_ptr<Engine> make_engine(const MlpSpec&, const ParameterLayout&, const Training*,
-                                    std::uint32_t order_seed);
+                                    std::uint32_t order_seed, const ImageInput* images);
 }
 
 // The instruction set make_engine uses: the widest this machine has, or what OCCAM_CPU_ISA (avx2 or avx512)

@@ -25,6 +25,9 @@ namespace occam::cpu::avx512 {
 #include "cpu/product.inl"
 #include "cpu/layers.inl"
 #include "cpu/arena.inl"
+#include "cpu/batches.inl"
+#include "cpu/images.inl"
+#include "cpu/network.inl"
 #include "cpu/engine.inl"
 #include "cpu/attack.inl"
 // clang-format on

@@ -1,11 +1,8 @@
 #include "cpu/wave.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <new>
+#include <numeric>
+#include <tuple>
 
 #include "data_clock.hpp"
 #include "law/loss.hpp"
@@ -18,22 +15,10 @@ namespace {
 
 constexpr std::int64_t kBlock = 512;  // rows generated, rotated or scored at a time: they stay in the cache
 
+// Order in which rows that light the same pixels come one after the other.
+auto by_place(const law::ShapePlace& p) { return std::tuple(p.shape, p.dy, p.dx); }
+
 }  // namespace
-
-AlignedFloats::AlignedFloats(std::int64_t count) {
-  // Batches read their rows at random: huge pages spare them the misses of the address translation.
-  constexpr std::size_t kHugePage = 1 << 21;
-  const std::size_t wanted = static_cast<std::size_t>(count) * sizeof(float) + 64;
-  const std::size_t alignment = wanted >= kHugePage ? kHugePage : 64;
-  const std::size_t bytes = (wanted + alignment - 1) / alignment * alignment;
-  data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
-  if (!data_) throw std::bad_alloc();
-  if (alignment == kHugePage)
-    madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a hint: refusal costs speed alone
-  std::memset(data_.get(), 0, bytes);
-}
-
-void AlignedFloats::Free::operator()(float* p) const { std::free(p); }
 
 CpuWave::CpuWave(const WaveRequest& request)
     : spec_(*request.spec), layout_(spec_), threads_(request.threads) {
@@ -44,8 +29,14 @@ CpuWave::CpuWave(const WaveRequest& request)
   for (std::size_t m = 0; m < request.seeds.size(); ++m) {
     Member member;
     member.data = request.data[m];
-    member.engine = make_engine(spec_, layout_, request.trainings.empty() ? nullptr : &request.trainings[m],
-                                request.seeds[m].order);
+    const Training* const training = request.trainings.empty() ? nullptr : &request.trainings[m];
+    ImageInput input;
+    if (const auto* shapes = std::get_if<ShapeData>(&member.data)) {
+      member.images = images_of(*shapes, training);
+      input = {&shapes->set->view(), member.images->live.data()};
+    }
+    member.engine =
+        make_engine(spec_, layout_, training, request.seeds[m].order, member.images ? &input : nullptr);
     const std::vector<float> matrix = rotation(member.data);
     if (!matrix.empty()) {
       const std::int64_t width = dim(member.data);
@@ -93,15 +84,59 @@ const CpuWave::Rows& CpuWave::rows(Member& member, Split split) {
   return kept.emplace(std::move(made));
 }
 
+CpuWave::Images CpuWave::images_of(const ShapeData& data, const Training* training) {
+  const DataClock clock;
+  Images images{data.set->view(), {}, {}, {}};
+  if (training) {
+    images.train = shape_places(data, Split::train);
+    for (const law::ShapePlace& place : images.train) images.labels.push_back(place.shape);
+    // Weight decay changes weights that no row reads.
+    images.live = training->optimizer.weight_decay != 0
+                      ? std::vector<std::uint8_t>(static_cast<std::size_t>(dim(data)), 1)
+                      : lit_pixels(images.shapes, images.train);
+  }
+  images.live.resize(static_cast<std::size_t>(dim(data)));
+  return images;
+}
+
 void CpuWave::train(std::span<const std::int64_t> updates) {
   for (std::size_t m = 0; m < members_.size(); ++m) {
     if (updates[m] == 0) continue;
+    if (const auto& images = members_[m].images) {
+      members_[m].engine->train({.y = images->labels.data(),
+                                 .rows = static_cast<std::int64_t>(images->train.size()),
+                                 .images = {&images->shapes, images->train.data()}},
+                                updates[m]);
+      continue;
+    }
     const Rows& train = rows(members_[m], Split::train);
     members_[m].engine->train({train.x.data(), train.labels.data(), train.count}, updates[m]);
   }
 }
 
+// Images at one place are one image, and neighbours in the order of places share the weights they read.
+void CpuWave::image_logits(Member& member, Split split, float* out) {
+  const std::vector<law::ShapePlace> places = shape_places(std::get<ShapeData>(member.data), split);
+  std::vector<std::size_t> order(places.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&](std::size_t row) { return by_place(places[row]); });
+  std::vector<law::ShapePlace> distinct;
+  std::vector<std::size_t> image(places.size());  // of each row
+  for (const std::size_t row : order) {
+    if (distinct.empty() || by_place(distinct.back()) != by_place(places[row]))
+      distinct.push_back(places[row]);
+    image[row] = distinct.size() - 1;
+  }
+  const auto outputs = static_cast<std::size_t>(spec_.outputs());
+  std::vector<float> logit(distinct.size() * outputs);
+  member.engine->logits(ImageRows{&member.images->shapes, distinct.data()},
+                        static_cast<std::int64_t>(distinct.size()), logit.data());
+  for (std::size_t row = 0; row < places.size(); ++row)
+    std::copy_n(logit.data() + image[row] * outputs, outputs, out + row * outputs);
+}
+
 void CpuWave::logits(Member& member, Split split, const Randomization& variant, float* out) {
+  if (member.images && variant.coordinates.empty()) return image_logits(member, split, out);
   const Rows& all = rows(member, split);
   const std::int64_t outputs = spec_.outputs();
   if (variant.coordinates.empty()) return member.engine->logits(all.x.data(), all.count, out);
@@ -158,11 +193,11 @@ void CpuWave::score(std::span<const int> members, Split split, const Randomizati
                     std::span<WaveScore> scores) {
   for (std::size_t k = 0; k < members.size(); ++k) {
     Member& member = at(members[k]);
-    const Rows& all = rows(member, split);
     const int outputs = spec_.outputs();
-    const auto count = static_cast<std::size_t>(all.count);
+    const auto count = static_cast<std::size_t>(occam::rows(member.data, split));
     std::vector<float> logit(count * static_cast<std::size_t>(outputs));
-    std::vector<std::int32_t> labels = all.labels;
+    std::vector<std::int32_t> labels =
+        member.images ? occam::labels(member.data, split) : rows(member, split).labels;
     if (variant.against == Randomization::Against::predictions) {
       logits(member, split, Randomization{}, logit.data());
       for (std::size_t row = 0; row < count; ++row)

@@ -9,25 +9,11 @@
 #include <vector>
 
 #include "backend.hpp"
+#include "cpu/aligned_floats.hpp"
 #include "cpu/engine.hpp"
+#include "shape_set.hpp"
 
 namespace occam::cpu {
-
-// Zeroed, 64-byte aligned floats.
-class AlignedFloats {
- public:
-  AlignedFloats() = default;
-  explicit AlignedFloats(std::int64_t count);  // throws std::bad_alloc
-  float* data() { return data_.get(); }
-  const float* data() const { return data_.get(); }
-  explicit operator bool() const { return data_ != nullptr; }
-
- private:
-  struct Free {
-    void operator()(float* p) const;
-  };
-  std::unique_ptr<float, Free> data_;
-};
 
 class CpuWave final : public Wave {
  public:
@@ -59,13 +45,23 @@ class CpuWave final : public Wave {
     AlignedFloats x;                   // [count][padded(dim)]
     std::vector<std::int32_t> labels;  // [count]
   };
+  // Images of shapes, in place of a member's rows where they need not be floats.
+  struct Images {
+    law::Shapes shapes;
+    std::vector<std::uint8_t> live;      // [pixels], whose weights training changes
+    std::vector<law::ShapePlace> train;  // [rows]
+    std::vector<std::int32_t> labels;    // of the training rows
+  };
   struct Member {
     Data data;
+    std::optional<Images> images;
     std::unique_ptr<Engine> engine;
     AlignedFloats rotation;  // [dim][padded(dim)]; null: not rotated
     std::array<std::optional<Rows>, 3> rows;
   };
 
+  // training: null where nothing will be trained.
+  static Images images_of(const ShapeData& data, const Training* training);
   const Rows& rows(Member& member, Split split);
   WaveScore score_of(std::span<const float> logits, std::span<const std::int32_t> labels, bool auc) const;
   // Engines that attack this member as it is, one a thread.
@@ -73,6 +69,7 @@ class CpuWave final : public Wave {
   Perturbed perturb(Member& member, Split split, const Pgd& attack);
   std::vector<float> fit_universal(Member& member, Split split, const AsUap& attack);
   void logits(Member& member, Split split, const Randomization& variant, float* out);
+  void image_logits(Member& member, Split split, float* out);
   Member& at(int member) { return members_[static_cast<std::size_t>(member)]; }
 
   const MlpSpec spec_;

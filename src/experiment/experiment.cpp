@@ -132,6 +132,7 @@ struct Experiment::State {
   std::vector<Case> cases;
   std::optional<Computation> computation;
   bool accepts_user_data = false;
+  DataKind kind = DataKind::slab;
   std::string* chosen_set = nullptr;
   std::vector<std::string> data_sets;
 
@@ -146,7 +147,7 @@ struct Experiment::State {
 
 int Experiment::State::run(int argc, const char* const* argv, const std::function<void()>& add_cases) {
   CommandLine line = read_command_line(name, claim, own, accepts_user_data, argc, argv,
-                                       computation ? &*computation : nullptr);
+                                       computation ? &*computation : nullptr, kind);
   if (line.exit_code) return *line.exit_code;
   options = std::move(line.options);
   command = std::move(line.command);
@@ -170,7 +171,7 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
                                 : make_plan(name, cases, options, user_data, seeds);
   if (options.print_config) {
     std::cout << config_text(name, options, own, cases, seeds_text(options, seeds), user_data,
-                             computation ? fields_of(*computation) : fields());
+                             computation ? fields_of(*computation) : fields(kind));
     return 0;
   }
   if (options.explain_plan) {
@@ -295,6 +296,8 @@ std::int64_t Experiment::integer(const std::string& flag, const std::string& tex
 bool Experiment::full() const { return state_->options.full; }
 
 void Experiment::accept_user_data() { state_->accepts_user_data = true; }
+
+void Experiment::shapes() { state_->kind = DataKind::shapes; }
 
 void Experiment::compute(const Computation& computation) { state_->computation = computation; }
 

@@ -3,83 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "experiment/text.hpp"
+#include "experiment/field_makers.hpp"
 #include "occam/error.hpp"
 
 namespace occam::experiment {
 namespace {
-
-using Room = Field::Room;
-
-// ---- one maker per type of field --------------------------------------------------------------------------
-// `at` maps a Case& to the field; it is used for const cases too.
-template <class At>
-auto read_only(At at) {
-  return [at](const Case& c) -> const auto& { return at(const_cast<Case&>(c)); };
-}
-
-template <class At>
-Field real(Room room, std::string flag, At at, std::string help) {
-  Field f{flag, room, std::move(help)};
-  f.set = [at, flag](Case& c, const std::string& text) { at(c) = parse_real(flag, text); };
-  f.get = [get = read_only(at)](const Case& c) { return format_real(get(c)); };
-  f.json = [get = read_only(at)](const Case& c) { return get(c); };
-  return f;
-}
-
-// A probability with a built-in default, which is stored as a negative number.
-template <class At>
-Field defaulted(Room room, std::string flag, At at, double by_default, double most, std::string help) {
-  Field f{flag, room, std::move(help)};
-  f.set = [at, flag, most](Case& c, const std::string& text) {
-    const double value = parse_real(flag, text);
-    require(value >= 0 && value <= most, "--{}: '{}' is outside [0, {}]", flag, text, most);
-    at(c) = value;
-  };
-  const auto value = [get = read_only(at), by_default](const Case& c) {
-    return get(c) < 0 ? by_default : get(c);
-  };
-  f.get = [value](const Case& c) { return format_real(value(c)); };
-  f.json = [value](const Case& c) { return value(c); };
-  return f;
-}
-
-template <class At>
-Field integer(Room room, std::string flag, At at, std::int64_t least, std::int64_t most, std::string help) {
-  Field f{flag, room, std::move(help)};
-  f.set = [=](Case& c, const std::string& text) {
-    auto& field = at(c);
-    field = static_cast<std::decay_t<decltype(field)>>(parse_integer(flag, text, least, most));
-  };
-  f.get = [get = read_only(at)](const Case& c) { return std::to_string(get(c)); };
-  f.json = [get = read_only(at)](const Case& c) { return get(c); };
-  return f;
-}
-
-template <class At>
-Field boolean(Room room, std::string flag, At at, std::string help) {
-  Field f{flag, room, std::move(help)};
-  f.boolean = true;
-  f.set = [at, flag](Case& c, const std::string& text) { at(c) = parse_boolean(flag, text); };
-  f.get = [get = read_only(at)](const Case& c) { return get(c) ? "true" : "false"; };
-  f.json = [get = read_only(at)](const Case& c) { return get(c); };
-  return f;
-}
-
-// values[i] is what words[i] means.
-template <class Enum, class At>
-Field word(Room room, std::string flag, At at, std::vector<std::string> words, std::vector<Enum> values,
-           std::string help) {
-  Field f{flag, room, fmt::format("{} ({})", help, fmt::join(words, "|"))};
-  f.set = [=](Case& c, const std::string& text) {
-    at(c) = values[static_cast<std::size_t>(parse_word(flag, text, words))];
-  };
-  f.get = [=, get = read_only(at)](const Case& c) {
-    return words[static_cast<std::size_t>(std::find(values.begin(), values.end(), get(c)) - values.begin())];
-  };
-  f.json = f.get;
-  return f;
-}
 
 template <class At>
 Field count(std::string flag, At at, BlockKind kind, std::string help) {
@@ -97,9 +25,6 @@ Field count(std::string flag, At at, BlockKind kind, std::string help) {
 }
 
 // ---- the table --------------------------------------------------------------------------------------------
-#define AT(expression) \
-  [](Case & c) -> auto& { return c.expression; }
-
 std::vector<Field> data_fields() {
   constexpr Room room = Room::data;
   Field margin{"margin", room, "margin of every block, as a fraction of the width"};
@@ -111,43 +36,45 @@ std::vector<Field> data_fields() {
   margin.shorthand_for = {"margin-linear", "margin-3", "margin-5", "margin-7"};
 
   std::vector<Field> slab = {
-      integer(room, "dim", AT(slab.dim), 1, 16384, "coordinates"),
-      count("linear", AT(slab.linear.count), BlockKind::linear, "linear coordinates, or rest"),
-      count("slabs3", AT(slab.slab3.count), BlockKind::slab3, "3-slab coordinates, or rest"),
-      count("slabs5", AT(slab.slab5.count), BlockKind::slab5, "5-slab coordinates, or rest"),
-      count("slabs7", AT(slab.slab7.count), BlockKind::slab7, "7-slab coordinates, or rest"),
+      integer(room, "dim", OCCAM_AT(slab.dim), 1, 16384, "coordinates"),
+      count("linear", OCCAM_AT(slab.linear.count), BlockKind::linear, "linear coordinates, or rest"),
+      count("slabs3", OCCAM_AT(slab.slab3.count), BlockKind::slab3, "3-slab coordinates, or rest"),
+      count("slabs5", OCCAM_AT(slab.slab5.count), BlockKind::slab5, "5-slab coordinates, or rest"),
+      count("slabs7", OCCAM_AT(slab.slab7.count), BlockKind::slab7, "7-slab coordinates, or rest"),
       margin,
-      real(room, "margin-linear", AT(slab.linear.margin), "margin of linear coordinates, below 1"),
-      real(room, "margin-3", AT(slab.slab3.margin), "margin of 3-slabs, below 1/2"),
-      real(room, "margin-5", AT(slab.slab5.margin), "margin of 5-slabs, below 1/4"),
-      real(room, "margin-7", AT(slab.slab7.margin), "margin of 7-slabs, below 1/6"),
-      real(room, "data-width", AT(slab.width), "B: coordinates live in [-B, B]"),
-      real(room, "linear-noise", AT(slab.linear.noise), "share of noisy rows of each linear coordinate"),
-      word<NoiseKind>(room, "linear-noise-kind", AT(slab.linear.noise_kind), {"flip", "margin"},
+      real(room, "margin-linear", OCCAM_AT(slab.linear.margin), "margin of linear coordinates, below 1"),
+      real(room, "margin-3", OCCAM_AT(slab.slab3.margin), "margin of 3-slabs, below 1/2"),
+      real(room, "margin-5", OCCAM_AT(slab.slab5.margin), "margin of 5-slabs, below 1/4"),
+      real(room, "margin-7", OCCAM_AT(slab.slab7.margin), "margin of 7-slabs, below 1/6"),
+      real(room, "data-width", OCCAM_AT(slab.width), "B: coordinates live in [-B, B]"),
+      real(room, "linear-noise", OCCAM_AT(slab.linear.noise),
+           "share of noisy rows of each linear coordinate"),
+      word<NoiseKind>(room, "linear-noise-kind", OCCAM_AT(slab.linear.noise_kind), {"flip", "margin"},
                       {NoiseKind::flip, NoiseKind::margin}, "what noise does to a linear coordinate"),
-      real(room, "slab5-noise", AT(slab.slab5.noise), "share of noisy rows of each 5-slab"),
-      word<NoiseKind>(room, "slab5-noise-kind", AT(slab.slab5.noise_kind), {"label", "margin"},
+      real(room, "slab5-noise", OCCAM_AT(slab.slab5.noise), "share of noisy rows of each 5-slab"),
+      word<NoiseKind>(room, "slab5-noise-kind", OCCAM_AT(slab.slab5.noise_kind), {"label", "margin"},
                       {NoiseKind::label, NoiseKind::margin}, "what noise does to a 5-slab"),
-      real(room, "slab7-noise", AT(slab.slab7.noise),
+      real(room, "slab7-noise", OCCAM_AT(slab.slab7.noise),
            "share of rows of each 7-slab moved to the other class"),
-      real(room, "linear-shift", AT(slab.linear.shift), "shift of linear coordinates, in widths"),
-      real(room, "slab3-shift", AT(slab.slab3.shift), "shift of 3-slabs, in widths"),
-      real(room, "slab5-shift", AT(slab.slab5.shift), "shift of 5-slabs, in widths"),
-      real(room, "slab7-shift", AT(slab.slab7.shift), "shift of 7-slabs, in widths"),
-      defaulted(room, "slab5-inner0", AT(slab.slab5.inner_probability0), 0.75, 1,
+      real(room, "linear-shift", OCCAM_AT(slab.linear.shift), "shift of linear coordinates, in widths"),
+      real(room, "slab3-shift", OCCAM_AT(slab.slab3.shift), "shift of 3-slabs, in widths"),
+      real(room, "slab5-shift", OCCAM_AT(slab.slab5.shift), "shift of 5-slabs, in widths"),
+      real(room, "slab7-shift", OCCAM_AT(slab.slab7.shift), "shift of 7-slabs, in widths"),
+      defaulted(room, "slab5-inner0", OCCAM_AT(slab.slab5.inner_probability0), 0.75, 1,
                 "5-slab: centre, given class 0"),
-      defaulted(room, "slab7-inner0", AT(slab.slab7.inner_probability0), 0.5, 1,
+      defaulted(room, "slab7-inner0", OCCAM_AT(slab.slab7.inner_probability0), 0.5, 1,
                 "7-slab: centre, given class 0"),
-      defaulted(room, "slab7-inner1", AT(slab.slab7.inner_probability1), 0.875, 1,
+      defaulted(room, "slab7-inner1", OCCAM_AT(slab.slab7.inner_probability1), 0.875, 1,
                 "7-slab: inner slab, given class 1"),
-      integer(room, "linear-position", AT(slab.linear_position), 0, 16383,
+      integer(room, "linear-position", OCCAM_AT(slab.linear_position), 0, 16383,
               "column of the first linear coordinate (without rotation)"),
-      boolean(room, "rotate", AT(slab.rotate), "rotate the data by a random orthogonal matrix; --no-rotate"),
-      integer(room, "train", AT(slab.train), 1, 2147483647, "training rows"),
+      boolean(room, "rotate", OCCAM_AT(slab.rotate),
+              "rotate the data by a random orthogonal matrix; --no-rotate"),
+      integer(room, "train", OCCAM_AT(slab.train), 1, 2147483647, "training rows"),
   };
   // Its default follows another field, the width.
   Field limit =
-      real(room, "unused-limit", AT(slab.unused_limit), "unused coordinates are uniform on [0, this]");
+      real(room, "unused-limit", OCCAM_AT(slab.unused_limit), "unused coordinates are uniform on [0, this]");
   const auto value = [](const Case& c) {
     return c.slab.unused_limit < 0 ? c.slab.width : c.slab.unused_limit;
   };
@@ -161,9 +88,9 @@ std::vector<Field> data_fields() {
   };
   limit.json = value;
   slab.push_back(std::move(limit));
-  for (Field& field : slab) field.slab = true;
-  slab.push_back(integer(room, "test", AT(slab.test), 1, 2147483647, "test rows"));
-  slab.push_back(integer(room, "validation", AT(slab.validation), 0, 2147483647,
+  for (Field& field : slab) field.recipe = true;
+  slab.push_back(integer(room, "test", OCCAM_AT(slab.test), 1, 2147483647, "test rows"));
+  slab.push_back(integer(room, "validation", OCCAM_AT(slab.validation), 0, 2147483647,
                          "validation rows; they choose the best model"));
   return slab;
 }
@@ -178,22 +105,22 @@ std::vector<Field> network_fields() {
   hidden.json = hidden.get;
   return {
       hidden,
-      word<Activation>(room, "activation", AT(network.activation),
+      word<Activation>(room, "activation", OCCAM_AT(network.activation),
                        {"relu", "leaky_relu", "prelu", "tanh", "identity"},
                        {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh,
                         Activation::identity},
                        "activation"),
-      word<Loss>(room, "loss", AT(network.loss), {"cross_entropy", "binary_cross_entropy", "hinge"},
+      word<Loss>(room, "loss", OCCAM_AT(network.loss), {"cross_entropy", "binary_cross_entropy", "hinge"},
                  {Loss::cross_entropy, Loss::binary_cross_entropy, Loss::hinge}, "loss"),
-      boolean(room, "batch-norm", AT(network.batch_norm), "batch norm in every hidden layer"),
+      boolean(room, "batch-norm", OCCAM_AT(network.batch_norm), "batch norm in every hidden layer"),
       word<InitializationKind>(
-          room, "init", AT(initialization.kind),
+          room, "init", OCCAM_AT(initialization.kind),
           {"pytorch", "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal"},
           {InitializationKind::pytorch, InitializationKind::kaiming_uniform,
            InitializationKind::kaiming_normal, InitializationKind::xavier_uniform,
            InitializationKind::xavier_normal},
           "initialisation"),
-      real(room, "init-scale", AT(initialization.scale), "factor on the initial weights"),
+      real(room, "init-scale", OCCAM_AT(initialization.scale), "factor on the initial weights"),
   };
 }
 
@@ -238,26 +165,28 @@ std::vector<Field> training_fields() {
   constexpr Room room = Room::training;
   constexpr std::int64_t most_updates = 1'000'000'000'000;
   return {
-      word<OptimizerKind>(room, "optimizer", AT(training.optimizer.kind), {"sgd", "adam", "rmsprop"},
+      word<OptimizerKind>(room, "optimizer", OCCAM_AT(training.optimizer.kind), {"sgd", "adam", "rmsprop"},
                           {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::rmsprop}, "optimiser"),
-      real(room, "lr", AT(training.optimizer.learning_rate), "learning rate"),
-      real(room, "momentum", AT(training.optimizer.momentum), "momentum of SGD and RMSProp"),
-      real(room, "weight-decay", AT(training.optimizer.weight_decay), "weight decay, on all parameters"),
-      real(room, "beta1", AT(training.optimizer.beta1), "Adam's beta1"),
-      real(room, "beta2", AT(training.optimizer.beta2), "Adam's beta2"),
-      real(room, "alpha", AT(training.optimizer.alpha), "RMSProp's smoothing"),
-      real(room, "optimizer-epsilon", AT(training.optimizer.epsilon), "epsilon of Adam and RMSProp"),
-      integer(room, "lr-epochs", AT(training.schedule.epochs), 0, most_updates,
+      real(room, "lr", OCCAM_AT(training.optimizer.learning_rate), "learning rate"),
+      real(room, "momentum", OCCAM_AT(training.optimizer.momentum), "momentum of SGD and RMSProp"),
+      real(room, "weight-decay", OCCAM_AT(training.optimizer.weight_decay),
+           "weight decay, on all parameters"),
+      real(room, "beta1", OCCAM_AT(training.optimizer.beta1), "Adam's beta1"),
+      real(room, "beta2", OCCAM_AT(training.optimizer.beta2), "Adam's beta2"),
+      real(room, "alpha", OCCAM_AT(training.optimizer.alpha), "RMSProp's smoothing"),
+      real(room, "optimizer-epsilon", OCCAM_AT(training.optimizer.epsilon), "epsilon of Adam and RMSProp"),
+      integer(room, "lr-epochs", OCCAM_AT(training.schedule.epochs), 0, most_updates,
               "epochs after which lr is multiplied; 0: never"),
-      real(room, "lr-factor", AT(training.schedule.factor), "what lr is multiplied by"),
-      integer(room, "batch", AT(training.batch), 1, 1'000'000'000, "rows a batch"),
-      real(room, "input-dropout", AT(training.input_dropout), "probability of zeroing an input"),
-      real(room, "dropout", AT(training.hidden_dropout), "probability of zeroing a hidden unit"),
+      real(room, "lr-factor", OCCAM_AT(training.schedule.factor), "what lr is multiplied by"),
+      integer(room, "batch", OCCAM_AT(training.batch), 1, 1'000'000'000, "rows a batch"),
+      real(room, "input-dropout", OCCAM_AT(training.input_dropout), "probability of zeroing an input"),
+      real(room, "dropout", OCCAM_AT(training.hidden_dropout), "probability of zeroing a hidden unit"),
       stop_field(),
-      integer(room, "check-every", AT(training.stop.check_every), 1, most_updates, "updates between checks"),
-      integer(room, "patience", AT(training.stop.patience), 1, most_updates,
+      integer(room, "check-every", OCCAM_AT(training.stop.check_every), 1, most_updates,
+              "updates between checks"),
+      integer(room, "patience", OCCAM_AT(training.stop.patience), 1, most_updates,
               "updates after the check that stops"),
-      integer(room, "max-updates", AT(training.stop.max_updates), 1, most_updates, "most updates"),
+      integer(room, "max-updates", OCCAM_AT(training.stop.max_updates), 1, most_updates, "most updates"),
   };
 }
 
@@ -272,61 +201,68 @@ std::vector<Field> attack_fields() {
                                                AttackLoss::binary_targeted, AttackLoss::binary_hybrid};
   constexpr std::int64_t most = 1'000'000;
   return {
-      real(room, "adversary-epsilon", AT(adversary.epsilon), "train on PGD of this radius; 0: do not"),
-      word<Norm>(room, "adversary-norm", AT(adversary.norm), norms, norm_values, "norm of that PGD"),
-      real(room, "adversary-step", AT(adversary.step), "its step; 0: 2.5 epsilon / iterations"),
-      integer(room, "adversary-iterations", AT(adversary.iterations), 1, most, "its steps"),
+      real(room, "adversary-epsilon", OCCAM_AT(adversary.epsilon), "train on PGD of this radius; 0: do not"),
+      word<Norm>(room, "adversary-norm", OCCAM_AT(adversary.norm), norms, norm_values, "norm of that PGD"),
+      real(room, "adversary-step", OCCAM_AT(adversary.step), "its step; 0: 2.5 epsilon / iterations"),
+      integer(room, "adversary-iterations", OCCAM_AT(adversary.iterations), 1, most, "its steps"),
       word<AttackUnits>(
-          room, "attack-units", AT(attacks.units), {"range", "absolute"},
+          room, "attack-units", OCCAM_AT(attacks.units), {"range", "absolute"},
           {AttackUnits::range, AttackUnits::absolute},
           "range: PGD's epsilon and step count in widths of the data's range, which bounds the rows"),
-      word<Norm>(room, "attack-norm", AT(attacks.pgd_settings.norm), norms, norm_values, "norm of PGD"),
-      word<AttackLoss>(room, "attack-loss", AT(attacks.pgd_settings.loss), losses, loss_values,
+      word<Norm>(room, "attack-norm", OCCAM_AT(attacks.pgd_settings.norm), norms, norm_values, "norm of PGD"),
+      word<AttackLoss>(room, "attack-loss", OCCAM_AT(attacks.pgd_settings.loss), losses, loss_values,
                        "what PGD descends"),
-      integer(room, "attack-target", AT(attacks.pgd_settings.target), 0, 255, "class a targeted PGD aims at"),
-      real(room, "attack-epsilon", AT(attacks.pgd_settings.epsilon), "radius of PGD"),
-      real(room, "attack-step", AT(attacks.pgd_settings.step), "step of PGD; 0: 2.5 epsilon / iterations"),
-      integer(room, "attack-iterations", AT(attacks.pgd_settings.iterations), 1, most, "steps of PGD"),
-      integer(room, "attack-restarts", AT(attacks.pgd_settings.restarts), 1, most,
+      integer(room, "attack-target", OCCAM_AT(attacks.pgd_settings.target), 0, 255,
+              "class a targeted PGD aims at"),
+      real(room, "attack-epsilon", OCCAM_AT(attacks.pgd_settings.epsilon), "radius of PGD"),
+      real(room, "attack-step", OCCAM_AT(attacks.pgd_settings.step),
+           "step of PGD; 0: 2.5 epsilon / iterations"),
+      integer(room, "attack-iterations", OCCAM_AT(attacks.pgd_settings.iterations), 1, most, "steps of PGD"),
+      integer(room, "attack-restarts", OCCAM_AT(attacks.pgd_settings.restarts), 1, most,
               "runs of PGD; the worst counts"),
-      boolean(room, "attack-minimal", AT(attacks.pgd_settings.minimal),
+      boolean(room, "attack-minimal", OCCAM_AT(attacks.pgd_settings.minimal),
               "PGD moves a row until it is misclassified, without a radius"),
-      integer(room, "attack-batch", AT(attacks.pgd_settings.batch), 1, 1 << 20,
+      integer(room, "attack-batch", OCCAM_AT(attacks.pgd_settings.batch), 1, 1 << 20,
               "rows that share a mean loss"),
-      real(room, "svd-epsilon", AT(attacks.svd_settings.epsilon), "length of the SVD-UAP"),
-      real(room, "svd-attack-epsilon", AT(attacks.svd_settings.attack.epsilon),
+      real(room, "svd-epsilon", OCCAM_AT(attacks.svd_settings.epsilon), "length of the SVD-UAP"),
+      real(room, "svd-attack-epsilon", OCCAM_AT(attacks.svd_settings.attack.epsilon),
            "radius of the PGD behind it"),
-      real(room, "svd-attack-step", AT(attacks.svd_settings.attack.step),
+      real(room, "svd-attack-step", OCCAM_AT(attacks.svd_settings.attack.step),
            "its step; 0: 2.5 epsilon / iterations"),
-      integer(room, "svd-attack-iterations", AT(attacks.svd_settings.attack.iterations), 1, most,
+      integer(room, "svd-attack-iterations", OCCAM_AT(attacks.svd_settings.attack.iterations), 1, most,
               "steps of the PGD behind it"),
-      word<Norm>(room, "as-norm", AT(attacks.as_settings.norm), norms, norm_values, "norm of the AS-UAP"),
-      real(room, "as-epsilon", AT(attacks.as_settings.epsilon), "radius of the AS-UAP"),
-      real(room, "as-step", AT(attacks.as_settings.step), "step of the AS-UAP; 0: 2.5 epsilon / iterations"),
-      integer(room, "as-iterations", AT(attacks.as_settings.iterations), 1, most,
+      word<Norm>(room, "as-norm", OCCAM_AT(attacks.as_settings.norm), norms, norm_values,
+                 "norm of the AS-UAP"),
+      real(room, "as-epsilon", OCCAM_AT(attacks.as_settings.epsilon), "radius of the AS-UAP"),
+      real(room, "as-step", OCCAM_AT(attacks.as_settings.step),
+           "step of the AS-UAP; 0: 2.5 epsilon / iterations"),
+      integer(room, "as-iterations", OCCAM_AT(attacks.as_settings.iterations), 1, most,
               "steps a batch of the AS-UAP"),
-      integer(room, "as-epochs", AT(attacks.as_settings.epochs), 1, most, "epochs of the AS-UAP"),
+      integer(room, "as-epochs", OCCAM_AT(attacks.as_settings.epochs), 1, most, "epochs of the AS-UAP"),
   };
 }
 
-#undef AT
-
 }  // namespace
 
-const std::vector<Field>& fields() {
-  static const std::vector<Field> table = [] {
-    std::vector<Field> all = data_fields();
-    for (const auto& more : {network_fields(), training_fields(), attack_fields()})
-      all.insert(all.end(), more.begin(), more.end());
+const std::vector<Field>& fields(DataKind kind) {
+  const auto joined = [](std::vector<Field> all, const std::vector<std::vector<Field>>& more) {
+    for (const std::vector<Field>& some : more) all.insert(all.end(), some.begin(), some.end());
+    return all;
+  };
+  static const std::vector<Field> slab =
+      joined(data_fields(), {network_fields(), training_fields(), attack_fields()});
+  static const std::vector<Field> shapes = [&] {
+    std::vector<Field> all = joined(shape_fields(), {network_fields(), training_fields()});
+    std::erase_if(all, [](const Field& field) { return field.flag == "input-dropout"; });
     return all;
   }();
-  return table;
+  return kind == DataKind::shapes ? shapes : slab;
 }
 
 nlohmann::ordered_json config_of(const Case& c, bool user_data) {
   nlohmann::ordered_json config;
-  for (const Field& field : fields()) {
-    if (!field.get || (user_data && field.slab)) continue;
+  for (const Field& field : fields(c.shapes ? DataKind::shapes : DataKind::slab)) {
+    if (!field.get || (user_data && field.recipe)) continue;
     const bool adversary = field.flag.starts_with("adversary-");
     if (field.room == Field::Room::attack && !(adversary ? c.adversary.epsilon > 0 : c.attacks.any()))
       continue;
@@ -336,6 +272,10 @@ nlohmann::ordered_json config_of(const Case& c, bool user_data) {
   }
   config["inputs"] = c.network.inputs;
   config["classes"] = c.network.classes;
+  if (c.shapes) {
+    config["evaluate"] = c.evaluate == Which::last ? "last" : "best";
+    return config;
+  }
   config["simple"] = c.simple;
   for (const auto& [name, coordinates] : c.measures.groups) config["group_" + name] = coordinates;
   std::vector<std::string> measures;

@@ -19,7 +19,7 @@ struct Field {
   Room room = Room::data;
   std::string help;
   bool boolean = false;
-  bool slab = false;  // describes slab data: means nothing for a user's own
+  bool recipe = false;  // describes generated data: means nothing for a user's own
   std::function<void(Case&, const std::string& text)> set = {};
   std::function<std::string(const Case&)> get =
       {};  // text that `set` reads back; empty function: a shorthand
@@ -27,11 +27,17 @@ struct Field {
   std::vector<std::string> shorthand_for = {};           // flags that this one sets together
 };
 
+// What an experiment's cases generate.
+enum class DataKind { slab, shapes };
+
 // Shorthands come before the fields they stand for, so a field's own flag wins.
-const std::vector<Field>& fields();
+const std::vector<Field>& fields(DataKind kind = DataKind::slab);
+
+// Those of ShapeRecipe.
+std::vector<Field> shape_fields();
 
 // The resolved settings of a case: every field, S, measures and which model is evaluated. `user_data` leaves
-// out the fields of slab data.
+// out the fields of generated data.
 nlohmann::ordered_json config_of(const Case& c, bool user_data);
 
 }  // namespace occam::experiment

@@ -64,11 +64,13 @@ const std::vector<Common>& configured() {
 
 std::string joined(const std::vector<std::string>& items) { return fmt::format("{}", fmt::join(items, ",")); }
 
-// Flags about networks and data of slabs or of users.
-bool for_networks(const Common& c) {
-  static const std::set<std::string> flags = {
-      "precision", "simple", "groups", "measure", "save", "keep", "measure-at-checks", "boundary-symmetric"};
-  return flags.contains(c.flag);
+// Flags about networks, and about coordinates of slabs or of users, mean nothing elsewhere.
+bool means_something(const Common& c, const Options& options) {
+  static const std::set<std::string> networks = {"precision", "save", "keep"},
+                                     coordinates = {"simple", "groups", "measure", "measure-at-checks",
+                                                    "boundary-symmetric"};
+  if (networks.contains(c.flag)) return !options.computed;
+  return !coordinates.contains(c.flag) || (!options.computed && options.kind == DataKind::slab);
 }
 
 // Flags whose values lists a configuration file may hold as lists.
@@ -108,7 +110,7 @@ std::string recorded_command(const std::string& name, int argc, const char* cons
 
 void add_common(CLI::App& app, Options& options, Raw& raw, bool user_data) {
   for (const Common& c : configured()) {
-    if (options.computed && for_networks(c)) continue;
+    if (!means_something(c, options)) continue;
     if (c.number)
       app.add_option("--" + c.flag, options.*c.number, c.help);
     else if (c.truth)
@@ -118,7 +120,7 @@ void add_common(CLI::App& app, Options& options, Raw& raw, bool user_data) {
     else
       app.add_option("--" + c.flag, options.*c.text, c.help);
   }
-  if (!options.computed)
+  if (!options.computed && options.kind == DataKind::slab)
     app.add_option("--data", options.data,
                    user_data ? "FILE.npz with x_train, y_train, x_test, y_test (or x, y): data of your own"
                              : "DIR with data files; slab data are generated and need none");
@@ -165,12 +167,12 @@ void check(const Options& o) {
 
 CommandLine read_command_line(const std::string& name, const std::string& claim,
                               const std::vector<OwnOption>& own, bool user_data, int argc,
-                              const char* const* argv, const Computation* computation) {
+                              const char* const* argv, const Computation* computation, DataKind kind) {
   CommandLine line;
   line.command = recorded_command(name, argc, argv);
   Options& options = line.options;
-  options.computed = computation;
-  const std::vector<Field> table = computation ? fields_of(*computation) : fields();
+  options.computed = computation, options.kind = kind;
+  const std::vector<Field> table = computation ? fields_of(*computation) : fields(kind);
   Raw raw;
   CLI::App app(claim, name);
   app.set_version_flag("--version", std::string(build_info::version));
@@ -252,7 +254,7 @@ std::string config_text(const std::string& name, const Options& options, const s
       text += fmt::format("{} = {}\n", o.flag, toml(*o.value));
   for (const Common& c : configured()) {
     if (c.flag == "quick" || c.flag == "full") continue;  // the seeds say it
-    if (options.computed && for_networks(c)) continue;
+    if (!means_something(c, options)) continue;
     if (c.flag == "seeds") {
       if (!seeds.empty()) text += fmt::format("seeds = {}\n", toml(seeds));
     } else if (c.number) {
@@ -272,7 +274,7 @@ std::string config_text(const std::string& name, const Options& options, const s
     if (options.given(field.flag)) covered.insert(field.shorthand_for.begin(), field.shorthand_for.end());
   const Field* previous = nullptr;
   for (const Field& field : table) {
-    if (user_data && field.slab) continue;
+    if (user_data && field.recipe) continue;
     if (!previous || previous->room != field.room) text += fmt::format("\n# {}\n", title(field.room));
     previous = &field;
     if (options.given(field.flag)) {

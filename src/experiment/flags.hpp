@@ -29,7 +29,8 @@ struct Options {
   bool measure_at_checks = false, boundary_symmetric = false;
   bool print_config = false, describe_device = false, explain_plan = false;
   bool save_weights = false, save_data = false;
-  bool computed = false;  // the experiment has a computation of its own
+  bool computed = false;           // the experiment has a computation of its own
+  DataKind kind = DataKind::slab;  // what its cases generate
   // Values given for fields, in the order of fields(); a list has several.
   std::map<std::string, std::vector<std::string>> fields;
 
@@ -45,7 +46,8 @@ struct CommandLine {
 // Throws usage errors. `user_data`: --data takes an npz file.
 CommandLine read_command_line(const std::string& name, const std::string& claim,
                               const std::vector<OwnOption>& own, bool user_data, int argc,
-                              const char* const* argv, const Computation* computation = nullptr);
+                              const char* const* argv, const Computation* computation = nullptr,
+                              DataKind kind = DataKind::slab);
 
 // The configuration that --config reads back. `cases` are the experiment's own, before flags: a field in
 // which they differ, and that no flag sets, is left to them and stands as a comment.

@@ -1,6 +1,7 @@
 #include "experiment/measure.hpp"
 
 #include "experiment/attack_measure.hpp"
+#include "experiment/shape_measure.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -46,11 +47,14 @@ std::vector<Variant> variants_of(const PlannedCase& planned) {
   return variants;
 }
 
-// Mean over the classes; for two classes there is one value.
+}  // namespace
+
 double single_auc(const Score& score) {
   if (score.auc.empty()) return kNan;
   return std::accumulate(score.auc.begin(), score.auc.end(), 0.0) / static_cast<double>(score.auc.size());
 }
+
+namespace {
 
 void add_scores(MemberRecord& record, const std::string& prefix, const std::vector<Variant>& variants,
                 const std::vector<Score>& scores) {
@@ -69,7 +73,8 @@ void add_scores(MemberRecord& record, const std::string& prefix, const std::vect
   }
 }
 
-// Training scores of the evaluated and of the other model, as the history's checks saw them.
+}  // namespace
+
 void add_history(MemberRecord& record, Which evaluated) {
   const MemberHistory& history = record.history;
   const Check& last = history.checks.back();
@@ -87,6 +92,8 @@ void add_history(MemberRecord& record, Which evaluated) {
   record.metrics.emplace_back("best_at_update", static_cast<double>(best.updates));
   add(evaluated == Which::last ? "best_" : "last_", evaluated == Which::last ? best : last);
 }
+
+namespace {
 
 bool same_models(const MlpEnsemble& models) {
   for (int i = 0; i < models.members(); ++i) {
@@ -186,6 +193,8 @@ void add_pictures(MemberRecord& record, const MlpEnsemble& models, int i, const 
   record.arrays.push_back(member_array<std::int32_t>("boundary/coordinates", coordinates, {2}, true));
 }
 
+}  // namespace
+
 void add_weights(MemberRecord& record, const std::string& model, const MlpEnsemble& models,
                  std::span<const float> parameters) {
   const auto add = [&](int layer, const char* tensor, std::int64_t offset, std::vector<std::int64_t> shape) {
@@ -209,6 +218,8 @@ void add_weights(MemberRecord& record, const std::string& model, const MlpEnsemb
     add(l, "running_variance", layer.running_variance, {layer.fan_out});
   }
 }
+
+namespace {
 
 void add_data(MemberRecord& record, const Data& data) {
   const std::pair<Split, const char*> splits[] = {
@@ -248,6 +259,7 @@ double metric(const MemberRecord& record, const std::string& name) {
 void measure(const MlpEnsemble& models, std::span<const Data> data, const Plan& plan, const Options& options,
              std::span<const Place> places, std::span<MemberRecord> records) {
   const PlannedCase& shared = plan.cases[static_cast<std::size_t>(places.front().planned_case)];
+  if (shared.settings.shapes) return measure_shapes(models, data, plan, options, places, records);
   const Which evaluated = shared.settings.evaluate,
               other = evaluated == Which::last ? Which::best : Which::last;
   const Measures& measures = shared.settings.measures;

@@ -20,6 +20,16 @@ struct Place {
 void measure(const MlpEnsemble& models, std::span<const Data> data, const Plan& plan, const Options& options,
              std::span<const Place> places, std::span<MemberRecord> records);
 
+// Training scores of the evaluated and of the other model, as the history's checks saw them.
+void add_history(MemberRecord& record, Which evaluated);
+
+// weights/<model>/layers.<l>.<tensor>
+void add_weights(MemberRecord& record, const std::string& model, const MlpEnsemble& models,
+                 std::span<const float> parameters);
+
+// Mean over the classes; for two classes there is one value. NaN where there is none.
+double single_auc(const Score& score);
+
 // Every subset of `size` coordinates of `dim`, in lexicographic order.
 std::vector<std::vector<int>> subsets(int dim, int size);
 

@@ -13,6 +13,7 @@
 #include "experiment/text.hpp"
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
+#include "shape_set.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -117,8 +118,10 @@ void check_coordinates(const std::string& flag, const std::vector<int>& coordina
 
 void check_case(const PlannedCase& planned, int dim) {
   const Case& c = planned.settings;
-  check_coordinates("simple", c.simple, dim);
-  require(!planned.complement.empty(), "--simple: S holds all {} coordinates and leaves none for S^c", dim);
+  if (!c.shapes) {
+    check_coordinates("simple", c.simple, dim);
+    require(!planned.complement.empty(), "--simple: S holds all {} coordinates and leaves none for S^c", dim);
+  }
   for (const auto& [name, coordinates] : c.measures.groups) check_coordinates("groups", coordinates, dim);
   double subsets = 0;
   for (int size : c.measures.subset_sizes) {
@@ -270,7 +273,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
 
   if (user_data) {
     for (const Field& field : fields())
-      require(!field.slab || !options.given(field.flag),
+      require(!field.recipe || !options.given(field.flag),
               "--{} describes slab data and does not go with --data", field.flag);
     if (!std::filesystem::is_regular_file(options.data))
       fail(ErrorKind::data,
@@ -284,11 +287,24 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
 
   std::map<std::pair<std::int64_t, std::int64_t>, std::shared_ptr<const ArrayData::Table>>
       tables;  // by test, validation
+  const auto of_shapes = [&](Case& c, PlannedCase& planned) {
+    planned.data = shape_data(shape_spec(*c.shapes), data_seeds);
+    for (const Arrangement arrangement : {Arrangement::uniform, Arrangement::swapped})
+      validate(shape_spec(*c.shapes, arrangement));
+    c.simple.clear();
+    const ShapeSpec& spec = std::get<ShapeData>(planned.data.front()).set->spec();
+    c.shapes->height = spec.height(), c.shapes->width = spec.width();  // a file brings its own
+    for (const std::string* mask : {&c.shapes->mask0, &c.shapes->mask1})
+      if (std::filesystem::is_regular_file(*mask))
+        plan.data_checksums[std::filesystem::path(*mask).filename().string()] = checksum(*mask);
+  };
   const auto configured = [&](Case c, PlannedCase& planned) {
     read_groups(c, options);
     read_measures(c, options);
     resolve_adversary(c);
-    if (user_data) {
+    if (c.shapes) {
+      of_shapes(c, planned);
+    } else if (user_data) {
       const std::int64_t test = options.given("test") ? c.slab.test : 0;
       auto& table = tables[{test, c.slab.validation}];
       if (!table)
@@ -304,7 +320,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     c.network.inputs = dim(planned.data.front());
     c.network.classes = classes(planned.data.front());
     planned.complement.clear();
-    for (int i = 0; i < c.network.inputs; ++i)
+    for (int i = 0; !c.shapes && i < c.network.inputs; ++i)
       if (!std::binary_search(c.simple.begin(), c.simple.end(), i)) planned.complement.push_back(i);
     for (const Precision precision : {Precision::tf32, Precision::bf16})
       if (options.precision == name_of(precision)) c.training.precision = precision;
@@ -321,9 +337,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       fmt::format(" {} {} {}", options.measure_at_checks, options.boundary_symmetric, options.precision);
   for (const Seeds& seeds : plan.members.seeds)
     identity += fmt::format(" {},{},{}", seeds.data, seeds.init, seeds.order);
-  for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;
-
-  for (const Expanded& expanded : expand(own, options)) {
+  for (const Expanded& expanded : expand(own, options, fields(options.kind))) {
     PlannedCase planned;
     configured(expanded.settings, planned);
     planned.as_published =
@@ -333,6 +347,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     identity += "\n" + planned.settings.name + planned.config.dump();
     plan.cases.push_back(std::move(planned));
   }
+  for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;
   require(plan.cases.size() * plan.members.size() <= 100'000'000, "{} cases of {} members are too many",
           plan.cases.size(), plan.members.size());
   plan.hash = fnv1a(identity);

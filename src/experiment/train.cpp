@@ -6,6 +6,7 @@
 #include <mutex>
 #include <numeric>
 #include <optional>
+#include <ranges>
 
 #include "data_clock.hpp"
 #include "experiment/vote_measure.hpp"
@@ -28,9 +29,9 @@ const PlannedCase& case_of(const Plan& plan, const Place& place) {
 }
 
 bool share_an_ensemble(const Case& a, const Case& b) {
-  return a.network == b.network && a.training.batch == b.training.batch && a.simple == b.simple &&
-         a.measures == b.measures && a.attacks.any() == b.attacks.any() && a.evaluate == b.evaluate &&
-         a.votes == b.votes;
+  return a.network == b.network && a.training.batch == b.training.batch &&
+         a.shapes.has_value() == b.shapes.has_value() && a.simple == b.simple && a.measures == b.measures &&
+         a.attacks.any() == b.attacks.any() && a.evaluate == b.evaluate && a.votes == b.votes;
 }
 
 // What one network of this case will take, before any has finished: the published count, or two checks.
@@ -115,11 +116,11 @@ class Stopped {
     const auto n = static_cast<std::size_t>(network), member = n / each_;
     histories_[n] = history;
     if (--left_[member] > 0) return std::nullopt;
-    members_.push_back(member);
+    members_.insert(std::ranges::lower_bound(members_, member), member);
     return member;
   }
 
-  const std::vector<std::size_t>& members() const { return members_; }  // in the order in which they stopped
+  const std::vector<std::size_t>& members() const { return members_; }  // in ascending order
   std::span<const MemberHistory> histories(std::size_t member) const {
     return std::span(histories_).subspan(member * each_, each_);
   }
@@ -165,7 +166,12 @@ void record_stopped(const MlpEnsemble& models, const Call& call, const Stopped& 
     data.push_back(call.data[member * call.each]);
   }
   if (case_of(plan, places.front()).settings.votes.sizes.empty()) {
-    measure(networks_of(models, stopped.members(), 1), data, plan, options, where, finished);
+    const bool as_they_are = std::ranges::equal(
+        stopped.members(), std::views::iota(std::size_t{0}, static_cast<std::size_t>(models.members())));
+    if (as_they_are)
+      measure(models, data, plan, options, where, finished);
+    else
+      measure(networks_of(models, stopped.members(), 1), data, plan, options, where, finished);
   } else {
     for (std::size_t i = 0; i < where.size(); ++i) {
       const std::size_t member = stopped.members()[i];
@@ -204,7 +210,10 @@ std::size_t call_members(const MlpSpec& spec, const Device& device) {
   const std::int64_t bytes = 2 * ParameterLayout(spec).total * static_cast<std::int64_t>(sizeof(float));
   const std::int64_t fitting = std::max<std::int64_t>(1, (std::int64_t{1} << 30) / bytes);
   const std::int64_t wanted = device.kind == DeviceKind::cpu ? std::max(16, 8 * device.threads) : 16384;
-  return static_cast<std::size_t>(std::min(wanted, std::max<std::int64_t>(fitting, device.threads)));
+  const std::int64_t threads = std::max(1, device.threads),
+                     most = std::min(wanted, std::max(fitting, threads));
+  // A CPU trains one member a thread: none should wait for a last one.
+  return static_cast<std::size_t>(device.kind == DeviceKind::cpu ? most / threads * threads : most);
 }
 
 bool train(const Plan& plan, const Options& options, const Device& device, const TrainHooks& hooks,

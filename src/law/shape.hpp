@@ -1,0 +1,63 @@
+// Where the shape of a row lies and what a pixel of its image is (occam/shapes.hpp), for the host and the
+// device alike. An image is never stored: it is a mask's pixels at an offset.
+#pragma once
+
+#include <cstdint>
+
+#include "occam/host_device.hpp"
+
+namespace occam::law {
+
+// A row's class and its shape's offset from rest, in pixels.
+struct ShapePlace {
+  std::int32_t shape;
+  std::int16_t dx, dy;
+};
+
+// Columns [begin, end) of a row of pixels.
+struct ShapeSpan {
+  std::int32_t begin, end;
+};
+
+// The part of a mask that is not background, at rest. Its row i holds pixels `value` + i · width of
+// Shapes::value and differs from the background within Shapes::span[span + i] alone, in columns of the box.
+struct ShapeBox {
+  std::int32_t top, left, height, width;
+  std::int32_t value, span;
+};
+
+// The masks of a data set as kernels see them.
+struct Shapes {
+  std::int32_t height, width;  // of an image
+  float background;
+  const ShapeBox* box;    // [classes]
+  const float* value;     // pixels of all boxes
+  const ShapeSpan* span;  // rows of all boxes
+};
+
+// Columns of image row y that differ from the background; empty where begin >= end.
+OCCAM_HD ShapeSpan shape_span(const Shapes& shapes, const ShapePlace& place, int y) {
+  const ShapeBox& box = shapes.box[place.shape];
+  const int i = y - box.top - place.dy;
+  if (i < 0 || i >= box.height) return {0, 0};
+  const ShapeSpan span = shapes.span[box.span + i];
+  const int left = box.left + place.dx;
+  const int begin = left + span.begin, end = left + span.end;
+  return {begin > 0 ? begin : 0, end < shapes.width ? end : shapes.width};
+}
+
+// Columns of image row y whose pixels are not 0: what a product must go through.
+OCCAM_HD ShapeSpan lit_span(const Shapes& shapes, const ShapePlace& place, int y) {
+  if (shapes.background != 0.0f) return {0, shapes.width};
+  return shape_span(shapes, place, y);
+}
+
+// Pixel (y, x) of the image.
+OCCAM_HD float shape_pixel(const Shapes& shapes, const ShapePlace& place, int y, int x) {
+  const ShapeBox& box = shapes.box[place.shape];
+  const int i = y - box.top - place.dy, j = x - box.left - place.dx;
+  const bool inside = i >= 0 && i < box.height && j >= 0 && j < box.width;
+  return inside ? shapes.value[box.value + i * box.width + j] : shapes.background;
+}
+
+}  // namespace occam::law

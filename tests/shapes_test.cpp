@@ -1,0 +1,337 @@
+// Images of shapes: how many rows of each class lie where, what their pixels are, and that a network on them
+// has the bits of one on the same images as rows of floats.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "occam/attack.hpp"
+#include "occam/data.hpp"
+#include "occam/error.hpp"
+#include "occam/metrics.hpp"
+#include "occam/shapes.hpp"
+#include "occam/training.hpp"
+#include "shape_set.hpp"
+#include "support/small_data.hpp"
+
+namespace occam {
+namespace {
+
+using testing::HasSubstr;
+
+// Two shapes on a canvas of 12 x 17, one of them with soft edges, and places on either side.
+ShapeSpec small_spec() {
+  ShapeSpec spec;
+  for (int k = 0; k < 2; ++k) {
+    Mask mask{12, 17, std::vector<float>(12 * 17, 0.0f)};
+    for (int y = 4; y < 8 + k; ++y)
+      for (int x = 6; x < 10 - k; ++x)
+        if ((x * 3 + y * 5 + k) % 4 != 0)
+          mask.coverage[static_cast<std::size_t>(y * 17 + x)] = k == 0 ? 1.0f : 0.375f;
+    spec.masks.push_back(mask);
+  }
+  spec.biased = {{{-4, -1, -3, 0}, {2, 5, 1, 3}}, {{3, 6, -3, -1}, {-5, -2, 0, 3}}};
+  spec.uniform = {{{-6, 7, -4, 4}}, {{-6, 8, -4, 3}}};
+  spec.train = 60, spec.test_rows = 30;
+  return spec;
+}
+
+bool inside(const law::ShapePlace& place, const Rectangle& r) {
+  return place.dx >= r.left && place.dx < r.right && place.dy >= r.top && place.dy < r.bottom;
+}
+
+bool inside(const law::ShapePlace& place, const Places& places) {
+  return std::ranges::any_of(places, [&](const Rectangle& r) { return inside(place, r); });
+}
+
+TEST(Shapes, PublishedRowsAreHalfInEachPlaceOfTheirClass) {
+  const ShapeSpec spec = stars_and_moons();
+  const Data data = shape_data(spec, {7}).front();
+  const auto places = shape_places(std::get<ShapeData>(data), Split::train);
+  ASSERT_EQ(places.size(), 4000u);
+  std::map<std::pair<int, int>, int> count;  // by class and place
+  for (const law::ShapePlace& place : places)
+    for (int r = 0; r < 2; ++r)
+      count[{place.shape, r}] +=
+          inside(place, spec.biased[static_cast<std::size_t>(place.shape)][static_cast<std::size_t>(r)]);
+  for (int k = 0; k < 2; ++k)
+    for (int r = 0; r < 2; ++r) EXPECT_EQ((count[{k, r}]), 1000) << k << " " << r;
+}
+
+TEST(Shapes, EveryOffsetOfAPlaceIsDrawn) {
+  ShapeSpec spec = stars_and_moons();
+  spec.train = 40'000;
+  const Data data = shape_data(spec, {1}).front();
+  std::map<std::pair<int, int>, int> count;
+  for (const law::ShapePlace& place : shape_places(std::get<ShapeData>(data), Split::train))
+    if (place.shape == 1 && inside(place, spec.biased[1][0])) ++count[{place.dx, place.dy}];
+  EXPECT_EQ(count.size(), 14u * 31u);
+  // 10,000 draws over 434 cells: chi-square with 433 degrees of freedom has mean 433, deviation 29.4.
+  double chi = 0;
+  for (const auto& [offset, n] : count) chi += (n - 10'000.0 / 434) * (n - 10'000.0 / 434) / (10'000.0 / 434);
+  EXPECT_GT(chi, 433 - 5 * 29.4);
+  EXPECT_LT(chi, 433 + 5 * 29.4);
+}
+
+TEST(Shapes, BiasIsTheExactShareOfRowsInBiasedPlaces) {
+  for (const double bias : {1.0, 0.99, 0.5, 0.25, 0.0}) {
+    ShapeSpec spec = stars_and_moons();
+    spec.bias = bias;
+    // Uniform draws must not fall into biased places: elsewhere for this test.
+    spec.uniform = {{{0, 1, 0, 1}}, {{0, 1, 0, 1}}};
+    const Data data = shape_data(spec, {3}).front();
+    int biased = 0;
+    for (const law::ShapePlace& place : shape_places(std::get<ShapeData>(data), Split::train))
+      biased += inside(place, spec.biased[static_cast<std::size_t>(place.shape)]);
+    EXPECT_EQ(biased, static_cast<int>(bias * 4000)) << bias;
+  }
+}
+
+TEST(Shapes, TestSetsLieWhereTheirArrangementSays) {
+  for (const Arrangement arrangement : {Arrangement::iid, Arrangement::uniform, Arrangement::swapped}) {
+    ShapeSpec spec = stars_and_moons();
+    spec.test = arrangement;
+    const Data data = shape_data(spec, {5}).front();
+    int stars = 0;
+    for (const law::ShapePlace& place : shape_places(std::get<ShapeData>(data), Split::test)) {
+      const auto k = static_cast<std::size_t>(place.shape);
+      stars += place.shape == 0;
+      const Places& places = arrangement == Arrangement::iid       ? spec.biased[k]
+                             : arrangement == Arrangement::uniform ? spec.uniform[k]
+                                                                   : spec.biased[1 - k];
+      EXPECT_TRUE(inside(place, places)) << place.shape << " at " << place.dx << ", " << place.dy;
+    }
+    EXPECT_EQ(stars, 2000);
+    // Training rows do not depend on what is tested.
+    const Data iid = shape_data(stars_and_moons(), {5}).front();
+    const auto a = shape_places(std::get<ShapeData>(data), Split::train),
+               b = shape_places(std::get<ShapeData>(iid), Split::train);
+    EXPECT_TRUE(std::ranges::equal(a, b, [](const auto& p, const auto& q) {
+      return p.shape == q.shape && p.dx == q.dx && p.dy == q.dy;
+    }));
+  }
+}
+
+TEST(Shapes, AnImageIsItsMaskMovedAndCropped) {
+  ShapeSpec spec = small_spec();
+  spec.crop = true, spec.background = 0.25, spec.contrast = -0.5;
+  spec.uniform = {{{-9, 10, -7, 7}}, {{-8, 10, -7, 7}}};
+  spec.bias = 0;
+  const Data data = shape_data(spec, {11}).front();
+  const HostTable table = materialize(data, Split::train);
+  const auto places = shape_places(std::get<ShapeData>(data), Split::train);
+  bool cropped = false;
+  for (std::int64_t row = 0; row < table.rows; ++row) {
+    const law::ShapePlace& place = places[static_cast<std::size_t>(row)];
+    const Mask& mask = spec.masks[static_cast<std::size_t>(place.shape)];
+    EXPECT_EQ(table.y[static_cast<std::size_t>(row)], place.shape);
+    for (int y = 0; y < 12; ++y)
+      for (int x = 0; x < 17; ++x) {
+        const int from_y = y - place.dy, from_x = x - place.dx;
+        const bool on_mask = from_y >= 0 && from_y < 12 && from_x >= 0 && from_x < 17;
+        const double coverage =
+            on_mask ? mask.coverage[static_cast<std::size_t>(from_y * 17 + from_x)] : 0.0f;
+        ASSERT_EQ(table.x[static_cast<std::size_t>((row * 12 + y) * 17 + x)],
+                  static_cast<float>(0.25 - 0.5 * coverage))
+            << row << " " << y << " " << x;
+      }
+    cropped |= place.dx < -6 || place.dx > 7 || place.dy < -4 || place.dy > 4;
+  }
+  EXPECT_TRUE(cropped);
+}
+
+TEST(Shapes, LabelsAreThoseOfTheRows) {
+  const Data data = shape_data(small_spec(), {2}).front();
+  for (const Split split : {Split::train, Split::test})
+    EXPECT_EQ(labels(data, split), materialize(data, split).y);
+}
+
+TEST(Shapes, LitPixelsAreThoseThatSomeRowLights) {
+  const Data data = shape_data(small_spec(), {4}).front();
+  const HostTable table = materialize(data, Split::train);
+  std::vector<std::uint8_t> expected(12 * 17, 0);
+  for (std::size_t i = 0; i < table.x.size(); ++i) expected[i % expected.size()] |= table.x[i] != 0;
+  const auto& shapes = std::get<ShapeData>(data);
+  EXPECT_EQ(lit_pixels(shapes.set->view(), shape_places(shapes, Split::train)), expected);
+  EXPECT_LT(std::count(expected.begin(), expected.end(), 1), 12 * 17);
+}
+
+// ---- networks ---------------------------------------------------------------------------------------------
+
+// The same rows as floats.
+Data as_array(const Data& data) {
+  ArrayData::Table table;
+  const HostTable test = materialize(data, Split::test), validation = materialize(data, Split::validation),
+                  train = materialize(data, Split::train);
+  table.dim = train.dim, table.classes = classes(data);
+  for (const HostTable* part : {&test, &validation, &train}) {
+    table.x.insert(table.x.end(), part->x.begin(), part->x.end());
+    table.y.insert(table.y.end(), part->y.begin(), part->y.end());
+  }
+  table.test = test.rows, table.validation = validation.rows, table.train = train.rows;
+  return array_data(table, {seed(data)}).front();
+}
+
+struct Variant {
+  const char* name;
+  MlpSpec network;
+  Training training;
+  void (*change)(ShapeSpec&) = [](ShapeSpec&) {};
+};
+
+class ImageTraining : public testing::TestWithParam<std::tuple<const char*, Variant>> {};
+
+// Not a bit differs from the dense path, whatever the network, the optimiser and the images.
+TEST_P(ImageTraining, HasTheBitsOfTheSameRowsAsFloats) {
+  const auto& [isa, variant] = GetParam();
+  if (std::string(isa) == "avx512" && !__builtin_cpu_supports("avx512f")) GTEST_SKIP() << "no AVX-512 here";
+  const test::Environment environment("OCCAM_CPU_ISA", isa);
+  ShapeSpec spec = small_spec();
+  variant.change(spec);
+  MlpSpec network = variant.network;
+  network.inputs = 12 * 17;
+  Training training = variant.training;
+  training.batch = 14;  // the last one of an epoch has 4
+  const Seeds seeds{9, 5, 3};
+  const std::vector<float> start = test::random_parameters(network, 21);
+  const Data images = shape_data(spec, {9}).front(), rows_of_floats = as_array(images);
+  test::OneMember sparse(network, images, seeds, training, start),
+      dense(network, rows_of_floats, seeds, training, start);
+  for (const int updates : {1, 6, 13}) {
+    sparse.train(updates), dense.train(updates);
+    ASSERT_EQ(sparse.parameters(), dense.parameters()) << "after " << updates << " more updates";
+    for (const Split split : {Split::train, Split::test})
+      EXPECT_EQ(sparse.logits(split), dense.logits(split));
+  }
+  EXPECT_NE(sparse.parameters(), start);
+  const WaveScore a = sparse.score(Split::test, {}, true), b = dense.score(Split::test, {}, true);
+  EXPECT_EQ(a.correct, b.correct);
+  EXPECT_EQ(a.loss, b.loss);
+  EXPECT_EQ(a.auc, b.auc);
+}
+
+Training with(const Optimizer& optimizer) { return {.optimizer = optimizer, .stop = {.max_updates = 100}}; }
+
+const Optimizer kAdam{.kind = OptimizerKind::adam, .learning_rate = 0.01};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, ImageTraining,
+                         testing::Combine(testing::Values("avx2", "avx512"),
+                                          testing::Values(
+                                              Variant{"Adam", {.hidden = {70, 9}}, with(kAdam)},
+                                              Variant{"Sgd", {.hidden = {33}}, with({})},
+                                              Variant{"Momentum", {.hidden = {20}}, with({.momentum = 0.9})},
+                                              Variant{"RmsProp",
+                                                      {.hidden = {150}},
+                                                      with({.kind = OptimizerKind::rmsprop,
+                                                            .learning_rate = 0.01})},
+                                              Variant{
+                                                  "WeightDecay",
+                                                  {.hidden = {20}},
+                                                  with({.kind = OptimizerKind::adam, .weight_decay = 0.1})},
+                                              Variant{"Linear", {.hidden = {}}, with(kAdam)},
+                                              Variant{"PreluBatchNorm",
+                                                      {.hidden = {40, 7},
+                                                       .activation = Activation::prelu,
+                                                       .batch_norm = true},
+                                                      with(kAdam)},
+                                              Variant{
+                                                  "HiddenDropout",
+                                                  {.hidden = {40}, .activation = Activation::tanh},
+                                                  {.optimizer = kAdam,
+                                                   .stop = {.max_updates = 100},
+                                                   .hidden_dropout = 0.3}},
+                                              Variant{"OneLogit",
+                                                      {.hidden = {17}, .loss = Loss::binary_cross_entropy},
+                                                      with(kAdam)},
+                                              Variant{"Background",
+                                                      {.hidden = {24}},
+                                                      with(kAdam),
+                                                      [](ShapeSpec& s) { s.background = -0.5; }},
+                                              Variant{"Schedule",
+                                                      {.hidden = {24}},
+                                                      {.optimizer = kAdam,
+                                                       .schedule = {.epochs = 1, .factor = 0.5},
+                                                       .stop = {.max_updates = 100}}},
+                                              Variant{"Cropped",
+                                                      {.hidden = {24}},
+                                                      with(kAdam),
+                                                      [](ShapeSpec& s) {
+                                                        s.crop = true, s.bias = 0.5,
+                                                        s.uniform = {{{-9, 10, -7, 7}}, {{-8, 10, -7, 7}}};
+                                                      }})),
+                         [](const auto& which) {
+                           return std::string(std::get<0>(which.param)) + std::get<1>(which.param).name;
+                         });
+
+TEST(ShapesTraining, AttacksAndRandomisedRowsAreThoseOfTheRowsAsFloats) {
+  const Data images = shape_data(small_spec(), {9}).front(), floats = as_array(images);
+  MlpEnsemble models({.inputs = 12 * 17, .hidden = {16}}, {Seeds{1, 2, 3}}, test::cpu());
+  const Randomization half{.coordinates = [] {
+    std::vector<int> all(102);
+    for (int i = 0; i < 102; ++i) all[static_cast<std::size_t>(i)] = i;
+    return all;
+  }()};
+  EXPECT_EQ(logits(models, 0, images, half).values, logits(models, 0, floats, half).values);
+}
+
+TEST(ShapesTraining, InputDropoutAndAdversariesAreRefused) {
+  MlpEnsemble models({.inputs = 12 * 17, .hidden = {4}}, {Seeds{}}, test::cpu());
+  const std::vector<Data> data = shape_data(small_spec(), {0});
+  Training training = with({});
+  training.input_dropout = 0.1;
+  try {
+    fit(models, data, std::vector{training});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("input dropout"));
+  }
+}
+
+// ---- bad specifications -----------------------------------------------------------------------------------
+
+void expect_refused(const ShapeSpec& spec, const char* part) {
+  try {
+    validate(spec);
+    FAIL() << part;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), 2);
+    EXPECT_THAT(error.what(), HasSubstr(part));
+  }
+}
+
+TEST(Shapes, BadSpecificationsAreRefused) {
+  EXPECT_NO_THROW(validate(small_spec()));
+  const auto refused = [](const char* part, const auto& change) {
+    ShapeSpec spec = small_spec();
+    change(spec);
+    expect_refused(spec, part);
+  };
+  refused("masks", [](ShapeSpec& s) { s.masks.pop_back(); });
+  refused("places of", [](ShapeSpec& s) { s.biased.pop_back(); });
+  refused("one canvas", [](ShapeSpec& s) { s.masks[1] = {1, 1, {1.0f}}; });
+  refused("covers no pixel", [](ShapeSpec& s) { std::ranges::fill(s.masks[0].coverage, 0.0f); });
+  refused("coverage of 1.5", [](ShapeSpec& s) { s.masks[0].coverage[0] = 1.5f; });
+  refused("no uniform place", [](ShapeSpec& s) { s.uniform[1].clear(); });
+  refused("is empty", [](ShapeSpec& s) { s.biased[0][0].right = s.biased[0][0].left; });
+  refused("off the canvas", [](ShapeSpec& s) { s.biased[0][0].left = -7; });
+  refused("pushes the whole shape", [](ShapeSpec& s) { s.crop = true, s.biased[0][0] = {12, 13, 0, 1}; });
+  refused("bias 1.1", [](ShapeSpec& s) { s.bias = 1.1; });
+  refused("contrast 0", [](ShapeSpec& s) { s.contrast = 0; });
+  refused("background inf", [](ShapeSpec& s) { s.background = INFINITY; });
+  refused("negative", [](ShapeSpec& s) { s.train = -1; });
+  refused("rows; give", [](ShapeSpec& s) { s.train = s.test_rows = 0; });
+}
+
+TEST(Shapes, SwappedPlacesAreCheckedWhereTheyAreUsed) {
+  ShapeSpec spec = small_spec();
+  spec.masks[1].coverage[4 * 17 + 0] = 1;  // reaches the left edge: class 0's places push it off
+  spec.biased[1] = {{0, 3, 0, 1}}, spec.uniform[1] = {{0, 1, 0, 1}};
+  EXPECT_NO_THROW(validate(spec));
+  spec.test = Arrangement::swapped;
+  expect_refused(spec, "swapped place");
+}
+
+}  // namespace
+}  // namespace occam
