@@ -1,32 +1,9 @@
 // The forward product of a layer, for every member and every tile of its batch at once. Gathering the batch,
 // bias, activation, dropout and, in inference, batch norm happen in registers: an activation is written once.
 
-#include "forward.hpp"
-
-#include "epilogue.cuh"
-#include "law/activation.hpp"
-#include "law/batch_norm.hpp"
-#include "product.cuh"
+#include "forward.cuh"
 
 namespace occam::cuda {
-
-// ---- building blocks --------------------------------------------------------------------------------------
-
-// y = (x − running mean) / deviation · gamma + beta of the tile's columns.
-template <class T>
-__device__ __forceinline__ void normalize_tile(const LayerView& layer, const float* parameters, int first_n,
-                                               float (&value)[T::kPerM][T::kPerN]) {
-  OCCAM_UNROLL
-  for (int j = 0; j < T::kPerN; ++j) {
-    const int n = first_n + T::column(j);
-    if (n >= layer.out) continue;
-    const float mean = parameters[layer.running_mean + n], gamma = parameters[layer.gamma + n];
-    const float inverse = law::inverse_deviation(parameters[layer.running_variance + n]);
-    const float beta = parameters[layer.beta + n];
-    OCCAM_UNROLL
-    for (int i = 0; i < T::kPerM; ++i) value[i][j] = law::batch_norm(value[i][j], mean, inverse, gamma, beta);
-  }
-}
 
 // ---- kernels ----------------------------------------------------------------------------------------------
 
@@ -43,13 +20,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_kernel(Forwar
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
 
   float value[T::kPerM][T::kPerN];
-  OCCAM_UNROLL
-  for (int j = 0; j < T::kPerN; ++j) {
-    const int n = first_n + T::column(j);
-    const float bias = n < a.layer.out ? parameters[a.layer.bias + n] : 0.0f;
-    OCCAM_UNROLL
-    for (int i = 0; i < T::kPerM; ++i) value[i][j] = bias;
-  }
+  start_forward<T>(a.layer, parameters, first_n, value);
   const Operand input =
       a.input   ? Operand{a.input + place * a.layer.in_stride, nullptr, a.layer.in_stride}
       : a.batch ? Operand{member.train_x, a.batch + place, a.layer.in_stride}
@@ -58,29 +29,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_kernel(Forwar
   accumulate<T, Order::depth, Order::depth>(input, first_m, rows, weight, first_n, a.layer.out, a.layer.in,
                                             value, [](const auto&, int) {});
 
-  const TilePlace<T> at{first_m, rows, first_n, a.layer.out, a.layer.out_stride};
-  if (a.layer.hidden) {
-    const bool prelu = a.layer.activation == Activation::prelu;
-    if (a.kept && prelu) store_tile<T>(a.kept + place * a.layer.out_stride, at, value);
-    const float slope = prelu ? parameters[a.layer.slope] : 0.0f;
-    law::with_activation(a.layer.activation, [&](auto kind) {
-      OCCAM_UNROLL
-      for (int i = 0; i < T::kPerM; ++i) {
-        OCCAM_UNROLL
-        for (int j = 0; j < T::kPerN; ++j)
-          value[i][j] = law::activate<decltype(kind)::value>(value[i][j], slope);
-      }
-    });
-    if (a.kept && !prelu) store_tile<T>(a.kept + place * a.layer.out_stride, at, value);
-    if (a.training) {
-      if (member.hidden_dropout.threshold > 0)
-        drop_tile<T>(member, static_cast<std::uint32_t>(a.layer.number) + 1, a.wave.progress[id].update, at,
-                     value);
-    } else if (a.layer.gamma >= 0) {
-      normalize_tile<T>(a.layer, parameters, first_n, value);
-    }
-  }
-  store_tile<T>(a.output + place * a.layer.out_stride, at, value);
+  finish_forward<T>(a, id, place, {first_m, rows, first_n, a.layer.out, a.layer.out_stride}, value);
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------

@@ -21,6 +21,14 @@ struct ForwardArguments {
                   // by the running averages
 };
 
+// Likewise of a first layer on images of shapes, through their lit pixels alone (kernels/shapes.cu): the
+// rows are those of `split`, and `input` is not read.
+struct ShapeForwardArguments {
+  ForwardArguments forward;
+  Split split;
+};
+void launch_shape_forward(Stream& stream, const ShapeForwardArguments& arguments);
+
 // output = batch norm(dropout(activation(bias + input · weightᵀ))), rows below slots.rows.
 void launch_forward(Stream& stream, const ForwardArguments& arguments);
 

@@ -18,13 +18,16 @@
 
 namespace occam::law {
 struct SlabColumn;
-}
+struct Shapes;
+struct ShapePlace;
+}  // namespace occam::law
 
 namespace occam::cuda {
 
 inline constexpr int kQuad = 4;           // floats moved at a time
 inline constexpr float kPadding = -0.0f;  // of data, activations and gradients
 inline constexpr int kMaxSlots = 65535;   // blockIdx.y
+inline constexpr int kLivePixels = 64;    // whose weights live or rest together
 
 OCCAM_HD constexpr int padded(int columns) { return ((columns + kQuad - 1) / kQuad | 1) * kQuad; }
 
@@ -32,9 +35,12 @@ OCCAM_HD constexpr int padded(int columns) { return ((columns + kQuad - 1) / kQu
 struct Member {
   float* train_x;                  // [rows[train]][stride] as the model sees them; null: not resident
   std::int32_t* train_y;           // [rows[train]]
-  const float* table_x;            // [all rows][stride] of a user's own; null: slab data
-  const std::int32_t* table_y;     // [all rows]
-  const law::SlabColumn* columns;  // [inputs]; null: a user's own data
+  const float* table_x;            // [all rows][stride] of a user's own; null: slab data or images
+  const std::int32_t* table_y;     // [all rows]; null: slab data
+  const law::Shapes* shapes;       // null: no images of shapes
+  const law::ShapePlace* places;   // [all rows] of images
+  const std::uint8_t* live;        // [inputs / kLivePixels, rounded up] of images: 1 where training changes weights
+  const law::SlabColumn* columns;  // [inputs]; null: no slab data
   const float* rotation;           // [inputs][stride]; null: not rotated
   std::int64_t rows[3], first[3];  // by Split
   std::uint32_t data_seed, order_seed;

@@ -1,10 +1,7 @@
 // The gradients of a layer's weights and biases over the samples of a batch, in batch order, and the
 // optimiser's step while they are in registers: they never reach memory.
 
-#include "backward.hpp"
-#include "epilogue.cuh"
-#include "optimizer.cuh"
-#include "product.cuh"
+#include "weight_step.cuh"
 
 namespace occam::cuda {
 
@@ -36,26 +33,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) weight_gradient_kerne
                                                   bias_gradient += stage.value[s * T::kM + unit];
                                               });
 
-  const Trainee trainee{a.wave, id};
-  with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
-    OCCAM_UNROLL
-    for (int i = 0; i < T::kPerM; ++i) {
-      const int m = first_m + T::template row<Order::extent>(i);
-      if (m >= a.layer.out) continue;
-      OCCAM_UNROLL
-      for (int j = 0; j < T::kPerN; j += kQuad) {
-        const int n = first_n + T::column(j);
-        if (n >= a.layer.in) continue;
-        const float quad[kQuad] = {gradient[i][j], gradient[i][j + 1], gradient[i][j + 2],
-                                   gradient[i][j + 3]};
-        trainee.step_quad<decltype(kind)::value, decltype(momentum)::value>(
-            a.layer.weight + static_cast<std::int64_t>(m) * a.layer.in_stride + n, a.layer.in - n, quad);
-      }
-    }
-    if (has_bias)
-      trainee.step<decltype(kind)::value, decltype(momentum)::value>(a.layer.bias + first_m + unit,
-                                                                     bias_gradient);
-  });
+  step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient);
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------

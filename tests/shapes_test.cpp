@@ -15,28 +15,12 @@
 #include "occam/training.hpp"
 #include "shape_set.hpp"
 #include "support/small_data.hpp"
+#include "support/small_shapes.hpp"
 
 namespace occam {
 namespace {
 
 using testing::HasSubstr;
-
-// Two shapes on a canvas of 12 x 17, one of them with soft edges, and places on either side.
-ShapeSpec small_spec() {
-  ShapeSpec spec;
-  for (int k = 0; k < 2; ++k) {
-    Mask mask{12, 17, std::vector<float>(12 * 17, 0.0f)};
-    for (int y = 4; y < 8 + k; ++y)
-      for (int x = 6; x < 10 - k; ++x)
-        if ((x * 3 + y * 5 + k) % 4 != 0)
-          mask.coverage[static_cast<std::size_t>(y * 17 + x)] = k == 0 ? 1.0f : 0.375f;
-    spec.masks.push_back(mask);
-  }
-  spec.biased = {{{-4, -1, -3, 0}, {2, 5, 1, 3}}, {{3, 6, -3, -1}, {-5, -2, 0, 3}}};
-  spec.uniform = {{{-6, 7, -4, 4}}, {{-6, 8, -4, 3}}};
-  spec.train = 60, spec.test_rows = 30;
-  return spec;
-}
 
 bool inside(const law::ShapePlace& place, const Rectangle& r) {
   return place.dx >= r.left && place.dx < r.right && place.dy >= r.top && place.dy < r.bottom;
@@ -115,7 +99,7 @@ TEST(Shapes, TestSetsLieWhereTheirArrangementSays) {
 }
 
 TEST(Shapes, AnImageIsItsMaskMovedAndCropped) {
-  ShapeSpec spec = small_spec();
+  ShapeSpec spec = test::small_shapes();
   spec.crop = true, spec.background = 0.25, spec.contrast = -0.5;
   spec.uniform = {{{-9, 10, -7, 7}}, {{-8, 10, -7, 7}}};
   spec.bias = 0;
@@ -143,13 +127,13 @@ TEST(Shapes, AnImageIsItsMaskMovedAndCropped) {
 }
 
 TEST(Shapes, LabelsAreThoseOfTheRows) {
-  const Data data = shape_data(small_spec(), {2}).front();
+  const Data data = shape_data(test::small_shapes(), {2}).front();
   for (const Split split : {Split::train, Split::test})
     EXPECT_EQ(labels(data, split), materialize(data, split).y);
 }
 
 TEST(Shapes, LitPixelsAreThoseThatSomeRowLights) {
-  const Data data = shape_data(small_spec(), {4}).front();
+  const Data data = shape_data(test::small_shapes(), {4}).front();
   const HostTable table = materialize(data, Split::train);
   std::vector<std::uint8_t> expected(12 * 17, 0);
   for (std::size_t i = 0; i < table.x.size(); ++i) expected[i % expected.size()] |= table.x[i] != 0;
@@ -160,45 +144,18 @@ TEST(Shapes, LitPixelsAreThoseThatSomeRowLights) {
 
 // ---- networks ---------------------------------------------------------------------------------------------
 
-// The same rows as floats.
-Data as_array(const Data& data) {
-  ArrayData::Table table;
-  const HostTable test = materialize(data, Split::test), validation = materialize(data, Split::validation),
-                  train = materialize(data, Split::train);
-  table.dim = train.dim, table.classes = classes(data);
-  for (const HostTable* part : {&test, &validation, &train}) {
-    table.x.insert(table.x.end(), part->x.begin(), part->x.end());
-    table.y.insert(table.y.end(), part->y.begin(), part->y.end());
-  }
-  table.test = test.rows, table.validation = validation.rows, table.train = train.rows;
-  return array_data(table, {seed(data)}).front();
-}
-
-struct Variant {
-  const char* name;
-  MlpSpec network;
-  Training training;
-  void (*change)(ShapeSpec&) = [](ShapeSpec&) {};
-};
-
-class ImageTraining : public testing::TestWithParam<std::tuple<const char*, Variant>> {};
+class ImageTraining : public testing::TestWithParam<std::tuple<std::string, test::ImageVariant>> {};
 
 // Not a bit differs from the dense path, whatever the network, the optimiser and the images.
 TEST_P(ImageTraining, HasTheBitsOfTheSameRowsAsFloats) {
   const auto& [isa, variant] = GetParam();
-  if (std::string(isa) == "avx512" && !__builtin_cpu_supports("avx512f")) GTEST_SKIP() << "no AVX-512 here";
-  const test::Environment environment("OCCAM_CPU_ISA", isa);
-  ShapeSpec spec = small_spec();
-  variant.change(spec);
-  MlpSpec network = variant.network;
-  network.inputs = 12 * 17;
-  Training training = variant.training;
-  training.batch = 14;  // the last one of an epoch has 4
+  if (isa == "avx512" && !__builtin_cpu_supports("avx512f")) GTEST_SKIP() << "no AVX-512 here";
+  const test::Environment environment("OCCAM_CPU_ISA", isa.c_str());
   const Seeds seeds{9, 5, 3};
-  const std::vector<float> start = test::random_parameters(network, 21);
-  const Data images = shape_data(spec, {9}).front(), rows_of_floats = as_array(images);
-  test::OneMember sparse(network, images, seeds, training, start),
-      dense(network, rows_of_floats, seeds, training, start);
+  const std::vector<float> start = test::random_parameters(variant.network, 21);
+  const Data images = shape_data(variant.shapes(), {9}).front(), floats = test::as_array(images);
+  test::OneMember sparse(variant.network, images, seeds, variant.training, start),
+      dense(variant.network, floats, seeds, variant.training, start);
   for (const int updates : {1, 6, 13}) {
     sparse.train(updates), dense.train(updates);
     ASSERT_EQ(sparse.parameters(), dense.parameters()) << "after " << updates << " more updates";
@@ -212,61 +169,15 @@ TEST_P(ImageTraining, HasTheBitsOfTheSameRowsAsFloats) {
   EXPECT_EQ(a.auc, b.auc);
 }
 
-Training with(const Optimizer& optimizer) { return {.optimizer = optimizer, .stop = {.max_updates = 100}}; }
-
-const Optimizer kAdam{.kind = OptimizerKind::adam, .learning_rate = 0.01};
-
 INSTANTIATE_TEST_SUITE_P(Shapes, ImageTraining,
                          testing::Combine(testing::Values("avx2", "avx512"),
-                                          testing::Values(
-                                              Variant{"Adam", {.hidden = {70, 9}}, with(kAdam)},
-                                              Variant{"Sgd", {.hidden = {33}}, with({})},
-                                              Variant{"Momentum", {.hidden = {20}}, with({.momentum = 0.9})},
-                                              Variant{"RmsProp",
-                                                      {.hidden = {150}},
-                                                      with({.kind = OptimizerKind::rmsprop,
-                                                            .learning_rate = 0.01})},
-                                              Variant{
-                                                  "WeightDecay",
-                                                  {.hidden = {20}},
-                                                  with({.kind = OptimizerKind::adam, .weight_decay = 0.1})},
-                                              Variant{"Linear", {.hidden = {}}, with(kAdam)},
-                                              Variant{"PreluBatchNorm",
-                                                      {.hidden = {40, 7},
-                                                       .activation = Activation::prelu,
-                                                       .batch_norm = true},
-                                                      with(kAdam)},
-                                              Variant{
-                                                  "HiddenDropout",
-                                                  {.hidden = {40}, .activation = Activation::tanh},
-                                                  {.optimizer = kAdam,
-                                                   .stop = {.max_updates = 100},
-                                                   .hidden_dropout = 0.3}},
-                                              Variant{"OneLogit",
-                                                      {.hidden = {17}, .loss = Loss::binary_cross_entropy},
-                                                      with(kAdam)},
-                                              Variant{"Background",
-                                                      {.hidden = {24}},
-                                                      with(kAdam),
-                                                      [](ShapeSpec& s) { s.background = -0.5; }},
-                                              Variant{"Schedule",
-                                                      {.hidden = {24}},
-                                                      {.optimizer = kAdam,
-                                                       .schedule = {.epochs = 1, .factor = 0.5},
-                                                       .stop = {.max_updates = 100}}},
-                                              Variant{"Cropped",
-                                                      {.hidden = {24}},
-                                                      with(kAdam),
-                                                      [](ShapeSpec& s) {
-                                                        s.crop = true, s.bias = 0.5,
-                                                        s.uniform = {{{-9, 10, -7, 7}}, {{-8, 10, -7, 7}}};
-                                                      }})),
+                                          testing::ValuesIn(test::image_variants())),
                          [](const auto& which) {
-                           return std::string(std::get<0>(which.param)) + std::get<1>(which.param).name;
+                           return std::get<0>(which.param) + std::get<1>(which.param).name;
                          });
 
 TEST(ShapesTraining, AttacksAndRandomisedRowsAreThoseOfTheRowsAsFloats) {
-  const Data images = shape_data(small_spec(), {9}).front(), floats = as_array(images);
+  const Data images = shape_data(test::small_shapes(), {9}).front(), floats = test::as_array(images);
   MlpEnsemble models({.inputs = 12 * 17, .hidden = {16}}, {Seeds{1, 2, 3}}, test::cpu());
   const Randomization half{.coordinates = [] {
     std::vector<int> all(102);
@@ -278,8 +189,8 @@ TEST(ShapesTraining, AttacksAndRandomisedRowsAreThoseOfTheRowsAsFloats) {
 
 TEST(ShapesTraining, InputDropoutAndAdversariesAreRefused) {
   MlpEnsemble models({.inputs = 12 * 17, .hidden = {4}}, {Seeds{}}, test::cpu());
-  const std::vector<Data> data = shape_data(small_spec(), {0});
-  Training training = with({});
+  const std::vector<Data> data = shape_data(test::small_shapes(), {0});
+  Training training;
   training.input_dropout = 0.1;
   try {
     fit(models, data, std::vector{training});
@@ -302,9 +213,9 @@ void expect_refused(const ShapeSpec& spec, const char* part) {
 }
 
 TEST(Shapes, BadSpecificationsAreRefused) {
-  EXPECT_NO_THROW(validate(small_spec()));
+  EXPECT_NO_THROW(validate(test::small_shapes()));
   const auto refused = [](const char* part, const auto& change) {
-    ShapeSpec spec = small_spec();
+    ShapeSpec spec = test::small_shapes();
     change(spec);
     expect_refused(spec, part);
   };
@@ -325,7 +236,7 @@ TEST(Shapes, BadSpecificationsAreRefused) {
 }
 
 TEST(Shapes, SwappedPlacesAreCheckedWhereTheyAreUsed) {
-  ShapeSpec spec = small_spec();
+  ShapeSpec spec = test::small_shapes();
   spec.masks[1].coverage[4 * 17 + 0] = 1;  // reaches the left edge: class 0's places push it off
   spec.biased[1] = {{0, 3, 0, 1}}, spec.uniform[1] = {{0, 1, 0, 1}};
   EXPECT_NO_THROW(validate(spec));

@@ -34,6 +34,9 @@ MemberBytes bytes_of(const WaveRequest& request, const Data& data, std::int64_t 
     bytes.data = request.spec->inputs * (static_cast<std::int64_t>(sizeof(law::SlabColumn)) + 4 * stride);
     if (!request.trainings.empty()) bytes.data += rows(data, Split::train) * 4 * (stride + 1);
   }
+  if (const auto* shapes = std::get_if<ShapeData>(&data))
+    bytes.data += shapes->set->spec().rows() * static_cast<std::int64_t>(sizeof(law::ShapePlace) + 4) +
+                  request.spec->inputs / kLivePixels + 1;
   bytes.data += static_cast<std::int64_t>(sizeof(Member));
   return bytes;
 }
@@ -60,11 +63,15 @@ int CudaBackend::wave_members(const WaveRequest& request) const {
   const std::int64_t all = available();
   std::int64_t left = all - score_budget(all);
   const std::int64_t parameters = 4 * DeviceLayout(*request.spec).stride();
+  const auto of_images = [](const Data& data) { return std::holds_alternative<ShapeData>(data); };
+  const bool images = of_images(request.data.front());
   const std::int64_t training =
-      request.trainings.empty() ? 0 : training_bytes(*request.spec, request.trainings, shared_limit());
+      request.trainings.empty() ? 0
+                                : training_bytes(*request.spec, request.trainings, shared_limit(), images);
   std::set<const ArrayData::Table*> tables;
   int count = 0;
   for (const Data& data : request.data) {
+    if (of_images(data) != images) break;  // they share no wave
     const MemberBytes bytes = bytes_of(request, data, parameters, training);
     std::int64_t table = 0;
     const auto* array = std::get_if<ArrayData>(&data);

@@ -9,8 +9,9 @@
 
 namespace occam::cuda {
 
-TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings)
-    : prelu(spec.activation == Activation::prelu && !spec.hidden.empty()), batch_norm(spec.batch_norm) {
+TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings, bool of_images)
+    : prelu(spec.activation == Activation::prelu && !spec.hidden.empty()), batch_norm(spec.batch_norm),
+      images(of_images) {
   for (const Training& training : trainings) {
     slots = std::max(slots, law::state_slots(training.optimizer));
     input_dropout |= law::dropout_constants(training.input_dropout).threshold > 0;
@@ -58,6 +59,7 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
                          std::size_t shared_limit) {
   if (needs.batch_norm) return {{}, "batch norm needs a layer's whole batch at once"};
   if (needs.adversary) return {{}, "an adversary moves the batch before the update"};
+  if (needs.images) return {{}, "images of shapes are read off their masks, by kernels of their own"};
   if (spec.hidden.size() + 1 > kMaxResidentLayers)
     return {{}, fmt::format("{} layers, of which it takes {}", spec.hidden.size() + 1, kMaxResidentLayers)};
   const DeviceLayout layout(spec);
@@ -142,6 +144,7 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
                          std::size_t shared_limit) {
   if (needs.batch_norm) return {{}, "batch norm needs a layer's whole batch at once"};
   if (needs.adversary) return {{}, "an adversary moves the batch before the update"};
+  if (needs.images) return {{}, "images of shapes are read off their masks, by kernels of their own"};
   if (spec.hidden.size() + 1 > kMaxTensorLayers)
     return {{}, fmt::format("{} layers, of which it takes {}", spec.hidden.size() + 1, kMaxTensorLayers)};
   const DeviceLayout layout(spec);

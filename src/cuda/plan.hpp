@@ -20,8 +20,9 @@ namespace occam::cuda {
 struct TrainingNeeds {
   int slots = 0;  // of optimiser state
   bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false, adversary = false;
+  bool images;  // of shapes, in place of rows
 
-  TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings);
+  TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings, bool images = false);
 
   // The activation's derivative reads something else than the next layer does.
   bool keeps_apart() const { return hidden_dropout || prelu; }

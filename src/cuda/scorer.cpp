@@ -25,20 +25,6 @@ std::int64_t longest(const WaveData& data, std::span<const int> members, Split s
   return rows;
 }
 
-// The labels of a split, on the host.
-std::vector<std::int32_t> host_labels(const Data& data, Split split) {
-  const std::int64_t first = first_row(data, split), count = rows(data, split);
-  std::vector<std::int32_t> labels(static_cast<std::size_t>(count));
-  if (const auto* slab = std::get_if<SlabData>(&data)) {
-    for (std::int64_t row = 0; row < count; ++row)
-      labels[static_cast<std::size_t>(row)] =
-          law::slab_label(slab->seed, static_cast<std::uint32_t>(first + row));
-  } else {
-    std::copy_n(std::get<ArrayData>(data).table->y.data() + first, count, labels.data());
-  }
-  return labels;
-}
-
 }  // namespace
 
 // ---- groups and their scratch -----------------------------------------------------------------------------
@@ -54,9 +40,9 @@ int Scorer::group_size(std::span<const int> members, Split split, int lists, boo
   return static_cast<int>(count);
 }
 
-Scorer::Group Scorer::open_group(std::span<const int> members, Split split) {
-  Group group{members, split, longest(data_, members, split), 0};
-  const std::int64_t stride = padded(data_.spec().inputs), widest = data_.layout().widest();
+Scorer::Group Scorer::open_group(std::span<const int> members, Split split, bool floats) {
+  Group group{members, split, longest(data_, members, split), 0, floats};
+  const std::int64_t stride = floats ? padded(data_.spec().inputs) : 0, widest = data_.layout().widest();
   const std::int64_t row_bytes = static_cast<std::int64_t>(sizeof(float)) * (2 * stride + 2 * widest + 2);
   const auto slots = static_cast<std::int64_t>(members.size());
   const std::int64_t rows =
@@ -77,8 +63,8 @@ Scorer::Group Scorer::open_group(std::span<const int> members, Split split) {
 void Scorer::ensure_chunk(const Group& group) {
   const auto in_hand = static_cast<std::int64_t>(group.members.size()) * group.capacity;
   const std::int64_t stride = padded(data_.spec().inputs);
-  ensure(plain_, "score rows before the rotation", in_hand * stride);
-  ensure(x_, "score rows", in_hand * stride);
+  if (group.floats) ensure(plain_, "score rows before the rotation", in_hand * stride);
+  if (group.floats) ensure(x_, "score rows", in_hand * stride);
   ensure_activations(in_hand * data_.layout().widest());
 }
 
@@ -152,29 +138,33 @@ void Scorer::prepare_variant(const Group& group, const Randomization& variant) {
     return launch_permuted_donors(stream, split_rows(group, 0, false), salt(variant), donor);
   for (std::size_t slot = 0; slot < group.members.size(); ++slot) {
     const Data& data = data_.data(group.members[slot]);
-    const std::vector<std::uint32_t> of_member = donors(variant, seed(data), host_labels(data, group.split));
+    const std::vector<std::uint32_t> of_member = donors(variant, seed(data), labels(data, group.split));
     copy_to_device(stream, donor + static_cast<std::int64_t>(slot) * group.pitch, of_member.data(),
                    of_member.size());
   }
 }
 
-// x: [slots][capacity][padded inputs], or null for the members' own training rows.
-const float* Scorer::forward(const Slots& slots, const float* x, std::int64_t first_row) {
+// x: [slots][capacity][padded inputs], or null for the members' own training rows, or images, of a split.
+const float* Scorer::forward(const Slots& slots, Split split, const float* x, std::int64_t first_row) {
   const WaveView wave{data_.device_members(), nullptr, data_.parameters(), nullptr, nullptr,
                       data_.layout().stride()};
   const float* input = x;
   float* output = nullptr;
   for (const LayerView& layer : data_.layout().layers()) {
     output = activations_[layer.number % 2].data();
-    launch_forward(data_.stream(), {.wave = wave,
-                                    .slots = slots,
-                                    .layer = layer,
-                                    .input = input,
-                                    .batch = nullptr,
-                                    .first_row = first_row,
-                                    .kept = nullptr,
-                                    .output = output,
-                                    .training = false});
+    const ForwardArguments arguments{.wave = wave,
+                                     .slots = slots,
+                                     .layer = layer,
+                                     .input = input,
+                                     .batch = nullptr,
+                                     .first_row = first_row,
+                                     .kept = nullptr,
+                                     .output = output,
+                                     .training = false};
+    if (!input && data_.images())
+      launch_shape_forward(data_.stream(), {arguments, split});
+    else
+      launch_forward(data_.stream(), arguments);
     input = output;
   }
   return output;
@@ -185,14 +175,14 @@ void Scorer::for_each_chunk(const Group& group, bool variant, const EachChunk& e
   ensure_chunk(group);
   const bool has_rows = std::all_of(group.members.begin(), group.members.end(),
                                     [&](int m) { return data_.member(m).train_x != nullptr; });
-  const bool in_place = group.split == Split::train && !variant && !shifted_ && has_rows;
+  const bool in_place = !group.floats || (group.split == Split::train && !variant && !shifted_ && has_rows);
   for (std::int64_t first = 0; first < group.pitch; first += group.capacity) {
     const SplitRows rows = split_rows(group, first, variant);
     launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, rows.split, first,
                       group.capacity, rows_in_hand_.data());
     if (!in_place) launch_split_rows(stream, rows);
     if (shifted_) shift_rows(group, rows);
-    each(first, rows.slots, forward(rows.slots, in_place ? nullptr : x_.data(), first));
+    each(first, rows.slots, forward(rows.slots, group.split, in_place ? nullptr : x_.data(), first));
   }
 }
 
@@ -210,9 +200,9 @@ void Scorer::logits(int member, Split split, const Randomization& variant, std::
   require(static_cast<std::int64_t>(out.size()) == all * outputs,
           "logits: room for {} values, there are {} rows of {}", out.size(), all, outputs);
   if (all == 0) return;
-  const Group group = open_group({&member, 1}, split);
-  launch_split_labels(data_.stream(), split_rows(group, 0, false));
   const bool randomized = !variant.coordinates.empty();
+  const Group group = open_group({&member, 1}, split, randomized || !data_.images());
+  launch_split_labels(data_.stream(), split_rows(group, 0, false));
   if (randomized) prepare_variant(group, variant);
   for_each_chunk(group, randomized, [&](std::int64_t first, const Slots&, const float* logits) {
     copy_logits(logits, std::min<std::int64_t>(group.capacity, all - first), out.data() + first * outputs);
@@ -239,7 +229,7 @@ void Scorer::logits(int member, std::span<const float> x, std::span<float> out) 
       std::copy_n(x.data() + (first + row) * inputs, inputs, chunk.data() + row * stride);
     copy_to_device(stream, device_x, chunk.data(), chunk.size());
     copy_to_device(stream, rows_in_hand_.data(), &count, 1);
-    copy_logits(forward(slots(group), device_x, 0), count, out.data() + first * outputs);
+    copy_logits(forward(slots(group), group.split, device_x, 0), count, out.data() + first * outputs);
   }
 }
 
@@ -256,7 +246,9 @@ void Scorer::score(std::span<const int> members, Split split, const Randomizatio
   for (std::size_t done = 0; done < members.size();) {
     const auto rest = members.subspan(done);
     const auto count = static_cast<std::size_t>(group_size(rest, split, lists, !variant.coordinates.empty()));
-    score_group(open_group(rest.first(count), split), variant, auc, scores.subspan(done, count));
+    // Against predictions, rows are scored as they are, too: as floats, since it is one group.
+    const bool floats = !variant.coordinates.empty() || !data_.images();
+    score_group(open_group(rest.first(count), split, floats), variant, auc, scores.subspan(done, count));
     done += count;
   }
 }

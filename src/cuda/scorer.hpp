@@ -44,9 +44,10 @@ class Scorer {
     Split split;
     std::int64_t pitch;  // rows of the longest member
     int capacity;        // rows at a time, a multiple of 32
+    bool floats;         // rows are floats in memory: not images as they are
   };
   int group_size(std::span<const int> members, Split split, int lists, bool variant) const;
-  Group open_group(std::span<const int> members, Split split);
+  Group open_group(std::span<const int> members, Split split, bool floats = true);
   void prepare_variant(const Group& group, const Randomization& variant);
   SplitRows split_rows(const Group& group, std::int64_t first, bool variant);
   void ensure_activations(std::int64_t count);  // floats
@@ -56,7 +57,7 @@ class Scorer {
   // For each chunk: its logits on the device, [slots][capacity][padded(outputs)].
   using EachChunk = std::function<void(std::int64_t first, const Slots& slots, const float* logits)>;
   void for_each_chunk(const Group& group, bool variant, const EachChunk& each);
-  const float* forward(const Slots& slots, const float* x, std::int64_t first_row);
+  const float* forward(const Slots& slots, Split split, const float* x, std::int64_t first_row);
 
   void upload_shifts(std::span<const Shift> shifts);
   void shift_rows(const Group& group, const SplitRows& rows);

@@ -27,6 +27,8 @@ TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings, 
     : Trainer(data, trainings) {
   const int batch = trainings[0].batch;
   const DeviceLayout& layout = data.layout();
+  require(!data.images() || !(needs_.input_dropout || needs_.adversary),
+          "images of shapes: neither input dropout nor adversarial training goes with them");
   const std::size_t members = trainings.size(), samples = members * static_cast<std::size_t>(batch);
   batch_ = DeviceBuffer<std::uint32_t>("batch rows", samples);
   rows_ = DeviceBuffer<int>("batch sizes", members);
@@ -78,16 +80,20 @@ std::int64_t TiledTrainer::member_bytes(const MlpSpec& spec, std::span<const Tra
 
 void TiledTrainer::forward(std::size_t l) {
   Layer& layer = layers_[l];
-  const float* input = l > 0 ? layers_[l - 1].output : inputs_.data();  // null: gathered through the batch
-  launch_forward(data_.stream(), {.wave = wave_,
-                                  .slots = slots_,
-                                  .layer = layer.view,
-                                  .input = input,
-                                  .batch = batch_.data(),
-                                  .first_row = 0,
-                                  .kept = layer.kept.data(),
-                                  .output = layer.dropped.data(),
-                                  .training = true});
+  const ForwardArguments arguments{
+      .wave = wave_,
+      .slots = slots_,
+      .layer = layer.view,
+      .input = l > 0 ? layers_[l - 1].output : inputs_.data(),  // null: gathered through the batch
+      .batch = batch_.data(),
+      .first_row = 0,
+      .kept = layer.kept.data(),
+      .output = layer.dropped.data(),
+      .training = true};
+  if (l == 0 && data_.images())
+    launch_shape_forward(data_.stream(), {arguments, Split::train});
+  else
+    launch_forward(data_.stream(), arguments);
   if (layer.view.gamma >= 0)
     launch_batch_norm_forward(data_.stream(), {.wave = wave_,
                                                .slots = slots_,
@@ -117,8 +123,12 @@ void TiledTrainer::backward(std::size_t l, const float* delta, float* below_delt
       launch_prelu_backward(
           stream, {wave_, slots_, below.view, below.derivative, below_delta, row_gradients_.data()});
   }
-  const float* input = l > 0 ? layers_[l - 1].output : inputs_.data();
-  launch_weight_gradient(stream, {wave_, slots_, view, delta, input, batch_.data()});
+  const WeightGradientArguments arguments{
+      wave_, slots_, view, delta, l > 0 ? layers_[l - 1].output : inputs_.data(), batch_.data()};
+  if (l == 0 && data_.images())
+    launch_shape_weight_gradient(stream, arguments);
+  else
+    launch_weight_gradient(stream, arguments);
 }
 
 void TiledTrainer::update() {

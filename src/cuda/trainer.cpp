@@ -43,10 +43,11 @@ class TensorTrainer final : public Trainer {
 };
 
 // The plan on tensor cores; a usage error where there is none. No other plan stands in for it.
-TensorPlan tensor_plan(const MlpSpec& spec, std::span<const Training> trainings, std::size_t shared_limit) {
+TensorPlan tensor_plan(const MlpSpec& spec, std::span<const Training> trainings, std::size_t shared_limit,
+                       bool images) {
   const Precision precision = trainings[0].precision;
   const TensorAnswer answer =
-      plan_tensor(spec, trainings[0].batch, TrainingNeeds(spec, trainings), precision, shared_limit);
+      plan_tensor(spec, trainings[0].batch, TrainingNeeds(spec, trainings, images), precision, shared_limit);
   require(answer.plan.has_value(),
           "precision {}: plan resident on tensor cores does not take this network: {} "
           "(use precision fp32)",
@@ -55,14 +56,15 @@ TensorPlan tensor_plan(const MlpSpec& spec, std::span<const Training> trainings,
 }
 
 std::optional<ResidentPlan> chosen(const MlpSpec& spec, std::span<const Training> trainings,
-                                   std::size_t shared_limit) {
-  return plan_resident(spec, trainings[0].batch, TrainingNeeds(spec, trainings), shared_limit).resident;
+                                   std::size_t shared_limit, bool images) {
+  return plan_resident(spec, trainings[0].batch, TrainingNeeds(spec, trainings, images), shared_limit)
+      .resident;
 }
 
 }  // namespace
 
 Trainer::Trainer(WaveData& data, std::span<const Training> trainings)
-    : data_(data), needs_(data.spec(), trainings), batch_(trainings[0].batch),
+    : data_(data), needs_(data.spec(), trainings, data.images()), batch_(trainings[0].batch),
       host_progress_(trainings.size()) {
   const int batch = batch_;
   for (std::size_t i = 0; i < trainings.size(); ++i) {
@@ -140,22 +142,23 @@ std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> 
     require(!training.in_order, "training: rows in order are trained on by the CPU alone (--device cpu)");
   if (trainings[0].precision != Precision::fp32)
     return std::make_unique<TensorTrainer>(data, trainings,
-                                           tensor_plan(data.spec(), trainings, shared_limit));
-  if (const auto plan = chosen(data.spec(), trainings, shared_limit))
+                                           tensor_plan(data.spec(), trainings, shared_limit, data.images()));
+  if (const auto plan = chosen(data.spec(), trainings, shared_limit, data.images()))
     return std::make_unique<ResidentTrainer>(data, trainings, *plan);
   return std::make_unique<TiledTrainer>(data, trainings, shared_limit);
 }
 
 std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> trainings,
-                            std::size_t shared_limit) {
+                            std::size_t shared_limit, bool images) {
   const std::int64_t state =
       TrainingNeeds(spec, trainings).slots * DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
   const auto fixed = static_cast<std::int64_t>(sizeof(Progress)) + state;
   if (trainings[0].precision != Precision::fp32) {
-    const bool on_chip = tensor_plan(spec, trainings, shared_limit).gradients >= 0;
+    const bool on_chip = tensor_plan(spec, trainings, shared_limit, images).gradients >= 0;
     return on_chip ? fixed : fixed + DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
   }
-  return chosen(spec, trainings, shared_limit) ? fixed : fixed + TiledTrainer::member_bytes(spec, trainings);
+  return chosen(spec, trainings, shared_limit, images) ? fixed
+                                                       : fixed + TiledTrainer::member_bytes(spec, trainings);
 }
 
 }  // namespace occam::cuda

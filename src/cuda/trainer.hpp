@@ -54,8 +54,8 @@ class Trainer {
 std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> trainings,
                                       std::size_t shared_limit);
 
-// Device bytes a member needs beside WaveData's.
-std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> trainings,
-                            std::size_t shared_limit);
+// Device bytes a member needs beside WaveData's. images: it trains on images of shapes.
+std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> trainings, std::size_t shared_limit,
+                            bool images);
 
 }  // namespace occam::cuda

@@ -18,7 +18,8 @@ CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t scratch,
 Scorer& CudaWave::scorer() {
   attacker_.reset();
   if (!scorer_)
-    scorer_.emplace(*data_, scratch_, plan_evaluation(data_->spec(), shared_limit_),
+    scorer_.emplace(*data_, scratch_,
+                    data_->images() ? std::nullopt : plan_evaluation(data_->spec(), shared_limit_),
                     device_properties(device_).multiprocessors);
   return *scorer_;
 }

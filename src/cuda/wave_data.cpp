@@ -77,9 +77,12 @@ WaveData::WaveData(const WaveRequest& request)
       member.columns = columns_.data() + slab * spec_.inputs;
       if (recipe->spec->rotate) member.rotation = rotations_.data() + slab * spec_.inputs * stride;
       ++slab;
+    } else if (const auto* shapes = std::get_if<ShapeData>(&data_[i])) {
+      place_images(i, *shapes, trains ? &request.trainings[i] : nullptr);
     } else {
       place_table(i, std::get<ArrayData>(data_[i]));
     }
+    require((member.shapes != nullptr) == images(), "wave: images of shapes share no wave with other data");
   }
   upload_slabs();
   device_members_ = upload<Member>(stream_, "members", members_);
@@ -104,6 +107,47 @@ void WaveData::place_table(std::size_t index, const ArrayData& data) {
   member.table_y = at->y.data();
   member.train_x = at->x.data() + member.first[static_cast<int>(Split::train)] * padded(source->dim);
   member.train_y = at->y.data() + member.first[static_cast<int>(Split::train)];
+}
+
+void WaveData::place_images(std::size_t index, const ShapeData& data, const Training* training) {
+  const ShapeSet* source = data.set.get();
+  auto at =
+      std::find_if(shapes_.begin(), shapes_.end(), [=](const DeviceShapes& s) { return s.source == source; });
+  if (at == shapes_.end()) {
+    shapes_.push_back({source,
+                       upload<law::ShapeBox>(stream_, "shape boxes", source->boxes()),
+                       upload<float>(stream_, "shape pixels", source->values()),
+                       upload<law::ShapeSpan>(stream_, "shape spans", source->spans()),
+                       {}});
+    at = shapes_.end() - 1;
+    law::Shapes view = source->view();
+    view.box = at->boxes.data(), view.value = at->values.data(), view.span = at->spans.data();
+    at->view = upload<law::Shapes>(stream_, "shapes", {&view, 1});
+  }
+  std::vector<law::ShapePlace> places;
+  for (const Split split : {Split::test, Split::validation, Split::train}) {
+    const std::vector<law::ShapePlace> of_split = shape_places(data, split);
+    places.insert(places.end(), of_split.begin(), of_split.end());
+  }
+  std::vector<std::int32_t> labels;
+  for (const law::ShapePlace& place : places) labels.push_back(place.shape);
+  std::vector<std::uint8_t> live((static_cast<std::size_t>(spec_.inputs) + kLivePixels - 1) / kLivePixels);
+  if (training) {
+    // Weight decay changes weights that no row reads.
+    const bool all = training->optimizer.weight_decay != 0;
+    const std::vector<std::uint8_t> lit = lit_pixels(source->view(), shape_places(data, Split::train));
+    for (std::size_t pixel = 0; pixel < lit.size(); ++pixel)
+      if (all || lit[pixel]) live[pixel / kLivePixels] = 1;
+  }
+  images_.push_back({upload<law::ShapePlace>(stream_, "shape places", places),
+                     upload<std::int32_t>(stream_, "labels", labels),
+                     upload<std::uint8_t>(stream_, "live pixels", live)});
+  Member& member = members_[index];
+  member.shapes = at->view.data();
+  member.places = images_.back().places.data();
+  member.live = images_.back().live.data();
+  member.table_y = images_.back().labels.data();
+  member.train_y = images_.back().labels.data() + member.first[static_cast<int>(Split::train)];
 }
 
 void WaveData::upload_slabs() {

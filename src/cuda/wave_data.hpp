@@ -9,6 +9,7 @@
 #include "cuda/layout.hpp"
 #include "cuda/runtime.hpp"
 #include "law/slab.hpp"
+#include "shape_set.hpp"
 
 namespace occam::cuda {
 
@@ -25,7 +26,7 @@ T* ensure(DeviceBuffer<T>& buffer, const char* name, std::int64_t count) {
 class WaveData {
  public:
   // Uploads everything but the training rows of slab data, which the scorer generates into the room left for
-  // them.
+  // them. Images of shapes are their places and nothing more; all members have them, or none.
   explicit WaveData(const WaveRequest& request);
 
   const MlpSpec& spec() const { return spec_; }
@@ -33,6 +34,7 @@ class WaveData {
   Stream& stream() { return stream_; }
   int members() const { return static_cast<int>(members_.size()); }
   const Member& member(int index) const { return members_[static_cast<std::size_t>(index)]; }
+  bool images() const { return members_.front().shapes != nullptr; }
   const Data& data(int index) const { return data_[static_cast<std::size_t>(index)]; }
   const Member* device_members() const { return device_members_.data(); }
   float* parameters() { return parameters_.data(); }
@@ -45,6 +47,7 @@ class WaveData {
 
  private:
   void place_table(std::size_t index, const ArrayData& data);
+  void place_images(std::size_t index, const ShapeData& data, const Training* training);
   void upload_slabs();
 
   MlpSpec spec_;
@@ -63,6 +66,20 @@ class WaveData {
     DeviceBuffer<std::int32_t> y;  // [rows]
   };
   std::vector<DeviceTable> tables_;  // each once, however many members share it
+  struct DeviceShapes {
+    const ShapeSet* source;
+    DeviceBuffer<law::ShapeBox> boxes;
+    DeviceBuffer<float> values;
+    DeviceBuffer<law::ShapeSpan> spans;
+    DeviceBuffer<law::Shapes> view;  // [1], of the three above
+  };
+  std::vector<DeviceShapes> shapes_;  // likewise
+  struct DeviceImages {
+    DeviceBuffer<law::ShapePlace> places;  // [all rows]
+    DeviceBuffer<std::int32_t> labels;     // [all rows]
+    DeviceBuffer<std::uint8_t> live;
+  };
+  std::vector<DeviceImages> images_;  // of each member that has them
 };
 
 }  // namespace occam::cuda

@@ -14,6 +14,7 @@
 #include "contract/ensembles.hpp"
 #include "simt/body.hpp"
 #include "support/small_data.hpp"
+#include "support/small_shapes.hpp"
 
 namespace occam::test {
 namespace {
@@ -99,6 +100,12 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
       for (const auto against : {Randomization::Against::labels, Randomization::Against::predictions})
         score(scored, *wave, Split::test, {{0}, kind, against});
   }
+  const ImageVariant images = image_variants().front();
+  const Data shapes = shape_data(images.shapes(), {1}).front();
+  const Seeds seeds{1, 2, 3};
+  const auto wave = tiled->open({&images.network, {&shapes, 1}, {&seeds, 1}, {&images.training, 1}});
+  wave->load(0, random_parameters(images.network, 4));
+  wave->train(std::vector<std::int64_t>{2});
   const std::vector<std::string> launched = body.launched_kernels();
   const std::set<std::string> sources = kernels_in_sources();
   EXPECT_GE(sources.size(), 10u);

@@ -1,0 +1,241 @@
+// A first layer on images of shapes. Images exist nowhere: a product goes through the lit pixels of its
+// samples alone, in ascending order, as the law wants, and a pixel that is 0 would add nothing. A shape
+// lights one in twenty pixels, and what bounds training is the optimiser's traffic: weights that no training
+// row lights are never touched.
+
+#include "backward.hpp"
+#include "forward.cuh"
+#include "law/shape.hpp"
+#include "weight_step.cuh"
+
+namespace occam::cuda {
+
+namespace {
+
+using ForwardTile = Square;
+using GradientTile = Square;
+static_assert(GradientTile::kN == kLivePixels);
+
+constexpr int kColumns = 32;                           // pixels of an image row that are staged at a time
+constexpr int kStageStride = ForwardTile::kN + kQuad;  // floats from pixel to pixel
+constexpr int kWarp = 32;
+constexpr int kListed = 256;  // samples looked through at a time
+
+struct ForwardStage {
+  alignas(16) float weight[kColumns * kStageStride];  // [pixel][unit]
+  law::ShapePlace place[ForwardTile::kM];
+  int begin[2],
+      end[2];  // columns of an image row that some sample lights; every other row uses the other pair
+};
+
+struct GradientStage {
+  alignas(16) Stage<GradientTile::kM, GradientTile::kDepth, Order::extent> delta;
+  alignas(16) Stage<GradientTile::kN, GradientTile::kDepth, Order::extent> pixel;
+  law::ShapePlace place[kListed];
+  int listed[kListed];  // places among them of the samples that light the tile, ascending
+  int count;
+};
+
+}  // namespace
+
+// ---- building blocks --------------------------------------------------------------------------------------
+
+// Row `s` of a slot in hand.
+__device__ __forceinline__ law::ShapePlace place_of(const Member& member, Split split,
+                                                    const std::uint32_t* batch, std::int64_t first_row,
+                                                    int s) {
+  return member.places[member.first[static_cast<int>(split)] + (batch ? batch[s] : first_row + s)];
+}
+
+// Whether a sample lights one of the pixels [first, first + count).
+__device__ __forceinline__ bool lights(const law::Shapes& shapes, const law::ShapePlace& place, int first,
+                                       int count) {
+  const int last = first + count - 1;
+  for (int y = first / shapes.width; y <= last / shapes.width && y < shapes.height; ++y) {
+    const law::ShapeSpan span = law::lit_span(shapes, place, y);
+    const int begin = y * shapes.width + span.begin, end = y * shapes.width + span.end;
+    if (span.begin < span.end && begin <= last && end > first) return true;
+  }
+  return false;
+}
+
+// The columns [begin, end) that the block's samples light in image row y, for all threads.
+__device__ __forceinline__ law::ShapeSpan find_columns(const law::Shapes& shapes, int rows, int y,
+                                                       ForwardStage& stage) {
+  int& begin = stage.begin[y % 2];
+  int& end = stage.end[y % 2];
+  if (threadIdx.x == 0) begin = shapes.width, end = 0;
+  __syncthreads();
+  for (int s = static_cast<int>(threadIdx.x); s < rows; s += ForwardTile::kThreads) {
+    const law::ShapeSpan span = law::lit_span(shapes, stage.place[s], y);
+    if (span.begin >= span.end) continue;
+    atomicMin(&begin, span.begin);
+    atomicMax(&end, span.end);
+  }
+  __syncthreads();
+  return {begin, end};
+}
+
+// value[i][j] += Σ_x pixel(sample i, y, x) · weight[j][x] over the staged columns [first, last).
+template <class T>
+__device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, const ForwardStage& stage,
+                                                 int rows, int y, int first, int last,
+                                                 float (&value)[T::kPerM][T::kPerN]) {
+  OCCAM_UNROLL
+  for (int i = 0; i < T::kPerM; ++i) {
+    const int s = T::template row<Order::depth>(i);
+    if (s >= rows) continue;
+    const law::ShapePlace place = stage.place[s];
+    const law::ShapeSpan span = law::lit_span(shapes, place, y);
+    const int end = span.end < last ? span.end : last;
+    for (int x = span.begin > first ? span.begin : first; x < end; ++x) {
+      const float pixel = law::shape_pixel(shapes, place, y, x);
+      float weight[T::kPerN];
+      read_step<T::kPerN, T::kThreadsN>(
+          stage.weight + (x - first) * kStageStride + kQuad * (static_cast<int>(threadIdx.x) % T::kThreadsN),
+          weight);
+      OCCAM_UNROLL
+      for (int j = 0; j < T::kPerN; ++j) value[i][j] = law::fma(pixel, weight[j], value[i][j]);
+    }
+  }
+}
+
+// ---- kernels ----------------------------------------------------------------------------------------------
+
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) shape_forward_kernel(ShapeForwardArguments of) {
+  const ForwardArguments& a = of.forward;
+  const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
+  const int across = tiles(a.layer.out, T::kN);
+  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM,
+            first_n = static_cast<int>(blockIdx.x) % across * T::kN;
+  if (first_m >= rows) return;
+  const int id = a.slots.member_of(slot), of_block = rows - first_m < T::kM ? rows - first_m : T::kM;
+  const Member& member = a.wave.members[id];
+  const law::Shapes shapes = *member.shapes;
+  const float* parameters = a.wave.parameters + id * a.wave.parameter_stride;
+  const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
+  auto& stage = shared<ForwardStage>();
+  for (int s = static_cast<int>(threadIdx.x); s < of_block; s += T::kThreads)
+    stage.place[s] =
+        place_of(member, of.split, a.batch ? a.batch + place : nullptr, a.first_row, first_m + s);
+
+  float value[T::kPerM][T::kPerN];
+  start_forward<T>(a.layer, parameters, first_n, value);
+  for (int y = 0; y < shapes.height; ++y) {
+    const law::ShapeSpan lit = find_columns(shapes, of_block, y, stage);
+    for (int first = lit.begin; first < lit.end; first += kColumns) {
+      const int last = first + kColumns < lit.end ? first + kColumns : lit.end;
+      for (int item = static_cast<int>(threadIdx.x); item < T::kN * kColumns; item += T::kThreads) {
+        const int n = item / kColumns, x = first + item % kColumns;
+        if (x < last && first_n + n < a.layer.out)
+          stage.weight[(x - first) * kStageStride + n] =
+              parameters[a.layer.weight + static_cast<std::int64_t>(first_n + n) * a.layer.in_stride +
+                         y * shapes.width + x];
+        else
+          stage.weight[(item % kColumns) * kStageStride + n] = 0.0f;
+      }
+      __syncthreads();
+      multiply_columns<T>(shapes, stage, of_block, y, first, last, value);
+      __syncthreads();  // the next columns overwrite these
+    }
+  }
+  finish_forward<T>(a, id, place, {first_m, rows, first_n, a.layer.out, a.layer.out_stride}, value);
+}
+
+// weight gradient[j][k] = Σ_s delta[s][j] · pixel[s][k] over the samples that light the tile's pixels, in
+// batch order: the others would add zeros. bias gradient[j] = Σ_s delta[s][j] by the blocks of k = 0.
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    shape_weight_gradient_kernel(WeightGradientArguments a) {
+  static_assert(T::kM <= T::kThreads, "a thread sums one unit's bias gradient");
+  const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
+  if (rows == 0) return;
+  const int across = tiles(a.layer.in, T::kN);
+  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM,
+            first_n = static_cast<int>(blockIdx.x) % across * T::kN;
+  const int id = a.slots.member_of(slot), thread = static_cast<int>(threadIdx.x);
+  const Member& member = a.wave.members[id];
+  const bool live = member.live[first_n / kLivePixels] != 0;
+  if (!live && first_n != 0) return;
+  const law::Shapes shapes = *member.shapes;
+  const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
+  const float* delta = a.delta + place * a.layer.out_stride;
+  auto& stage = shared<GradientStage>();
+
+  float gradient[T::kPerM][T::kPerN] = {}, bias_gradient = 0.0f;
+  const bool has_bias = first_n == 0 && thread < T::kM && first_m + thread < a.layer.out;
+  if (has_bias)
+    for (int s = 0; s < rows; ++s)
+      bias_gradient += delta[static_cast<std::int64_t>(s) * a.layer.out_stride + first_m + thread];
+  for (int first_s = 0; live && first_s < rows; first_s += kListed) {
+    const int looked = rows - first_s < kListed ? rows - first_s : kListed;
+    for (int s = thread; s < looked; s += T::kThreads)
+      stage.place[s] = place_of(member, Split::train, a.batch + place, 0, first_s + s);
+    __syncthreads();
+    if (thread < kWarp) {
+      int count = 0;
+      for (int s = thread; s - thread < looked; s += kWarp) {
+        const bool meets = s < looked && lights(shapes, stage.place[s], first_n, T::kN);
+        const unsigned lit = __ballot_sync(0xFFFFFFFFu, meets);
+        if (meets) stage.listed[count + __popc(lit & ((1u << thread) - 1u))] = s;
+        count += __popc(lit);
+      }
+      if (thread == 0) stage.count = count;
+    }
+    __syncthreads();
+    const int count = stage.count;
+    for (int from = 0; from < count; from += T::kDepth) {
+      const int steps = count - from < T::kDepth ? count - from : T::kDepth;
+      for (int item = thread; item < T::kDepth * T::kM; item += T::kThreads) {
+        const int k = item / T::kM, unit = first_m + item % T::kM;
+        const bool there = k < steps && unit < a.layer.out;
+        stage.delta.value[item] =
+            there ? delta[static_cast<std::int64_t>(first_s + stage.listed[from + k]) * a.layer.out_stride +
+                          unit]
+                  : -0.0f;
+      }
+      for (int item = thread; item < T::kDepth * T::kN; item += T::kThreads) {
+        const int k = item / T::kN, pixel = first_n + item % T::kN;
+        const bool there = k < steps && pixel < a.layer.in;
+        stage.pixel.value[item] = there ? law::shape_pixel(shapes, stage.place[stage.listed[from + k]],
+                                                           pixel / shapes.width, pixel % shapes.width)
+                                        : 0.0f;
+      }
+      __syncthreads();
+      for (int k = 0; k < steps; k += kQuad)
+        multiply_quad<T, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
+      __syncthreads();  // the next samples overwrite these
+    }
+    __syncthreads();  // so do the next places
+  }
+  if (live) return step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient);
+  if (has_bias) Trainee{a.wave, id}.step(a.layer.bias + first_m + thread, bias_gradient);
+}
+
+// ---- launchers --------------------------------------------------------------------------------------------
+
+void launch_shape_forward(Stream& stream, const ShapeForwardArguments& of) {
+  const NvtxRange range{"shape forward"};
+  const ForwardArguments& a = of.forward;
+  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots, "shape forward: {} members at once; give 1 to {}",
+          a.slots.count, kMaxSlots);
+  using T = ForwardTile;
+  const dim3 grid(static_cast<unsigned>(tiles(a.slots.capacity, T::kM) * tiles(a.layer.out, T::kN)),
+                  static_cast<unsigned>(a.slots.count));
+  launch(stream, "shape_forward", shape_forward_kernel<T>, grid, dim3(T::kThreads), sizeof(ForwardStage), of);
+}
+
+void launch_shape_weight_gradient(Stream& stream, const WeightGradientArguments& a) {
+  const NvtxRange range{"shape weight gradient"};
+  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots,
+          "shape weight gradient: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
+  require(a.delta && a.batch, "shape weight gradient: no delta, or no batch");
+  using T = GradientTile;
+  const dim3 grid(static_cast<unsigned>(tiles(a.layer.out, T::kM) * tiles(a.layer.in, T::kN)),
+                  static_cast<unsigned>(a.slots.count));
+  launch(stream, "shape_weight_gradient", shape_weight_gradient_kernel<T>, grid, dim3(T::kThreads),
+         sizeof(GradientStage), a);
+}
+
+}  // namespace occam::cuda
