@@ -28,10 +28,11 @@ const Chip kH200{"H200 by its data sheet", 227 * 1024, 132, 1.98e9};
 double kib(double floats) { return floats * sizeof(float) / 1024; }
 
 std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& training,
-                         const std::string& measured) {
-  const cuda::TrainingNeeds needs(spec, {&training, 1});
+                         std::optional<double> lit_share, const std::string& measured) {
+  const cuda::TrainingNeeds needs(spec, {&training, 1}, lit_share.has_value());
   const cuda::PlanAnswer answer = cuda::plan_resident(spec, training.batch, needs, chip.shared_per_block);
-  const double floor = flop_per_update(spec, training.batch) / (kFlopPerCycle * chip.cycles_per_second);
+  const double floor =
+      flop_per_update(spec, training.batch, lit_share.value_or(1)) / (kFlopPerCycle * chip.cycles_per_second);
   std::string text = fmt::format("  cuda, {}: {} KiB of shared memory a block, {} multiprocessors\n",
                                  chip.name, chip.shared_per_block / 1024, chip.multiprocessors);
   if (training.precision != Precision::fp32) {
@@ -82,32 +83,38 @@ std::string registers(const Device& device, const MlpSpec& spec, const Training&
 
 }  // namespace
 
-double flop_per_update(const MlpSpec& spec, int batch) {
+double flop_per_update(const MlpSpec& spec, int batch, double lit_share) {
   double multiply_adds = 0;
   const ParameterLayout layout(spec);
   for (std::size_t l = 0; l < layout.layers.size(); ++l)
     multiply_adds +=
-        static_cast<double>(layout.layers[l].fan_in) * layout.layers[l].fan_out * (l > 0 ? 3 : 2);
+        static_cast<double>(layout.layers[l].fan_in) * layout.layers[l].fan_out * (l > 0 ? 3 : 2 * lit_share);
   return 2 * multiply_adds * batch;
 }
 
-std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training) {
-  std::string text = fmt::format("  {:.4g} MFLOP an update, {} parameters ({:.1f} KiB)\n",
-                                 flop_per_update(spec, training.batch) * 1e-6, ParameterLayout(spec).total,
-                                 kib(static_cast<double>(ParameterLayout(spec).total)));
+std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training,
+                         std::optional<double> lit_share) {
+  std::string text =
+      fmt::format("  {:.4g} MFLOP an update, {} parameters ({:.1f} KiB)\n",
+                  flop_per_update(spec, training.batch, lit_share.value_or(1)) * 1e-6,
+                  ParameterLayout(spec).total, kib(static_cast<double>(ParameterLayout(spec).total)));
+  if (lit_share)
+    text +=
+        fmt::format("  images of shapes: the first layer goes through their lit pixels, {:.1f}% of them\n",
+                    100 * *lit_share);
 #if OCCAM_HAS_CUDA
   if (device.kind == DeviceKind::cuda) {
     const cuda::DeviceProperties gpu = cuda::device_properties(device.index);
     const Chip chip{gpu.name, gpu.shared_per_block, gpu.multiprocessors, gpu.cycles_per_second};
-    return text +
-           explain_cuda(chip, spec, training, registers(device, spec, training, chip.shared_per_block));
+    return text + explain_cuda(chip, spec, training, lit_share,
+                               lit_share ? "" : registers(device, spec, training, chip.shared_per_block));
   }
 #endif
-  text += fmt::format(
-      "  cpu: one member a thread, {} at a time, {} kernels; its rows and activations stay in "
-      "its core's cache\n",
-      device.threads, cpu::instruction_set());
-  return text + explain_cuda(kH200, spec, training, "");
+  text += fmt::format("  cpu: one member a thread, {} at a time, {} kernels; {}\n", device.threads,
+                      cpu::instruction_set(),
+                      lit_share ? "its weights pass through the cache once an update"
+                                : "its rows and activations stay in its core's cache");
+  return text + explain_cuda(kH200, spec, training, lit_share, "");
 }
 
 }  // namespace occam

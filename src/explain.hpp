@@ -1,6 +1,7 @@
 // How a network would be trained on a device: what --explain-plan prints.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "occam/device.hpp"
@@ -9,12 +10,14 @@
 
 namespace occam {
 
-// Floating-point operations of one update of one member: the products of a batch, 2 for a multiply-add, without
-// the input gradient of the first layer. The last batch of an epoch may be shorter.
-double flop_per_update(const MlpSpec& spec, int batch);
+// Floating-point operations of one update of one member: the products of a batch, 2 for a multiply-add,
+// without the input gradient of the first layer. The last batch of an epoch may be shorter.
+double flop_per_update(const MlpSpec& spec, int batch, double lit_share = 1);
 
 // A few lines, each indented by two. Without a GPU the plan for one is told, too: for an H200, by its data
-// sheet.
-std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training);
+// sheet. lit_share: of images of shapes, the mean share of the pixels that are not 0,
+// which alone a first layer goes through.
+std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training,
+                         std::optional<double> lit_share = {});
 
 }  // namespace occam

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "law/shape.hpp"
@@ -38,5 +39,8 @@ std::vector<law::ShapePlace> shape_places(const ShapeData& data, Split split);
 
 // Which pixels are not 0 in some of these images. [height · width], 0 or 1
 std::vector<std::uint8_t> lit_pixels(const law::Shapes& shapes, const std::vector<law::ShapePlace>& places);
+
+// Mean share of an image's pixels that are not 0, over the training rows; none for other data.
+std::optional<double> lit_share(const Data& data);
 
 }  // namespace occam

@@ -211,4 +211,17 @@ std::vector<std::uint8_t> lit_pixels(const law::Shapes& shapes, const std::vecto
   return lit;
 }
 
+std::optional<double> lit_share(const Data& data) {
+  const auto* shapes = std::get_if<ShapeData>(&data);
+  if (!shapes) return std::nullopt;
+  const std::vector<law::ShapePlace> places = shape_places(*shapes, Split::train);
+  double lit = 0;
+  for (const law::ShapePlace& place : places)
+    for (int y = 0; y < shapes->set->view().height; ++y) {
+      const law::ShapeSpan span = law::lit_span(shapes->set->view(), place, y);
+      lit += std::max(0, span.end - span.begin);
+    }
+  return places.empty() ? 0.0 : lit / static_cast<double>(places.size()) / dim(data);
+}
+
 }  // namespace occam

@@ -20,7 +20,10 @@ std::string padded(const std::string& text, std::size_t columns) {
   return text + std::string(columns > width(text) ? columns - width(text) : 0, ' ');
 }
 
-const char* const kAlways[] = {"standard_auc",
+const char* const kAlways[] = {"iid_accuracy",
+                               "uniform_accuracy",
+                               "swapped_accuracy",
+                               "standard_auc",
                                "s_randomized_auc",
                                "sc_randomized_auc",
                                "standard_accuracy",
@@ -51,8 +54,9 @@ std::vector<std::string> shown_metrics(const Run& run, std::size_t c, const std:
       return row.planned_case == static_cast<int>(c) && row.metric == name;
     });
     const bool asked = name.starts_with("per_coordinate") || name.starts_with("subset") ||
-                       name.find("swapped_auc") != name.npos || name.ends_with("_agreement") ||
-                       name.starts_with("validation_accuracy") || (name.ends_with("_randomized_auc"));
+                       name.find("s_swapped_auc") != name.npos || name.find("sc_swapped_auc") != name.npos ||
+                       name.ends_with("_agreement") || name.starts_with("validation_accuracy") ||
+                       (name.ends_with("_randomized_auc"));
     const bool other = name.starts_with("best_") || name.starts_with("last_");
     const bool both = name == "best_at_update" || name == "best_s_randomized_auc" ||
                       name == "best_standard_accuracy" || name == "last_s_randomized_auc" ||

@@ -20,6 +20,7 @@
 #include "explain.hpp"
 #include "occam/error.hpp"
 #include "published_json.hpp"
+#include "shape_set.hpp"
 
 namespace occam {
 namespace {
@@ -180,7 +181,7 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
       std::cout << fmt::format("{}: {}-{}-{}, batch {}\n", c.settings.name, c.settings.network.inputs,
                                architecture_name(c.settings.network.hidden), c.settings.network.outputs(),
                                c.settings.training.batch)
-                << explain_plan(device, c.settings.network, c.settings.training);
+                << explain_plan(device, c.settings.network, c.settings.training, lit_share(c.data.front()));
     return 0;
   }
   return train_and_record(device, plan, user_data);

@@ -16,6 +16,7 @@
 #include "attacks.hpp"
 #include "backend.hpp"
 #include "cpu/engine.hpp"
+#include "images.hpp"
 #include "io/npz.hpp"
 #include "occam/error.hpp"
 #include "occam/training.hpp"
@@ -169,6 +170,8 @@ class Worker {
     if (operation == "ceilings") return ceilings();
     if (operation == "export") return export_data(request);
     if (operation == "fit") return whole_fit(request);
+    if (operation == "fit_images") return fit_images(request);
+    if (operation == "export_images") return export_images(request);
     if (operation == "open") return open(request);
     if (operation == "run") return run(request);
     if (operation == "check") return check();

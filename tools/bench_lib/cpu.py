@@ -3,7 +3,7 @@
 import os
 import statistics
 
-from . import attacks, ensembles, frameworks
+from . import attacks, ensembles, frameworks, images
 from .contestant import ONE_THREAD, Contestant, ContestantError
 from .ensembles import BATCH, INPUTS, OUTPUTS
 from .measure import Contention, flop_per_update, median_ratio, rates, take_turns
@@ -45,6 +45,17 @@ class CpuBench:
             result["ensembles"], result["ensemble_rivals"] = self.ensembles()
         if "attacks" in self.settings.parts:
             result["attacks"], result["attack_rivals"] = self.attacks()
+        if "images" in self.settings.parts:
+            result["images"] = images.measure(
+                "cpu",
+                self.settings,
+                self.contention,
+                self.log,
+                lambda: self.occam(self.isa),
+                self.start,
+                frameworks.find_rivals(self.pythons, "cpu", frameworks.IMAGE_STYLES),
+                self.folder,
+            )
         result["contention"] = self.contention.median()
         return result
 

@@ -8,7 +8,7 @@ so two are there at a time: Occam and one rival.
 import os
 import statistics
 
-from . import attacks, ensembles, frameworks
+from . import attacks, ensembles, frameworks, images
 from .contestant import Contestant, ContestantError
 from .cpu import NETS
 from .ensembles import BATCH, PRECISIONS
@@ -47,6 +47,17 @@ class CudaBench:
             result["rivals"] = self.rivals(result["ensembles"])
         if "attacks" in self.settings.parts:
             result["attacks"], result["attack_rivals"] = self.attacks(ceilings)
+        if "images" in self.settings.parts:
+            result["images"] = images.measure(
+                "cuda",
+                self.settings,
+                Contention(),
+                self.log,
+                self.occam,
+                self.start,
+                frameworks.find_rivals(self.pythons, "cuda", frameworks.IMAGE_STYLES),
+                self.folder,
+            )
         return result
 
     def occam(self):

@@ -39,6 +39,9 @@ ATTACK_STYLES = (
     Style("torchattacks PGDL2", "torchattacks", "torchattacks", script="torch_attack.py"),
 )
 
+# Those that train on images of shapes.
+IMAGE_STYLES = (Style("PyTorch, dense images", "torch", script="torch_images.py"),)
+
 
 @dataclasses.dataclass(frozen=True)
 class Rival:

@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 
-PARTS = ("training", "attacks")
+PARTS = ("training", "attacks", "images")
 
 
 @dataclasses.dataclass

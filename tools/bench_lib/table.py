@@ -1,5 +1,7 @@
 """The console table of a benchmark's result."""
 
+from . import images
+
 
 def columns(header, rows):
     """Lines of a table; the first column is flush left, the others right."""
@@ -69,6 +71,8 @@ def cpu_lines(result):
         lines = [*training_lines(result), "", *lines]
     if "attacks" in result:
         lines += ["", *attack_lines(result)]
+    if "images" in result:
+        lines += ["", *images.lines(result["images"])]
     return lines
 
 
@@ -275,6 +279,8 @@ def cuda_lines(result):
         lines += ["", "One network at a time, beside Occam's fastest ensemble", *rival_rows(result["rivals"])]
     if "attacks" in result:
         lines += ["", *attack_lines(result)]
+    if "images" in result:
+        lines += ["", *images.lines(result["images"])]
     return lines
 
 

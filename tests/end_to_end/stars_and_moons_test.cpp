@@ -1,0 +1,137 @@
+// stars_and_moons as a user runs it, at reduced size: the claim, what a run leaves behind, and refusals.
+#include <cstring>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "end_to_end/program.hpp"
+#include "io/npz.hpp"
+#include "occam/shapes.hpp"
+
+namespace occam::end_to_end {
+namespace {
+
+using ::testing::HasSubstr;
+using Words = std::vector<std::string>;
+
+// 40 x 40 pixels, a small network, few images.
+Words small(const Folder& folder, const std::string& out, const Words& more) {
+  Words words = {"--device",      "cpu",    "--canvas", "40x40",   "--hidden", "64x64",         "--train",
+                 "600",           "--test", "400",      "--batch", "50",       "--max-updates", "80",
+                 "--check-every", "40",     "--lr",     "0.001",   "--out",    folder / out};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+nlohmann::json result_of(const std::string& folder) {
+  return nlohmann::json::parse(content(folder + "/stars_and_moons/result.json"));
+}
+
+TEST(StarsAndMoons, NetworksLearnThePlace) {
+  const Folder folder;
+  const Ended ended = run("stars_and_moons", small(folder, "out", {"--seeds", "3", "--keep", "2"}), folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("swapped_accuracy"));
+  const nlohmann::json of = result_of(folder / "out")["cases"][0];
+  for (int seed = 0; seed < 3; ++seed) {
+    const auto metric = [&](const char* name) { return of["metrics"][name][seed].get<double>(); };
+    EXPECT_GE(metric("iid_accuracy"), 0.99);
+    EXPECT_NEAR(metric("uniform_accuracy"), 0.5, 0.15);
+    EXPECT_LE(metric("swapped_accuracy"), 0.05);
+    EXPECT_EQ(metric("updates"), 80);
+  }
+  EXPECT_EQ(of["config"]["canvas"], "40x40");
+  EXPECT_EQ(of["config"]["inputs"], 1600);
+  EXPECT_FALSE(of["config"].contains("slabs5"));
+  EXPECT_TRUE(of["verdicts"].empty()) << "not the published protocol";
+
+  const NpzReader arrays(folder / "out/stars_and_moons/arrays.npz");
+  using Shape = std::vector<std::int64_t>;
+  EXPECT_EQ(arrays.read("FCN/masks").shape, (Shape{2, 40, 40}));
+  EXPECT_EQ(arrays.read("FCN/scores/swapped").shape, (Shape{2, 400}));
+  EXPECT_EQ(arrays.read("FCN/offsets/uniform").shape, (Shape{2, 400, 2}));
+  EXPECT_EQ(arrays.read("FCN/images/iid").shape, (Shape{12, 40, 40}));
+  EXPECT_EQ(arrays.read("FCN/saliency/iid").shape, (Shape{12, 40, 40}));
+  // Scores say what the accuracy says.
+  const NpyArray scores = arrays.read("FCN/scores/uniform");
+  const std::vector<float> score = scores.to_float();
+  const std::vector<std::int64_t> label = arrays.read("FCN/classes/uniform").to_int64();
+  int right = 0;
+  for (std::size_t i = 0; i < 400; ++i) right += (score[i] > 0) == (label[i] == 1);
+  EXPECT_NEAR(right / 400.0, of["metrics"]["uniform_accuracy"][0].get<double>(), 1e-9);
+}
+
+TEST(StarsAndMoons, TheSameCommandGivesTheSameBytesWhateverTheThreads) {
+  const Folder folder;
+  for (const char* out : {"a", "b"})
+    ASSERT_EQ(
+        run("stars_and_moons",
+            small(folder, out, {"--seeds", "2", "--threads", std::strcmp(out, "a") == 0 ? "1" : "2"}), folder)
+            .code,
+        0);
+  EXPECT_EQ(content(folder / "a/stars_and_moons/arrays.npz"),
+            content(folder / "b/stars_and_moons/arrays.npz"));
+  EXPECT_EQ(result_of(folder / "a")["cases"], result_of(folder / "b")["cases"]);
+}
+
+TEST(StarsAndMoons, ShapeWinsWherePlacesSayNothing) {
+  const Folder folder;
+  const Ended ended =
+      run("stars_and_moons", small(folder, "out", {"--seeds", "1", "--sweep", "bias", "--quiet"}), folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const nlohmann::json cases = result_of(folder / "out")["cases"];
+  ASSERT_EQ(cases.size(), 8u);
+  EXPECT_EQ(cases.front()["config"]["bias"], 1.0);
+  EXPECT_EQ(cases.back()["config"]["bias"], 0.0);
+  const auto swapped = [](const nlohmann::json& c) {
+    return c["metrics"]["swapped_accuracy"][0].get<double>();
+  };
+  EXPECT_LT(swapped(cases.front()), 0.05);
+  EXPECT_GT(swapped(cases.back()), 0.4);
+}
+
+TEST(StarsAndMoons, MasksOfTheUsersOwn) {
+  const Folder folder;
+  const Mask mask = star(40, 40);
+  {
+    std::vector<std::uint8_t> pixels(mask.coverage.begin(), mask.coverage.end());
+    std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': (40, 40), }";
+    header += std::string(64 - (10 + header.size() + 1) % 64, ' ') + "\n";
+    std::ofstream file(folder / "star.npy", std::ios::binary);
+    file << "\x93NUMPY" << '\x01' << '\x00' << static_cast<char>(header.size()) << '\x00' << header;
+    file.write(reinterpret_cast<const char*>(pixels.data()), static_cast<std::streamsize>(pixels.size()));
+  }
+  ASSERT_EQ(
+      run("stars_and_moons", small(folder, "own", {"--seeds", "1", "--mask0", folder / "star.npy"}), folder)
+          .code,
+      0);
+  ASSERT_EQ(run("stars_and_moons", small(folder, "built", {"--seeds", "1"}), folder).code, 0);
+  const nlohmann::json own = result_of(folder / "own"), built = result_of(folder / "built");
+  EXPECT_EQ(own["cases"][0]["metrics"], built["cases"][0]["metrics"]) << "the same pixels";
+  EXPECT_TRUE(own["provenance"]["data_checksums"].contains("star.npy"));
+}
+
+TEST(StarsAndMoons, ImpossibleFlagsAreOneLine) {
+  const Folder folder;
+  const auto refused = [&](const Words& words, int code, const std::string& part) {
+    const Ended ended = run("stars_and_moons", small(folder, "out", words), folder);
+    EXPECT_EQ(ended.code, code) << part;
+    EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr(part));
+  };
+  refused({"--no-crop"}, 2, "off the canvas");
+  refused({"--bias", "1.5"}, 2, "bias 1.5");
+  refused({"--biased0", "1:2:3"}, 2, "LEFT:RIGHT:TOP:BOTTOM");
+  refused({"--uniform1", "90:91:0:1"}, 2, "pushes the whole shape");
+  refused({"--scale", "0"}, 2, "scale 0");
+  refused({"--contrast", "0"}, 2, "contrast 0");
+  refused({"--mask0", folder / "none.png"}, 3, "none.png");
+  refused({"--input-dropout", "0.1"}, 2, "input-dropout");
+  refused({"--simple", "0"}, 2, "simple");
+  refused({"--sweep", "colour"}, 2, "colour");
+  EXPECT_FALSE(std::filesystem::exists(folder / "out/stars_and_moons"));
+}
+
+}  // namespace
+}  // namespace occam::end_to_end
