@@ -27,7 +27,6 @@ namespace occam::cuda {
 inline constexpr int kQuad = 4;           // floats moved at a time
 inline constexpr float kPadding = -0.0f;  // of data, activations and gradients
 inline constexpr int kMaxSlots = 65535;   // blockIdx.y
-inline constexpr int kLivePixels = 64;    // whose weights live or rest together
 
 OCCAM_HD constexpr int padded(int columns) { return ((columns + kQuad - 1) / kQuad | 1) * kQuad; }
 
@@ -39,7 +38,7 @@ struct Member {
   const std::int32_t* table_y;     // [all rows]; null: slab data
   const law::Shapes* shapes;       // null: no images of shapes
   const law::ShapePlace* places;   // [all rows] of images
-  const std::uint8_t* live;        // [inputs / kLivePixels, rounded up] of images: 1 where training changes weights
+  const std::uint8_t* live;        // [inputs / kQuad, rounded up] of images: 1 where training changes weights
   const law::SlabColumn* columns;  // [inputs]; null: no slab data
   const float* rotation;           // [inputs][stride]; null: not rotated
   std::int64_t rows[3], first[3];  // by Split

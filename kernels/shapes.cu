@@ -14,7 +14,6 @@ namespace {
 
 using ForwardTile = Square;
 using GradientTile = Square;
-static_assert(GradientTile::kN == kLivePixels);
 
 constexpr int kColumns = 32;                           // pixels of an image row that are staged at a time
 constexpr int kStageStride = ForwardTile::kN + kQuad;  // floats from pixel to pixel
@@ -156,7 +155,9 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
             first_n = static_cast<int>(blockIdx.x) % across * T::kN;
   const int id = a.slots.member_of(slot), thread = static_cast<int>(threadIdx.x);
   const Member& member = a.wave.members[id];
-  const bool live = member.live[first_n / kLivePixels] != 0;
+  const auto is_live = [&](int n) { return member.live[n / kQuad] != 0; };
+  bool live = false;
+  for (int n = first_n; n < first_n + T::kN && n < a.layer.in; n += kQuad) live |= is_live(n);
   if (!live && first_n != 0) return;
   const law::Shapes shapes = *member.shapes;
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
@@ -209,7 +210,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     }
     __syncthreads();  // so do the next places
   }
-  if (live) return step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient);
+  if (live) return step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient, is_live);
   if (has_bias) Trainee{a.wave, id}.step(a.layer.bias + first_m + thread, bias_gradient);
 }
 

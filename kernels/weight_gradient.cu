@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) weight_gradient_kerne
                                                   bias_gradient += stage.value[s * T::kM + unit];
                                               });
 
-  step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient);
+  step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient, [](int) { return true; });
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------

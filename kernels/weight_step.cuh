@@ -9,10 +9,11 @@ namespace occam::cuda {
 
 // gradient: of the weights [unit][input] of the tile at (first_m, first_n); bias_gradient: of unit first_m +
 // thread, where has_bias.
-template <class T>
+// live(n): whether training changes the weights of the quad of inputs from n on.
+template <class T, class Live>
 __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, int id, int first_m,
                                              int first_n, const float (&gradient)[T::kPerM][T::kPerN],
-                                             bool has_bias, float bias_gradient) {
+                                             bool has_bias, float bias_gradient, const Live& live) {
   const Trainee trainee{a.wave, id};
   with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
     OCCAM_UNROLL
@@ -22,7 +23,7 @@ __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, i
       OCCAM_UNROLL
       for (int j = 0; j < T::kPerN; j += kQuad) {
         const int n = first_n + T::column(j);
-        if (n >= a.layer.in) continue;
+        if (n >= a.layer.in || !live(n)) continue;
         const float quad[kQuad] = {gradient[i][j], gradient[i][j + 1], gradient[i][j + 2],
                                    gradient[i][j + 3]};
         trainee.step_quad<decltype(kind)::value, decltype(momentum)::value>(

@@ -36,7 +36,7 @@ MemberBytes bytes_of(const WaveRequest& request, const Data& data, std::int64_t 
   }
   if (const auto* shapes = std::get_if<ShapeData>(&data))
     bytes.data += shapes->set->spec().rows() * static_cast<std::int64_t>(sizeof(law::ShapePlace) + 4) +
-                  request.spec->inputs / kLivePixels + 1;
+                  request.spec->inputs / kQuad + 1;
   bytes.data += static_cast<std::int64_t>(sizeof(Member));
   return bytes;
 }

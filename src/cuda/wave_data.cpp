@@ -131,13 +131,13 @@ void WaveData::place_images(std::size_t index, const ShapeData& data, const Trai
   }
   std::vector<std::int32_t> labels;
   for (const law::ShapePlace& place : places) labels.push_back(place.shape);
-  std::vector<std::uint8_t> live((static_cast<std::size_t>(spec_.inputs) + kLivePixels - 1) / kLivePixels);
+  std::vector<std::uint8_t> live((static_cast<std::size_t>(spec_.inputs) + kQuad - 1) / kQuad);
   if (training) {
     // Weight decay changes weights that no row reads.
     const bool all = training->optimizer.weight_decay != 0;
     const std::vector<std::uint8_t> lit = lit_pixels(source->view(), shape_places(data, Split::train));
     for (std::size_t pixel = 0; pixel < lit.size(); ++pixel)
-      if (all || lit[pixel]) live[pixel / kLivePixels] = 1;
+      if (all || lit[pixel]) live[pixel / kQuad] = 1;
   }
   images_.push_back({upload<law::ShapePlace>(stream_, "shape places", places),
                      upload<std::int32_t>(stream_, "labels", labels),
