@@ -288,6 +288,8 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
   std::map<std::pair<std::int64_t, std::int64_t>, std::shared_ptr<const ArrayData::Table>>
       tables;  // by test, validation
   const auto of_shapes = [&](Case& c, PlannedCase& planned) {
+    require(!options.save_data,
+            "--save data: images of shapes follow from their settings and the seed; save weights");
     planned.data = shape_data(shape_spec(*c.shapes), data_seeds);
     for (const Arrangement arrangement : {Arrangement::uniform, Arrangement::swapped})
       validate(shape_spec(*c.shapes, arrangement));

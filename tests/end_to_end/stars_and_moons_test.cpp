@@ -130,6 +130,7 @@ TEST(StarsAndMoons, ImpossibleFlagsAreOneLine) {
   refused({"--input-dropout", "0.1"}, 2, "input-dropout");
   refused({"--simple", "0"}, 2, "simple");
   refused({"--sweep", "colour"}, 2, "colour");
+  refused({"--save", "data"}, 2, "--save data");
   EXPECT_FALSE(std::filesystem::exists(folder / "out/stars_and_moons"));
 }
 

@@ -6,6 +6,7 @@ from .attack_figures import draw_perturbations, draw_universal
 from .curve_figures import draw_identities, draw_votes
 from .model_figures import draw_alignment, draw_boundary, draw_coordinates, draw_data, draw_scores
 from .seed_figures import draw_measures, draw_stops, draw_training
+from .shape_figures import draw_images, draw_places, draw_saliency, draw_shape_measures
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ def case_plates(case):
     plates, notes = [], []
     for key, draw, columns, needs in FIGURES:
         drawn = draw(case)
-        if drawn is None and needs is None:
+        if drawn is None and (needs is None or case.config.get("mask0")):  # images of shapes have no coordinates
             continue
         if drawn is None:
             notes.append(f"{key.replace('-', ' ')}: needs {needs}")
@@ -34,6 +35,10 @@ def case_plates(case):
 
 # Key, function, columns, and what it needs; None: only some experiments have it, and no page misses it.
 FIGURES = (
+    ("images", draw_images, 12, None),
+    ("places", draw_places, 12, None),
+    ("saliency", draw_saliency, 12, None),
+    ("test-sets", draw_shape_measures, 6, None),
     ("data", draw_data, 8, "sample/x and sample/y with two coordinates or more"),
     ("decision-boundary", draw_boundary, 4, "boundary/a, boundary/b and boundary/label"),
     ("scores", draw_scores, 6, "scores/labels and the scores of a test set"),

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .style import SHAPE_SETS
+
 SCHEMA = 1
 DETAILED_CASES = 8  # cases with figures of their own; of the others only result.json is read
 
@@ -27,7 +29,8 @@ class ReportError(Exception):
 # Keys of arrays.npz below "<case>/", with the letters of their shape: s seeds, c checks, k members kept for
 # detail, v members with a value, r test rows, d coordinates, m rows of the sample, p points, u units of a
 # layer, 2 two. d means the same size everywhere in a case, the other letters within a group (the part before
-# the slash).
+# the slash). Of images of shapes, the same size everywhere: h, w height and width, l classes, i training
+# images, j test images of a set, e kept members with scores, t test rows with a place.
 ARRAY_SHAPES = {
     "history/updates": "sc",
     **{
@@ -61,9 +64,35 @@ ARRAY_SHAPES = {
     "svd_uap/perturbation": "vd",
     "svd_uap/singular_values": "vd",
     "as_uap/perturbation": "vd",
+    "masks": "lhw",
+    "train/image": "ihw",
+    "train/class": "i",
+    **{
+        key.format(name): shape
+        for name in SHAPE_SETS
+        for key, shape in (
+            ("images/{}", "jhw"),
+            ("images/{}_class", "j"),
+            ("images/{}_predicted", "j"),
+            ("saliency/{}", "jhw"),
+            ("scores/{}", "et"),
+            ("classes/{}", "et"),
+            ("offsets/{}", "et2"),
+        )
+    },
     **{f"identities/{when}_{which}": "su" for when in ("initial", "moved") for which in ("z1", "z2")},
 }
-INTEGER_ARRAYS = {"history/updates", "scores/labels", "sample/y", "boundary/label", "boundary/coordinates"}
+INTEGER_ARRAYS = {
+    "history/updates",
+    "scores/labels",
+    "sample/y",
+    "boundary/label",
+    "boundary/coordinates",
+    "train/class",
+    *(key for key in ARRAY_SHAPES if key.startswith(("classes/", "offsets/"))),
+    *(key for key in ARRAY_SHAPES if key.endswith(("_class", "_predicted"))),
+}
+EVERYWHERE = "d2hwlijet"  # letters that mean one size in all of a case
 
 
 @dataclass
@@ -277,7 +306,7 @@ def _check_arrays(arrays, where):
                 "experiment"
             )
         for letter, size in zip(letters, array.shape):
-            group = letter if letter in "d2" else (letter, key.split("/", maxsplit=1)[0])
+            group = letter if letter in EVERYWHERE else (letter, key.split("/", maxsplit=1)[0])
             known_size, known_key = sizes.setdefault(group, (size, key))
             if known_size != size:
                 raise ReportError(

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from .curve_figures import draw_epsilons, draw_scaling
+from .shape_figures import draw_sweep
 from .figures import Plate
 from .statistics import mean_interval
 from .style import FULL, LIGHT, SET_LABELS, SET_MARKERS, SETS, count, new_figure, plain
@@ -81,7 +82,11 @@ def overview_plates(cases):
     """For one or two cases only curves that join them: their own figures say the rest."""
     curves = [
         Plate(key, *drawn, columns)
-        for key, draw, columns in (("epsilon", draw_epsilons, 12), ("scaling", draw_scaling, 6))
+        for key, draw, columns in (
+            ("epsilon", draw_epsilons, 12),
+            ("scaling", draw_scaling, 6),
+            ("sweep", draw_sweep, 12),
+        )
         if (drawn := draw(cases))
     ]
     cases = [case for case in cases if main_metrics([case])]

@@ -39,9 +39,25 @@ PALETTE = {
 LIGHT = {role: colors[0] for role, colors in PALETTE.items()}
 CLASS_COLORS = [LIGHT[f"class{index}"] for index in range(6)]
 
+# Test sets: of slab data, and of images of shapes, which are drawn as their likes among the first.
 SETS = ("standard", "s_randomized", "sc_randomized")
-SET_LABELS = {"standard": "standard", "s_randomized": "$S$-randomised", "sc_randomized": "$S^c$-randomised"}
+SHAPE_SETS = ("iid", "uniform", "swapped")
+SET_LABELS = {
+    "standard": "standard",
+    "s_randomized": "$S$-randomised",
+    "sc_randomized": "$S^c$-randomised",
+    "iid": "i.i.d. test",
+    "uniform": "uniform places",
+    "swapped": "swapped places",
+}
+SET_ROLES = {
+    **{name: name for name in SETS},
+    "iid": "standard",
+    "uniform": "sc_randomized",
+    "swapped": "s_randomized",
+}
 SET_MARKERS = {"standard": "o", "s_randomized": "s", "sc_randomized": "D"}
+SET_MARKERS.update({name: SET_MARKERS[SET_ROLES[name]] for name in SHAPE_SETS})
 SET_LINES = {"standard": "-", "s_randomized": "-", "sc_randomized": (0, (3.2, 1.6))}
 
 SETTINGS = {

@@ -1,0 +1,129 @@
+"""The report of networks on images of shapes: every figure from arrays of the real keys, and none without them."""
+
+import unittest
+
+import report_case  # first: it puts the tools on the path
+import numpy as np
+import synthetic_result
+from report_lib import figures, overview, shape_figures
+from report_lib.loading import load_result
+
+SIDE, IMAGES, TESTED, SEEDS = 20, 12, 40, 3
+
+
+def make_case(name="FCN", seeds=SEEDS, **settings):
+    """(case of result.json, its arrays): a network that goes by the place."""
+    random = np.random.default_rng(5)
+    accuracy = {"iid": 1.0, "uniform": 0.5, "swapped": 0.0}
+    arrays = {f"{name}/masks": np.zeros((2, SIDE, SIDE), np.float32)}
+
+    def images(classes, places):
+        drawn = np.zeros((len(classes), SIDE, SIDE), np.float32)
+        for image, kind, place in zip(drawn, classes, places):
+            row, column = (3, 3) if place == 0 else (12, 12)
+            image[row : row + 3 + kind, column : column + 4 - kind] = 1
+        return drawn
+
+    classes = np.arange(IMAGES) % 2
+    arrays[f"{name}/train/image"], arrays[f"{name}/train/class"] = images(classes, classes), classes
+    for of in accuracy:
+        places = {"iid": classes, "swapped": 1 - classes, "uniform": np.arange(IMAGES) // 2 % 2}[of]
+        arrays[f"{name}/images/{of}"] = images(classes, places)
+        arrays[f"{name}/images/{of}_class"] = classes
+        arrays[f"{name}/images/{of}_predicted"] = places
+        arrays[f"{name}/saliency/{of}"] = random.normal(size=(IMAGES, SIDE, SIDE)).astype(np.float32)
+        kinds = np.tile(np.arange(TESTED) % 2, (seeds, 1))
+        arrays[f"{name}/scores/{of}"] = (2.0 * kinds - 1).astype(np.float32) * (1 if of != "swapped" else -1)
+        arrays[f"{name}/classes/{of}"] = kinds
+        arrays[f"{name}/offsets/{of}"] = random.integers(-5, 5, (seeds, TESTED, 2))
+    config = {"mask0": "star", "mask1": "masks/crescent.png", "bias": 1.0, "hidden": "64x64", "scale": 1.0, **settings}
+    metrics = {f"{of}_accuracy": [value] * seeds for of, value in accuracy.items()}
+    case = {
+        "name": name,
+        "config": config,
+        "seeds": list(range(seeds)),
+        "status": ["limit"] * seeds,
+        "metrics": {**metrics, "updates": [200] * seeds},
+        "published": {},
+        "verdicts": {},
+    }
+    return case, {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+
+
+class Shapes(report_case.Small):
+    KEYS = ("images", "places", "saliency", "test-sets")
+
+    def load(self, cases=None, arrays=None):
+        if cases is None:
+            case, arrays = make_case()
+            cases = [case]
+        result = synthetic_result.document(cases, "stars_and_moons")
+        return load_result(synthetic_result.write(self.folder, result, arrays or {}))
+
+    def test_every_figure_is_drawn_and_nothing_of_slabs_is_missed(self):
+        plates, notes = figures.case_plates(self.load().cases[0])
+        keys = [plate.key for plate in plates]
+        for key in self.KEYS:
+            self.assertIn(key, keys)
+        self.assertEqual(notes, [])
+        captions = " ".join(plate.caption for plate in plates)
+        for text in ("star", "crescent", "3 seeds"):
+            self.assertIn(text, captions)
+        self.assertNotIn("masks/", captions)
+
+    def test_images_say_what_the_network_says(self):
+        figure, _ = shape_figures.draw_images(self.load().cases[0])
+        titles = [axis.get_title(loc="center") for axis in figure.axes]
+        by_row = [titles[k : k + shape_figures.COLUMNS] for k in range(0, len(titles), shape_figures.COLUMNS)]
+        self.assertEqual(len(by_row), 4)
+        self.assertEqual({title[-1] for title in by_row[1]}, {"✓"})
+        self.assertEqual({title[-1] for title in by_row[2]}, {"✗"})
+        self.assertEqual({title[-1] for title in by_row[3]}, {"✓", "✗"})
+        self.assertEqual(set(by_row[0]), {"star", "crescent"})
+
+    def test_places_tell_how_many_are_right(self):
+        figure, _ = shape_figures.draw_places(self.load().cases[0])
+        self.assertEqual([axis.get_title(loc="left").split(": ")[1] for axis in figure.axes],
+                         ["100.0% right", "100.0% right", "0.0% right"])
+
+    def test_no_arrays_no_figures(self):
+        case, _ = make_case()
+        case["metrics"] = {"updates": [200] * SEEDS}
+        loaded = self.load([case], {}).cases[0]
+        for draw in (
+            shape_figures.draw_images,
+            shape_figures.draw_places,
+            shape_figures.draw_saliency,
+            shape_figures.draw_shape_measures,
+        ):
+            self.assertIsNone(draw(loaded))
+
+    def test_images_are_chosen_so_that_all_places_show(self):
+        self.assertEqual(shape_figures.varied(["a"] * 9 + ["b", "c"]), [0, 1, 2, 3, 4, 5, 9, 10])
+
+
+class Sweeps(report_case.Small):
+    def cases(self, **values):
+        ((field, of_field),) = values.items()
+        made = [make_case(f"{field}={value}", **{field: value})[0] for value in of_field]
+        result = synthetic_result.document(made, "stars_and_moons")
+        return load_result(synthetic_result.write(self.folder, result, {})).cases
+
+    def test_the_field_that_varies_is_found(self):
+        self.assertEqual(shape_figures.swept(self.cases(bias=[1.0, 0.5])), ("bias", [1.0, 0.5], ["1", "0.5"]))
+        depth = self.cases(hidden=["linear", "8", "8x8"])
+        self.assertEqual(shape_figures.swept(depth), ("hidden layers", [0, 1, 2], ["0", "1", "2"]))
+        width = self.cases(hidden=["8x8", "64x64"])
+        self.assertEqual(shape_figures.swept(width), ("width", [8.0, 64.0], ["8", "64"]))
+        self.assertIsNone(shape_figures.swept(self.cases(mask0=["star", "crescent"])))
+
+    def test_curves_run_from_left_to_right(self):
+        figure, caption = shape_figures.draw_sweep(self.cases(bias=[1.0, 0.0, 0.5]))
+        self.assertEqual([text.get_text() for text in figure.axes[0].get_xticklabels()], ["0", "0.5", "1"])
+        self.assertIn("against bias", caption)
+        self.assertIsNone(shape_figures.draw_sweep(self.cases(bias=[1.0])))
+        self.assertIn("sweep", [plate.key for plate in overview.overview_plates(self.cases(bias=[1.0, 0.5]))])
+
+
+if __name__ == "__main__":
+    unittest.main()

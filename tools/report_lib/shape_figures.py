@@ -1,0 +1,223 @@
+"""Figures of networks on images of shapes: what they say of images, what they look at, where they are right.
+
+Each returns (figure, caption), or None when the case lacks what it shows. Sizes are CSS pixels.
+"""
+
+import os
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+
+from .curve_figures import draw_curve
+from .statistics import mean_interval
+from .style import (
+    FULL,
+    HALF,
+    LIGHT,
+    MEDIUM,
+    SET_LABELS,
+    SET_MARKERS,
+    SET_ROLES,
+    SHAPE_SETS,
+    count,
+    new_figure,
+    plain,
+)
+from .tables import flatten
+
+COLUMNS = 8
+ROWS = (("train", "training"), ("iid", "i.i.d. test"), ("swapped", "swapped places"), ("uniform", "uniform places"))
+GROUND = LinearSegmentedColormap.from_list("shape", [LIGHT["ink"], LIGHT["surface"]])
+
+
+def shape_names(case):
+    """What the classes are called: by their masks."""
+    names = [str(case.config.get(f"mask{k}", f"class {k}")) for k in range(2)]
+    return [plain(os.path.splitext(os.path.basename(name))[0], 14) for name in names]
+
+
+def varied(places):
+    """Up to COLUMNS of the images, those first whose class and quarter of the canvas have not been shown yet."""
+    seen, chosen, rest = set(), [], []
+    for index, place in enumerate(places):
+        (rest if place in seen else chosen).append(index)
+        seen.add(place)
+    return sorted((chosen + rest)[:COLUMNS])
+
+
+def quarter(image):
+    """In which quarter of the canvas the shape's middle lies."""
+    rows, columns = np.nonzero(image != image.flat[0])
+    if len(rows) == 0:
+        return (0, 0)
+    return (rows.mean() > image.shape[0] / 2, columns.mean() > image.shape[1] / 2)
+
+
+def picture_rows(case):
+    """[(label, images, classes, predicted or None)] of the sets that are there."""
+    rows = []
+    for name, label in ROWS:
+        prefix = "train/" if name == "train" else f"images/{name}_"
+        images = case.arrays.get("train/image" if name == "train" else f"images/{name}")
+        classes = case.arrays.get(f"{prefix}class")
+        if images is None or classes is None:
+            continue
+        chosen = varied([(int(c), *quarter(image)) for c, image in zip(classes, images)])
+        predicted = None if name == "train" else case.arrays.get(f"{prefix}predicted")
+        rows.append((label, images[chosen], classes[chosen], None if predicted is None else predicted[chosen]))
+    return rows
+
+
+def draw_images(case):
+    rows = picture_rows(case)
+    if not rows:
+        return None
+    names = shape_names(case)
+    figure = new_figure(FULL, 152 * len(rows))
+    axes = figure.subplots(len(rows), COLUMNS, squeeze=False)
+    for line, (label, images, classes, predicted) in zip(axes, rows):
+        for axis in line:
+            axis.set_axis_off()
+        for k, (axis, image, true) in enumerate(zip(line, images, classes)):
+            axis.imshow(image, cmap=GROUND, vmin=min(0, image.min()), vmax=max(1, image.max()))
+            said = int(true if predicted is None else predicted[k])
+            right = said == int(true)
+            text = names[said] if predicted is None else f"{names[said]} {'✓' if right else '✗'}"
+            axis.set_title(text, color=LIGHT["ink" if right else "published"], fontsize=8, loc="center", pad=3)
+        line[0].text(
+            -0.08, 0.5, label, transform=line[0].transAxes, rotation=90, ha="right", va="center", fontsize=8.5
+        )
+    return figure, (
+        "Images and what the first member says of them: ✓ right, ✗ wrong. Training images bear their class. In "
+        "swapped places every shape stands where training had only the other one."
+    )
+
+
+def draw_saliency(case):
+    rows = [
+        (name, case.arrays.get(f"saliency/{name}"), case.arrays.get(f"images/{name}"))
+        for name in SHAPE_SETS
+    ]
+    rows = [row for row in rows if row[1] is not None and row[2] is not None]
+    if not rows:
+        return None
+    names = shape_names(case)
+    colors = LinearSegmentedColormap.from_list("pull", [LIGHT["class0"], LIGHT["surface"], LIGHT["class1"]])
+    figure = new_figure(FULL, 152 * len(rows))
+    axes = figure.subplots(len(rows), COLUMNS, squeeze=False)
+    for line, (name, gradient, images) in zip(axes, rows):
+        for axis in line:
+            axis.set_axis_off()
+        classes = case.arrays.get(f"images/{name}_class", np.zeros(len(images)))
+        chosen = varied([(int(c), *quarter(image)) for c, image in zip(classes, images)])
+        limit = float(np.quantile(np.abs(gradient[chosen]), 0.995)) or 1.0
+        for axis, index in zip(line, chosen):
+            axis.imshow(gradient[index], cmap=colors, vmin=-limit, vmax=limit)
+            axis.contour(images[index] != images[index].flat[0], levels=[0.5], colors=[LIGHT["ink"]], linewidths=0.8)
+        line[0].text(
+            -0.08, 0.5, SET_LABELS[name], transform=line[0].transAxes, rotation=90, ha="right", va="center",
+            fontsize=8.5,
+        )
+    return figure, (
+        "Saliency: the gradient of the first member's logit difference at each pixel of test images, with the shape's "
+        f"outline. Light there speaks for the {names[0]} (blue) or for the {names[1]} (vermilion); scales differ by row."
+    )
+
+
+def draw_places(case):
+    """Where the shapes of the test sets lie, and what the first member makes of them."""
+    there = [name for name in SHAPE_SETS if f"offsets/{name}" in case.arrays and f"scores/{name}" in case.arrays]
+    if not there:
+        return None
+    names = shape_names(case)
+    figure = new_figure(FULL, MEDIUM)
+    axes = figure.subplots(1, len(there), squeeze=False, sharex=True, sharey=True)[0]
+    for axis, name in zip(axes, there):
+        offsets, scores = case.arrays[f"offsets/{name}"][0], case.arrays[f"scores/{name}"][0]
+        classes = case.arrays.get(f"classes/{name}", np.zeros((1, len(scores))))[0]
+        for k, marker in enumerate(("o", "^")):
+            for said in (0, 1):
+                chosen = (classes == k) & ((scores > 0) == bool(said))
+                axis.scatter(
+                    *offsets[chosen][:800].T, s=7, marker=marker, color=LIGHT[f"class{said}"], alpha=0.55, linewidth=0
+                )
+        axis.set_title(f"{SET_LABELS[name]}: {np.mean((scores > 0) == (classes == 1)):.1%} right")
+        axis.set_xlabel("offset to the right")
+    axes[0].set_ylabel("offset downwards")
+    axes[0].invert_yaxis()
+    return figure, (
+        f"Offsets of test shapes, ○ {names[0]} and △ {names[1]}, in the colour of what the first member says: blue "
+        f"{names[0]}, vermilion {names[1]}. Where one colour covers both marks, the place decides."
+    )
+
+
+def draw_shape_measures(case):
+    found = [(name, interval) for name in SHAPE_SETS
+             if (interval := mean_interval(case.metrics.get(f"{name}_accuracy", [])))]
+    if not found:
+        return None
+    figure = new_figure(HALF, MEDIUM)
+    axis = figure.subplots()
+    for k, (name, interval) in enumerate(found):
+        axis.bar(k, interval.mean, width=0.55, color=LIGHT["converged"], linewidth=0)
+        axis.errorbar(k, interval.mean, yerr=np.nan_to_num(interval.half_width), color=LIGHT["ink"], elinewidth=1.2)
+        axis.annotate(f"{interval.mean:.3f}", (k, interval.mean), (0, 5), textcoords="offset points", ha="center")
+    axis.axhline(0.5, color=LIGHT["spine"], linewidth=0.9, linestyle=(0, (2, 2)))
+    axis.set_xticks(range(len(found)), [SET_LABELS[name] for name, _ in found])
+    axis.set_ylim(0, 1.1)
+    axis.set_ylabel("accuracy")
+    axis.set_title("Accuracy by test set")
+    axis.grid(False, axis="x")
+    return figure, (
+        f"Accuracy on each test set: mean and 95% interval over {count(found[0][1].n, 'seed')}; dotted: chance."
+    )
+
+
+# ---- sweeps ------------------------------------------------------------------------------------------------
+
+
+def swept(cases):
+    """(field, [x], [label]) of the one field in which cases of images differ; depth or width for networks; None where
+    there is no such field."""
+    flats = [flatten(case.config) for case in cases]
+    varying = [key for key in flats[0] if len({repr(flat.get(key)) for flat in flats}) > 1] if flats else []
+    if len(varying) != 1:
+        return None
+    key, values = varying[0], [flat.get(varying[0]) for flat in flats]
+    if key == "hidden":
+        widths = [[] if value == "linear" else str(value).split("x") for value in values]
+        if len({len(of) for of in widths}) > 1:
+            return "hidden layers", [len(of) for of in widths], [str(len(of)) for of in widths]
+        numbers = [float(of[0]) for of in widths]
+        return "width", numbers, [f"{x:g}" for x in numbers]
+    if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in values):
+        return None
+    return key.replace("_", " "), [float(value) for value in values], [f"{value:g}" for value in values]
+
+
+def draw_sweep(cases):
+    shown = [case for case in cases if "uniform_accuracy" in case.metrics]
+    axis_of = swept(shown) if len(shown) > 1 else None
+    if axis_of is None:
+        return None
+    field, numbers, labels = axis_of
+    order = sorted(range(len(shown)), key=lambda k: numbers[k])
+    figure = new_figure(FULL, MEDIUM)
+    axis = figure.subplots()
+    for name in SHAPE_SETS:
+        points = [(place, shown[k].metrics.get(f"{name}_accuracy", [])) for place, k in enumerate(order)]
+        role = SET_ROLES[name]
+        draw_curve(axis, points, role, SET_MARKERS[name], SET_LABELS[name])
+        for place, values in points:
+            axis.scatter([place] * len(values), values, s=9, color=LIGHT[role], alpha=0.4, linewidth=0)
+    axis.axhline(0.5, color=LIGHT["spine"], linewidth=0.9, linestyle=(0, (2, 2)), zorder=0.9)
+    axis.set_xticks(range(len(order)), [labels[k] for k in order])
+    axis.set_xlabel(field)
+    axis.set_ylabel("accuracy")
+    axis.set_ylim(-0.04, 1.04)
+    axis.legend(loc="best")
+    axis.set_title("Shape or place?")
+    return figure, (
+        f"Accuracy on each test set against {field}: mean and 95% interval over "
+        f"{count(max(len(case.seeds) for case in shown), 'seed')}, every seed a dot; dotted: chance."
+    )
