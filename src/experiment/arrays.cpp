@@ -55,7 +55,7 @@ class HistoryArrays {
     column("train_loss", [](const Check& c) { return c.train_loss; });
     column("test_accuracy", [](const Check& c) { return c.test_accuracy; });
     column("test_loss", [](const Check& c) { return c.test_loss; });
-    if (rows(planned.data.front(), Split::validation) > 0) {
+    if (!planned.data.empty() && rows(planned.data.front(), Split::validation) > 0) {
       column("validation_accuracy", [](const Check& c) { return c.validation_accuracy; });
       column("validation_loss", [](const Check& c) { return c.validation_loss; });
     }
