@@ -34,8 +34,8 @@ struct WeightGradientArguments {
 // Steps weight and bias by their optimiser. The gradients are never stored.
 void launch_weight_gradient(Stream& stream, const WeightGradientArguments& arguments);
 
-// The same of a first layer on images of shapes (kernels/shapes.cu): `input` is not read, and weights that training
-// never changes are passed by.
+// The same of a first layer on images of shapes (kernels/shapes.cu): `input` is not read, and weights that
+// training never changes are passed by.
 void launch_shape_weight_gradient(Stream& stream, const WeightGradientArguments& arguments);
 
 }  // namespace occam::cuda

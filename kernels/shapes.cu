@@ -206,9 +206,8 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
       __syncthreads();
       for (int k = 0; k < steps; k += kQuad)
         multiply_quad<T, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
-      __syncthreads();  // the next samples overwrite these
+      __syncthreads();  // the next samples overwrite these, and so do the next places
     }
-    __syncthreads();  // so do the next places
   }
   if (live) return step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient, is_live);
   if (has_bias) Trainee{a.wave, id}.step(a.layer.bias + first_m + thread, bias_gradient);

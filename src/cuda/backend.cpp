@@ -41,8 +41,23 @@ MemberBytes bytes_of(const WaveRequest& request, const Data& data, std::int64_t 
   return bytes;
 }
 
-std::int64_t table_bytes(const ArrayData& data) {
-  return static_cast<std::int64_t>(data.table->y.size()) * 4 * (padded(data.table->dim) + 1);
+// What members may share: the rows of a table, or the masks of images.
+struct SharedBytes {
+  const void* source = nullptr;
+  std::int64_t bytes = 0;
+};
+
+SharedBytes shared_bytes_of(const Data& data) {
+  if (const auto* array = std::get_if<ArrayData>(&data))
+    return {array->table.get(),
+            static_cast<std::int64_t>(array->table->y.size()) * 4 * (padded(array->table->dim) + 1)};
+  if (const auto* shapes = std::get_if<ShapeData>(&data)) {
+    const ShapeSet& set = *shapes->set;
+    return {&set, static_cast<std::int64_t>(sizeof(law::Shapes) + set.boxes().size() * sizeof(law::ShapeBox) +
+                                            set.values().size() * sizeof(float) +
+                                            set.spans().size() * sizeof(law::ShapeSpan))};
+  }
+  return {};
 }
 
 }  // namespace
@@ -68,26 +83,25 @@ int CudaBackend::wave_members(const WaveRequest& request) const {
   const std::int64_t training =
       request.trainings.empty() ? 0
                                 : training_bytes(*request.spec, request.trainings, shared_limit(), images);
-  std::set<const ArrayData::Table*> tables;
+  std::set<const void*> counted;
   int count = 0;
   for (const Data& data : request.data) {
     if (of_images(data) != images) break;  // they share no wave
     const MemberBytes bytes = bytes_of(request, data, parameters, training);
-    std::int64_t table = 0;
-    const auto* array = std::get_if<ArrayData>(&data);
-    if (array && tables.insert(array->table.get()).second) table = table_bytes(*array);
-    if (bytes.total() + table > left) {
+    const SharedBytes of_data = shared_bytes_of(data);
+    const std::int64_t shared = counted.insert(of_data.source).second ? of_data.bytes : 0;
+    if (bytes.total() + shared > left) {
       if (count == 0)
         fail(ErrorKind::device,
              "device cuda:{}: one member needs {:.1f} MiB (data {:.1f}, parameters {:.1f}, training {:.1f}, "
-             "table {:.1f}) beside "
+             "tables and masks {:.1f}) beside "
              "{:.1f} MiB of scratch, and {:.1f} MiB can be used; use fewer training rows, a smaller batch or "
              "a smaller network",
-             device_, in_mib(bytes.total() + table), in_mib(bytes.data), in_mib(bytes.parameters),
-             in_mib(bytes.training), in_mib(table), in_mib(score_budget(all)), in_mib(all));
+             device_, in_mib(bytes.total() + shared), in_mib(bytes.data), in_mib(bytes.parameters),
+             in_mib(bytes.training), in_mib(shared), in_mib(score_budget(all)), in_mib(all));
       break;
     }
-    left -= bytes.total() + table;
+    left -= bytes.total() + shared;
     if (++count == kMaxSlots) break;
   }
   return count;

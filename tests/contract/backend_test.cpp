@@ -1,6 +1,7 @@
 // Claim: the backend says how many members fit, refuses what cannot be, and says why.
 #include "contract/ensembles.hpp"
 #include "occam/error.hpp"
+#include "occam/shapes.hpp"
 #include "support/small_data.hpp"
 
 namespace occam::test {
@@ -36,6 +37,28 @@ TEST_P(BackendBody, WaveMembersFollowTheMemory) {
   // Nothing to train: no training rows, no activations.
   EXPECT_GT(make(std::int64_t{128} << 10)->wave_members(e.request(false)),
             make(std::int64_t{128} << 10)->wave_members(e.request()));
+}
+
+// Masks lie on the device once, however many members share them: as many bytes as a member's weights here.
+TEST_P(BackendBody, WaveMembersFollowTheMasks) {
+  if (GetParam() == Body::cpu) GTEST_SKIP() << "a CPU wave has one member";
+  constexpr int kSide = 64, kClasses = 20, kMembers = 8;
+  ShapeSpec shapes;
+  shapes.masks.assign(kClasses, {kSide, kSide, std::vector<float>(kSide * kSide, 1.0f)});
+  shapes.biased = shapes.uniform = std::vector<Places>(kClasses, {{0, 1, 0, 1}});
+  shapes.train = shapes.test_rows = kClasses;
+  Ensemble shared;
+  shared.spec.inputs = kSide * kSide, shared.spec.hidden.clear(), shared.spec.classes = kClasses;
+  Ensemble own = shared;
+  const std::vector<Data> data = shape_data(shapes, std::vector<std::uint32_t>(kMembers, 1));
+  for (std::uint32_t m = 0; m < kMembers; ++m) {
+    shared.add(data[m], {.batch = 10}, m);
+    own.add(shape_data(shapes, {1}).front(), {.batch = 10}, m);
+  }
+  const auto backend = make(std::int64_t{3} << 20);
+  const int fit = backend->wave_members(shared.request());
+  EXPECT_GE(fit, 5);
+  EXPECT_LE(backend->wave_members(own.request()), fit / 2 + 1);
 }
 
 // A wave of as many members as wave_members says opens within the limit and trains.

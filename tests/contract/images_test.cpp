@@ -1,4 +1,5 @@
-// Images of shapes on every body: training, scores and attacks have the bits of the same rows as floats on the CPU.
+// Images of shapes on every body: training, scores and attacks have the bits of the same rows as floats on
+// the CPU.
 #include <gtest/gtest.h>
 
 #include "contract/bodies.hpp"
