@@ -7,7 +7,8 @@ class Batches {
       : order_seed_(order_seed), batch_(batch), in_order_(in_order) {}
 
   void lay_out(Arena& arena, std::int64_t capacity) {
-    for (std::uint32_t*& rows : row_) rows = reinterpret_cast<std::uint32_t*>(arena.take(capacity + 16));
+    for (std::uint32_t** rows : {&row_[0], &row_[1], &place_, &walker_})
+      *rows = reinterpret_cast<std::uint32_t*>(arena.take(capacity + 16));
   }
 
   // Draws the batch of `update` among `rows` rows, and where another follows in this call that one too.
@@ -16,6 +17,7 @@ class Batches {
     if (coming_count_ == 0) coming_count_ = rows_of(update, rows, row_[1]);
     std::swap(row_[0], row_[1]);
     const std::int64_t count = coming_count_;
+    prefetched_ = 0;
     coming_count_ = another ? rows_of(update + 1, rows, row_[1]) : 0;
     return count;
   }
@@ -24,7 +26,23 @@ class Batches {
   const std::uint32_t* coming() const { return row_[1]; }
   std::int64_t coming_count() const { return coming_count_; }  // 0: not known
 
+  // Brings `part` of `all` parts of the next batch's rows and labels into the cache, once the update has
+  // begun. A few at a time: there are some dozen line buffers, and the products want them too.
+  // x: [rows][stride], y: [rows].
+  void prefetch(const float* x, std::int64_t stride, const std::int32_t* y, std::int64_t part,
+                std::int64_t all) {
+    const std::int64_t share = (coming_count_ * part + all - 1) / all;
+    const std::int64_t end = std::min(prefetched_ + share, coming_count_);
+    for (; prefetched_ < end; ++prefetched_) {
+      const std::int64_t row = row_[1][prefetched_];
+      __builtin_prefetch(y + row, 0, 2);
+      for (std::int64_t f = 0; f < stride; f += 16) __builtin_prefetch(x + row * stride + f, 0, 2);
+    }
+  }
+
  private:
+  static std::int64_t whole_lines(std::int64_t count) { return (count + 15) / 16 * 16; }
+
   std::int64_t rows_of(std::int64_t update, std::int64_t rows, std::uint32_t* row) const {
     const law::BatchPlace at = law::batch_place(update, rows, batch_);
     if (in_order_) {
@@ -33,19 +51,25 @@ class Batches {
     }
     const KeyedPermutation order = law::epoch_permutation(order_seed_, at.epoch, rows);
     const std::uint32_t first = static_cast<std::uint32_t>(at.first), size = order.size();
-    const std::int64_t whole = (at.count + 15) / 16 * 16;  // past the end: walked along, never used
-    for (std::int64_t i = 0; i < whole; ++i) {
-      const std::uint32_t start = first + static_cast<std::uint32_t>(i);
-      row[i] = order.once(start < size ? start : 0u);
+    const std::int64_t whole = whole_lines(at.count);  // places past the end are drawn along, and never used
+    for (std::int64_t i = 0; i < whole; ++i) row[i] = order.once(first + static_cast<std::uint32_t>(i));
+    // Those that fell outside walk on (KeyedPermutation), side by side.
+    std::int64_t outside = 0;
+    for (std::int64_t i = 0; i < at.count; ++i) {
+      place_[outside] = static_cast<std::uint32_t>(i), walker_[outside] = row[i];
+      outside += row[i] >= size;
     }
-    for (bool outside = true; outside;) {
-      std::uint32_t largest = 0;
-      for (std::int64_t i = 0; i < whole; ++i) {
-        const std::uint32_t next = order.once(row[i]);
-        row[i] = row[i] >= size ? next : row[i];
-        largest = row[i] > largest ? row[i] : largest;
+    while (outside > 0) {
+      const std::int64_t walking = whole_lines(outside);
+      for (std::int64_t i = 0; i < walking; ++i) walker_[i] = order.once(walker_[i]);
+      std::int64_t left = 0;
+      for (std::int64_t i = 0; i < outside; ++i) {
+        const std::uint32_t place = place_[i], walker = walker_[i];
+        row[place] = walker;
+        place_[left] = place, walker_[left] = walker;
+        left += walker >= size;
       }
-      outside = largest >= size;
+      outside = left;
     }
     return at.count;
   }
@@ -54,5 +78,6 @@ class Batches {
   int batch_;
   bool in_order_;
   std::uint32_t* row_[2] = {};  // [capacity + 16] of the batch under way, and of the one after it
-  std::int64_t coming_count_ = 0;
+  std::uint32_t *place_ = nullptr, *walker_ = nullptr;  // [capacity + 16]: who walks on, from where
+  std::int64_t coming_count_ = 0, prefetched_ = 0;
 };

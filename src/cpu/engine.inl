@@ -6,6 +6,7 @@ class MemberEngine : public Network {
   using Network::Network;
 
   void train(const TrainingRows& rows, std::int64_t updates) override {
+    rows_ = &rows;
     for (std::int64_t end = update_ + updates; update_ < end; ++update_) {
       const std::int64_t count = gather(rows, update_ + 1 < end);
       set_learning_rate(rows.rows);
@@ -93,7 +94,6 @@ class MemberEngine : public Network {
       for (std::int64_t f = 0; f < stride; f += kWidth)
         put(batch_x_ + s * stride + f, fetch(rows.x + row[s] * stride + f));
     input_ = batch_x_;
-    prefetch_ = rows.x;
     return count;
   }
 };

@@ -188,14 +188,6 @@ class Network : public Engine {
     image_ahead_ = arena_.take(capacity_ * layer.out_stride);
   }
 
-  // While one batch's first products run, the rows of the next come into the cache.
-  void prefetch_rows(std::int64_t first, std::int64_t count) const {
-    const std::int64_t stride = layer_[0].in_stride;
-    for (std::int64_t s = first; s < first + count && s < batches_.coming_count(); ++s)
-      for (std::int64_t f = 0; f < stride; f += 16)
-        __builtin_prefetch(prefetch_ + batches_.coming()[s] * stride + f, 0, 2);
-  }
-
   // Activations whose derivative an attack will take: batch norm must not write over them.
   float* kept_for_attack(const Layer& layer) const { return batch_norm_ ? layer.h : layer.y; }
 
@@ -260,6 +252,7 @@ class Network : public Engine {
       return;
     }
     const bool prefetches = pass == Pass::train && l == 0;
+    const std::int64_t columns_of_all = whole_vectors(layer.out);
     // Scoring needs neither z nor the dropped copy: everything happens in y.
     float* const z = pass != Pass::score && activation_ == Activation::prelu ? layer.z : nullptr;
     float* const h = pass == Pass::train ? layer.h : pass == Pass::attack ? kept_for_attack(layer) : layer.y;
@@ -277,18 +270,20 @@ class Network : public Engine {
             to[c] = law::activate<decltype(kind)::value>(from[c], slope);
         }
         if (z) copy_tile(tile, z, stride, row, tile_rows, column, columns);
-        if (prefetches && column == 0) prefetch_rows(row, tile_rows);
+        if (prefetches)
+          batches_.prefetch(rows_->x, layer_[0].in_stride, rows_->y, tile_rows * columns,
+                            rows * columns_of_all);
       });
     });
-    const std::int64_t columns = whole_vectors(layer.out);
     if (pass != Pass::train) {
-      if (batch_norm_) batch_norm_inference(layer.norm, h, layer.y, rows, columns, layer.out_stride);
+      if (batch_norm_) batch_norm_inference(layer.norm, h, layer.y, rows, columns_of_all, layer.out_stride);
       return;
     }
     if (hidden_dropout_.threshold > 0)
       apply_dropout(layer.h, layer.dropped, rows, layer.out, layer.out_stride, hidden_dropout_, order_seed_,
                     static_cast<std::uint32_t>(l) + 1, static_cast<std::uint32_t>(update_));
-    if (batch_norm_) batch_norm_forward(layer.norm, layer.dropped, layer.y, rows, columns, layer.out_stride);
+    if (batch_norm_)
+      batch_norm_forward(layer.norm, layer.dropped, layer.y, rows, columns_of_all, layer.out_stride);
   }
 
   // dL/dweight and dL/dbias of layer l from dL/dz in its y.
@@ -307,10 +302,11 @@ class Network : public Engine {
                             std::int64_t columns, const float* tile) {
         copy_tile(tile, gradient, stride, row, tile_rows, column, columns);
       });
-    bias_gradient(layer.y, layer.out_stride, rows, whole_vectors(layer.out), layer.bias.gradient);
+    if (layer.output)  // that of the others is summed where dL/dz is made
+      bias_gradient(layer.y, layer.out_stride, rows, whole_vectors(layer.out), layer.bias.gradient);
   }
 
-  // dL/dz of layer l − 1, in its y, from dL/dz of layer l and the weights before their step.
+  // dL/dz of layer l − 1, in its y, and dL/dbias from dL/dz of layer l and the weights before their step.
   void input_gradient(int l, std::int64_t rows) {
     const Layer& layer = layer_[l];
     Layer& below = layer_[l - 1];
@@ -335,16 +331,22 @@ class Network : public Engine {
           gradient[i] =
               law::activation_gradient<decltype(kind)::value>(gradient[i], below.z[i], below.h[i], slope);
       });
-      return;
+      return bias_gradient(gradient, stride, rows, columns_of_all, below.bias.gradient);
     }
+    float* const bias = below.bias.gradient;
+    std::memset(bias, 0, floats(columns_of_all));
     law::with_activation(activation_, [&](auto kind) {
       multiply(product, [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column,
                             std::int64_t columns, const float* tile) {
         for (std::int64_t r = 0; r < tile_rows; ++r) {
           const float* from = tile + r * columns;
           float* to = gradient + (row + r) * stride + column;
-          for (std::int64_t c = 0; c < columns; ++c)
+          float* const sum = bias + column;
+#pragma GCC ivdep
+          for (std::int64_t c = 0; c < columns; ++c) {
             to[c] = law::activation_gradient<decltype(kind)::value>(from[c], to[c], to[c], 0.0f);
+            sum[c] += to[c];
+          }
         }
       });
     });
@@ -387,8 +389,8 @@ class Network : public Engine {
   std::int32_t* label_ = nullptr;  // [capacity]
   float* loss_block_ = nullptr;
   Batches batches_;
-  const float* prefetch_ = nullptr;  // the training rows
-  const float* input_ = nullptr;     // [rows][padded(inputs)] of the pass under way, unless it is of images
+  const TrainingRows* rows_ = nullptr;  // of the training under way
+  const float* input_ = nullptr;  // [rows][padded(inputs)] of the pass under way, unless it is of images
   std::unique_ptr<ImageWeights> image_weights_;  // of an engine for images
   float* image_state_[2] = {};                   // [live pixels][out_stride]
   law::ShapePlace* image_place_[2] = {};         // [capacity] of the batch under way, and of the one after it

@@ -82,10 +82,40 @@ inline MicroKernel micro_kernel_for(std::int64_t rows, std::int64_t vectors) {
   }
 }
 
+// Few steps leave nothing to a tile in registers: a row of C at a time, read and written by whole lines.
+template <int depth, class Epilogue>
+inline void multiply_shallow(const Product& p, const Epilogue& epilogue) {
+  alignas(64) float tile[kTileFloats];
+  for (std::int64_t first = 0; first < p.columns; first += kTileFloats) {
+    const std::int64_t columns = std::min<std::int64_t>(kTileFloats, p.columns - first);
+    for (std::int64_t row = 0; row < p.rows; ++row) {
+      Vector element[depth];
+#pragma GCC unroll 4
+      for (int k = 0; k < depth; ++k) element[k] = broadcast(p.a.data + row * p.a.row + k * p.a.column);
+      for (std::int64_t c = 0; c < columns; c += kWidth) {
+        Vector sum = p.start ? fetch(p.start + first + c) : zero();
+#pragma GCC unroll 4
+        for (int k = 0; k < depth; ++k)
+          sum = multiply_add(element[k], fetch(p.b + k * p.b_stride + first + c), sum);
+        put(tile + c, sum);
+      }
+      epilogue(row, std::int64_t{1}, first, columns, tile);
+    }
+  }
+}
+
 // Runs the product tile by tile and hands each finished tile, still in the first-level cache, to
-// epilogue(first_row, rows, first_column, columns, tile) with tile: [rows][columns].
+// epilogue(first_row, rows, first_column, columns, tile) with tile: [rows][columns]. The tiles of a column
+// come in the order of their rows.
 template <class Epilogue>
 inline void multiply(const Product& p, const Epilogue& epilogue) {
+  switch (p.depth) {
+    case 1: return multiply_shallow<1>(p, epilogue);
+    case 2: return multiply_shallow<2>(p, epilogue);
+    case 3: return multiply_shallow<3>(p, epilogue);
+    case 4: return multiply_shallow<4>(p, epilogue);
+    default: break;
+  }
   alignas(64) float tile[kTileFloats];
   const std::int64_t all_vectors = p.columns / kWidth;
   const std::int64_t groups = (all_vectors + kMaxVectors - 1) / kMaxVectors;

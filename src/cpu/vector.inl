@@ -21,28 +21,23 @@ inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 // destination[c][r] = source[r][c] for 16 x 16 floats, strides in floats.
 [[gnu::noinline]] inline void transpose_square(const float* source, std::int64_t source_stride,
                                                float* destination, std::int64_t destination_stride) {
-  __m512 a[16], b[16];
-  for (int i = 0; i < 16; ++i) a[i] = fetch(source + i * source_stride);
-  for (int i = 0; i < 16; i += 2) {
-    b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
-    b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    a[i] = _mm512_shuffle_ps(b[i], b[i + 2], 0x44);
-    a[i + 1] = _mm512_shuffle_ps(b[i], b[i + 2], 0xEE);
-    a[i + 2] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0x44);
-    a[i + 3] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
-  }
-  // a[4q + c] holds, in 128-bit lane l, column 4l + c of rows 4q … 4q + 3.
-  for (int c = 0; c < 4; ++c) {
-    const __m512 low01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0x88),
-                 high01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0xDD);
-    const __m512 low23 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0x88);
-    const __m512 high23 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0xDD);
-    put(destination + c * destination_stride, _mm512_shuffle_f32x4(low01, low23, 0x88));
-    put(destination + (8 + c) * destination_stride, _mm512_shuffle_f32x4(low01, low23, 0xDD));
-    put(destination + (4 + c) * destination_stride, _mm512_shuffle_f32x4(high01, high23, 0x88));
-    put(destination + (12 + c) * destination_stride, _mm512_shuffle_f32x4(high01, high23, 0xDD));
+  for (int c = 0; c < 16; c += 4) {
+    __m512 a[4];  // 128-bit lane l of a[i]: columns c … c + 3 of row 4l + i
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const float* at = source + i * source_stride + c;
+      __m512 x = _mm512_castps128_ps512(_mm_load_ps(at));
+      x = _mm512_insertf32x4(x, _mm_load_ps(at + 4 * source_stride), 1);
+      x = _mm512_insertf32x4(x, _mm_load_ps(at + 8 * source_stride), 2);
+      a[i] = _mm512_insertf32x4(x, _mm_load_ps(at + 12 * source_stride), 3);
+    }
+    // row r of the square is at a[r % 4] lane r / 4
+    const __m512 t0 = _mm512_unpacklo_ps(a[0], a[1]), t1 = _mm512_unpackhi_ps(a[0], a[1]);
+    const __m512 t2 = _mm512_unpacklo_ps(a[2], a[3]), t3 = _mm512_unpackhi_ps(a[2], a[3]);
+    put(destination + c * destination_stride, _mm512_shuffle_ps(t0, t2, 0x44));
+    put(destination + (c + 1) * destination_stride, _mm512_shuffle_ps(t0, t2, 0xEE));
+    put(destination + (c + 2) * destination_stride, _mm512_shuffle_ps(t1, t3, 0x44));
+    put(destination + (c + 3) * destination_stride, _mm512_shuffle_ps(t1, t3, 0xEE));
   }
 }
 #pragma GCC diagnostic pop
