@@ -11,7 +11,7 @@ from .measure import Contention, flop_per_update, median_ratio, rates, take_turn
 NETS = ((100, 100), (300, 300), (200,), (100,))
 BLAS_CORES = {"avx2": ("Haswell", "Zen"), "avx512": ("Haswell", "Zen", "SkylakeX", "Cooperlake")}
 STOP = {"check_every": 5000, "epsilon": 1e-4, "max_updates": 100_000}
-ENSEMBLE_MEMBERS = (1, 16, 132)
+ENSEMBLE_MEMBERS = (1, 16)
 WHOLE = (("LMS-5", "lms5", 1), ("MS-(5,7)", "ms57", 1000))  # name, set, patience
 
 
