@@ -1,5 +1,7 @@
 #include "explain.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "cpu/engine.hpp"
@@ -17,22 +19,52 @@ struct Chip {
   std::string name;
   std::size_t shared_per_block;  // bytes
   int multiprocessors;
-  double cycles_per_second;
+  double cycles_per_second, bytes_per_second;  // bytes of device memory; 0: not known
 };
 
-// 128 fused multiply-adds a cycle and multiprocessor (compute capability 8.6 and 9.0).
-constexpr double kFlopPerCycle = 2 * 128;
+// Operations a cycle and multiprocessor: 128 fused multiply-adds (compute capability 8.6 and 9.0), and those of
+// Hopper's dense tensor cores.
+double flop_per_cycle(Precision precision) {
+  switch (precision) {
+    case Precision::tf32: return 2048;
+    case Precision::bf16: return 4096;
+    default: return 2 * 128;
+  }
+}
 
-const Chip kH200{"H200 by its data sheet", 227 * 1024, 132, 1.98e9};
+const Chip kH200{"H200 by its data sheet", 227 * 1024, 132, 1.98e9, 4.8e12};
 
 double kib(double floats) { return floats * sizeof(float) / 1024; }
 
+// Parameters and state that training changes, in floats: an update reads and writes them once.
+double changed_floats(const MlpSpec& spec, const cuda::TrainingNeeds& needs, const PixelShares& pixels) {
+  const ParameterLayout layout(spec);
+  const double first = static_cast<double>(layout.layers[0].fan_in) * layout.layers[0].fan_out;
+  return (static_cast<double>(layout.total) - (1 - pixels.live) * first) * (1 + needs.slots);
+}
+
+std::string floor_of(const Chip& chip, const MlpSpec& spec, const Training& training,
+                     const cuda::TrainingNeeds& needs, const PixelShares& pixels, bool through_memory) {
+  const double one = flop_per_update(spec, training.batch, pixels.lit) /
+                     (flop_per_cycle(training.precision) * chip.cycles_per_second);
+  const double operations = one / chip.multiprocessors;
+  std::string text = fmt::format("    floor {:.2f} us an update on one multiprocessor, {:.3f} us on all",
+                                 one * 1e6, operations * 1e6);
+  double all = operations;
+  if (through_memory && chip.bytes_per_second > 0) {
+    const double bytes = 2 * sizeof(float) * changed_floats(spec, needs, pixels);
+    all = std::max(operations, bytes / chip.bytes_per_second);
+    text += fmt::format("; {:.2f} MB of parameters and state through memory, {:.3f} us", bytes * 1e-6,
+                        bytes / chip.bytes_per_second * 1e6);
+  }
+  return text + fmt::format(": {:.0f} updates a second\n", 1 / all);
+}
+
 std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& training,
-                         std::optional<double> lit_share, const std::string& measured) {
-  const cuda::TrainingNeeds needs(spec, {&training, 1}, lit_share.has_value());
+                         std::optional<PixelShares> images, const std::string& measured) {
+  const cuda::TrainingNeeds needs(spec, {&training, 1}, images.has_value());
+  const PixelShares pixels = images.value_or(PixelShares{});
   const cuda::PlanAnswer answer = cuda::plan_resident(spec, training.batch, needs, chip.shared_per_block);
-  const double floor =
-      flop_per_update(spec, training.batch, lit_share.value_or(1)) / (kFlopPerCycle * chip.cycles_per_second);
   std::string text = fmt::format("  cuda, {}: {} KiB of shared memory a block, {} multiprocessors\n",
                                  chip.name, chip.shared_per_block / 1024, chip.multiprocessors);
   if (training.precision != Precision::fp32) {
@@ -40,11 +72,13 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
         cuda::plan_tensor(spec, training.batch, needs, training.precision, chip.shared_per_block);
     if (!tensor.plan)
       return text + fmt::format("    no plan for {}: {}\n", name_of(training.precision), tensor.obstacle);
-    return text + fmt::format(
-                      "    plan resident on tensor cores, {}: a block of {} threads owns a member; slices "
-                      "of {} samples\n    shared memory {:.1f} KiB; gradients {}\n",
-                      name_of(training.precision), cuda::kTensorThreads, tensor.plan->slice,
-                      tensor.plan->bytes / 1024.0, tensor.plan->gradients >= 0 ? "there, too" : "in L2");
+    return text +
+           fmt::format(
+               "    plan resident on tensor cores, {}: a block of {} threads owns a member; slices "
+               "of {} samples\n    shared memory {:.1f} KiB; gradients {}\n",
+               name_of(training.precision), cuda::kTensorThreads, tensor.plan->slice,
+               tensor.plan->bytes / 1024.0, tensor.plan->gradients >= 0 ? "there, too" : "in L2") +
+           measured + floor_of(chip, spec, training, needs, pixels, false);
   }
   if (answer.resident) {
     const cuda::ResidentPlan& plan = *answer.resident;
@@ -60,9 +94,7 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
     text += fmt::format("    plan tiled: one launch an operation for all members; not resident: {}\n",
                         answer.obstacle);
   }
-  text += fmt::format(
-      "    floor {:.2f} us an update on one multiprocessor, {:.3f} us on all: {:.0f} updates a second\n",
-      floor * 1e6, floor * 1e6 / chip.multiprocessors, chip.multiprocessors / floor);
+  text += floor_of(chip, spec, training, needs, pixels, !answer.resident);
   if (needs.slots > 0)
     text += fmt::format("    optimiser state {} x {:.1f} KiB a member in device memory\n", needs.slots,
                         kib(static_cast<double>(cuda::DeviceLayout(spec).stride())));
@@ -73,9 +105,17 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
 std::string registers(const Device& device, const MlpSpec& spec, const Training& training,
                       std::size_t shared) {
   cuda::set_device(device.index);
-  const auto plan = cuda::plan_resident(spec, training.batch, {spec, {&training, 1}}, shared).resident;
-  if (!plan) return "";
-  const cuda::KernelResources used = cuda::resident_resources(*plan);
+  const cuda::TrainingNeeds needs{spec, {&training, 1}};
+  cuda::KernelResources used;
+  if (training.precision == Precision::fp32) {
+    const auto plan = cuda::plan_resident(spec, training.batch, needs, shared).resident;
+    if (!plan) return "";
+    used = cuda::resident_resources(*plan);
+  } else {
+    const auto plan = cuda::plan_tensor(spec, training.batch, needs, training.precision, shared).plan;
+    if (!plan) return "";
+    used = cuda::resident_tensor_resources(*plan);
+  }
   return fmt::format("    {} registers a thread, {} B spilled; {} block{} a multiprocessor\n", used.registers,
                      used.local_bytes, used.blocks, used.blocks == 1 ? "" : "s");
 }
@@ -93,28 +133,31 @@ double flop_per_update(const MlpSpec& spec, int batch, double lit_share) {
 }
 
 std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training,
-                         std::optional<double> lit_share) {
+                         std::optional<PixelShares> images) {
   std::string text =
       fmt::format("  {:.4g} MFLOP an update, {} parameters ({:.1f} KiB)\n",
-                  flop_per_update(spec, training.batch, lit_share.value_or(1)) * 1e-6,
+                  flop_per_update(spec, training.batch, images ? images->lit : 1) * 1e-6,
                   ParameterLayout(spec).total, kib(static_cast<double>(ParameterLayout(spec).total)));
-  if (lit_share)
-    text +=
-        fmt::format("  images of shapes: the first layer goes through their lit pixels, {:.1f}% of them\n",
-                    100 * *lit_share);
+  if (images)
+    text += fmt::format(
+        "  images of shapes: the first layer goes through their lit pixels, {:.1f}% of them; training "
+        "changes "
+        "the weights of {:.1f}%\n",
+        100 * images->lit, 100 * images->live);
 #if OCCAM_HAS_CUDA
   if (device.kind == DeviceKind::cuda) {
     const cuda::DeviceProperties gpu = cuda::device_properties(device.index);
-    const Chip chip{gpu.name, gpu.shared_per_block, gpu.multiprocessors, gpu.cycles_per_second};
-    return text + explain_cuda(chip, spec, training, lit_share,
-                               lit_share ? "" : registers(device, spec, training, chip.shared_per_block));
+    const Chip chip{gpu.name, gpu.shared_per_block, gpu.multiprocessors, gpu.cycles_per_second,
+                    gpu.bytes_per_second};
+    return text + explain_cuda(chip, spec, training, images,
+                               images ? "" : registers(device, spec, training, chip.shared_per_block));
   }
 #endif
   text += fmt::format("  cpu: one member a thread, {} at a time, {} kernels; {}\n", device.threads,
                       cpu::instruction_set(),
-                      lit_share ? "its weights pass through the cache once an update"
-                                : "its rows and activations stay in its core's cache");
-  return text + explain_cuda(kH200, spec, training, lit_share, "");
+                      images ? "its weights pass through the cache once an update"
+                             : "its rows and activations stay in its core's cache");
+  return text + explain_cuda(kH200, spec, training, images, "");
 }
 
 }  // namespace occam

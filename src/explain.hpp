@@ -7,6 +7,7 @@
 #include "occam/device.hpp"
 #include "occam/mlp.hpp"
 #include "occam/training.hpp"
+#include "shape_set.hpp"
 
 namespace occam {
 
@@ -15,9 +16,8 @@ namespace occam {
 double flop_per_update(const MlpSpec& spec, int batch, double lit_share = 1);
 
 // A few lines, each indented by two. Without a GPU the plan for one is told, too: for an H200, by its data
-// sheet. lit_share: of images of shapes, the mean share of the pixels that are not 0,
-// which alone a first layer goes through.
+// sheet. images: of images of shapes.
 std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training,
-                         std::optional<double> lit_share = {});
+                         std::optional<PixelShares> images = {});
 
 }  // namespace occam

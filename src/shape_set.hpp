@@ -7,6 +7,7 @@
 
 #include "law/shape.hpp"
 #include "occam/data.hpp"
+#include "occam/training.hpp"
 
 namespace occam {
 
@@ -40,7 +41,13 @@ std::vector<law::ShapePlace> shape_places(const ShapeData& data, Split split);
 // Which pixels are not 0 in some of these images. [height · width], 0 or 1
 std::vector<std::uint8_t> lit_pixels(const law::Shapes& shapes, const std::vector<law::ShapePlace>& places);
 
-// Mean share of an image's pixels that are not 0, over the training rows; none for other data.
-std::optional<double> lit_share(const Data& data);
+// Of images of shapes: the mean share of an image's pixels that are not 0, through which alone a first layer
+// goes, and the share of those whose weights training changes.
+struct PixelShares {
+  double lit = 1, live = 1;
+};
+
+// Of the training rows; none for other data.
+std::optional<PixelShares> pixel_shares(const Data& data, const Training& training);
 
 }  // namespace occam

@@ -211,17 +211,22 @@ std::vector<std::uint8_t> lit_pixels(const law::Shapes& shapes, const std::vecto
   return lit;
 }
 
-std::optional<double> lit_share(const Data& data) {
+std::optional<PixelShares> pixel_shares(const Data& data, const Training& training) {
   const auto* shapes = std::get_if<ShapeData>(&data);
   if (!shapes) return std::nullopt;
+  const law::Shapes& view = shapes->set->view();
   const std::vector<law::ShapePlace> places = shape_places(*shapes, Split::train);
   double lit = 0;
   for (const law::ShapePlace& place : places)
-    for (int y = 0; y < shapes->set->view().height; ++y) {
-      const law::ShapeSpan span = law::lit_span(shapes->set->view(), place, y);
+    for (int y = 0; y < view.height; ++y) {
+      const law::ShapeSpan span = law::lit_span(view, place, y);
       lit += std::max(0, span.end - span.begin);
     }
-  return places.empty() ? 0.0 : lit / static_cast<double>(places.size()) / dim(data);
+  const std::vector<std::uint8_t> live = lit_pixels(view, places);
+  const double pixels = dim(data);
+  return PixelShares{
+      places.empty() ? 0.0 : lit / static_cast<double>(places.size()) / pixels,
+      training.optimizer.weight_decay != 0 ? 1.0 : static_cast<double>(std::ranges::count(live, 1)) / pixels};
 }
 
 }  // namespace occam

@@ -100,6 +100,9 @@ DeviceProperties device_properties(int index) {
   properties.minor = native_properties.minor;
   properties.multiprocessors = native_properties.multiProcessorCount;
   properties.cycles_per_second = 1e3 * attribute(cudaDevAttrClockRate, index);
+  // Twice a clock cycle, as all memory of these devices.
+  properties.bytes_per_second = 2e3 * attribute(cudaDevAttrMemoryClockRate, index) *
+                                attribute(cudaDevAttrGlobalMemoryBusWidth, index) / 8;
   properties.shared_per_block = native_properties.sharedMemPerBlockOptin;
   properties.l2 = static_cast<std::size_t>(attribute(cudaDevAttrL2CacheSize, index));
   properties.memory = native_properties.totalGlobalMem;

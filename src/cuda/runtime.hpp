@@ -27,6 +27,7 @@ struct DeviceProperties {
   int major = 0, minor = 0;  // compute capability
   int multiprocessors = 0;
   double cycles_per_second = 0;      // of a multiprocessor, at most
+  double bytes_per_second = 0;       // of its memory, at most; 0: not told
   std::size_t shared_per_block = 0;  // bytes, the opt-in limit of one block's dynamic shared memory
   std::size_t l2 = 0, memory = 0;    // bytes
   int driver = 0, runtime = 0;       // versions as CUDA numbers them: 13000 is 13.0

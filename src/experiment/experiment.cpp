@@ -181,7 +181,8 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
       std::cout << fmt::format("{}: {}-{}-{}, batch {}\n", c.settings.name, c.settings.network.inputs,
                                architecture_name(c.settings.network.hidden), c.settings.network.outputs(),
                                c.settings.training.batch)
-                << explain_plan(device, c.settings.network, c.settings.training, lit_share(c.data.front()));
+                << explain_plan(device, c.settings.network, c.settings.training,
+                                pixel_shares(c.data.front(), c.settings.training));
     return 0;
   }
   return train_and_record(device, plan, user_data);

@@ -134,5 +134,30 @@ TEST(StarsAndMoons, ImpossibleFlagsAreOneLine) {
   EXPECT_FALSE(std::filesystem::exists(folder / "out/stars_and_moons"));
 }
 
+// What a plan says of memory: weights of pixels that no training image lights stay, unless they decay.
+TEST(StarsAndMoons, ExplainsItsPlan) {
+  const Folder folder;
+  const auto explained = [&](const Words& more) {
+    Words words = {"--explain-plan"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run("stars_and_moons", small(folder, "out", words), folder).out;
+  };
+  const auto number_before = [](const std::string& text, const std::string& mark) {
+    const std::size_t end = text.find(mark);
+    EXPECT_NE(end, std::string::npos) << mark << " in " << text;
+    return std::stod(text.substr(text.find_last_of(" ;\n", end - 1) + 1));
+  };
+  const std::string some = explained({}), all = explained({"--weight-decay", "0.01"});
+  const double lit = number_before(some, "% of them;"), live = number_before(some, "%\n");
+  EXPECT_GT(lit, 1);
+  EXPECT_GT(live, 3 * lit);
+  EXPECT_LT(live, 95);
+  EXPECT_EQ(number_before(all, "%\n"), 100);
+  // 1600-64-64-2 with Adam: value and two moments, 4 bytes each, read and written.
+  const double first = 1600 * 64, rest = 64 + 64 * 64 + 64 + 64 * 2 + 2, mb = 2 * 3 * 4e-6;
+  EXPECT_NEAR(number_before(all, " MB of parameters"), (first + rest) * mb, 0.006);
+  EXPECT_NEAR(number_before(some, " MB of parameters"), (first * live / 100 + rest) * mb, 0.006);
+}
+
 }  // namespace
 }  // namespace occam::end_to_end

@@ -264,6 +264,53 @@ class Steps(unittest.TestCase):
         self.assertEqual(self.run_experiment([{"auc": [0.5]}], [{"auc": [0.25]}])["status"], "failed")
         self.assertEqual(self.run_experiment([], [])["status"], "failed")
 
+    def run_precisions(self, shift, spread=0.0):
+        """BF16 is off by `shift`, and `spread` more or less from seed to seed."""
+        with tempfile.NamedTemporaryFile() as binary:
+
+            def execute(command, timeout):
+                precision = command[command.index("--precision") + 1]
+                out = pathlib.Path(command[command.index("--out") + 1]) / "extreme_slab"
+                out.mkdir(parents=True)
+                seeds = range(int(command[command.index("--seeds") + 1]))
+                off = [shift + (spread if seed % 2 else -spread) if precision == "bf16" else 0 for seed in seeds]
+                metrics = {
+                    "standard_auc": [0.9 + by for by in off],
+                    "s_randomized_accuracy": [0.5 + 0.001 * (seed % 7) for seed in seeds],
+                    "updates": [5001 + 1000 * by for by in off],
+                }
+                (out / "result.json").write_text(json.dumps({"cases": [{"metrics": metrics}]}))
+                return 0, ""
+
+            return steps.precisions(binary.name, execute)
+
+    def test_precisions_must_have_equal_statistics(self):
+        for shift, spread, status in (
+            (0.0, 0.0, "passed"),
+            (0.009, 0.0, "passed"),
+            (-0.011, 0.0, "failed"),
+            (0.005, 0.02, "passed"),
+            (0.005, 0.05, "failed"),  # too uncertain to call equal
+        ):
+            result = self.run_precisions(shift, spread)
+            self.assertEqual(result["status"], status, (shift, spread))
+            self.assertEqual(list(result["compared"]["tf32"]), ["standard_auc", "s_randomized_accuracy"])
+            self.assertAlmostEqual(result["compared"]["bf16"]["standard_auc"]["difference"], shift)
+        self.assertEqual(steps.precisions("/no/extreme_slab")["status"], "unavailable")
+
+    def test_a_diverged_member_has_no_statistics(self):
+        with mock.patch.object(steps, "SEEDS_OF_PRECISIONS", 3), tempfile.NamedTemporaryFile() as binary:
+
+            def execute(command, timeout):
+                out = pathlib.Path(command[command.index("--out") + 1]) / "extreme_slab"
+                out.mkdir(parents=True)
+                lost = None if "bf16" in command else 0.5
+                (out / "result.json").write_text(json.dumps({"cases": [{"metrics": {"standard_auc": [1, lost, 1]}}]}))
+                return 0, ""
+
+            result = steps.precisions(binary.name, execute)
+        self.assertEqual((result["status"], result["output"]), ("failed", "members diverged in bf16"))
+
     def test_the_benchmark_is_recorded(self):
         with tempfile.NamedTemporaryFile() as program:
 
@@ -346,7 +393,7 @@ class Program(unittest.TestCase):
         found = [line.split(". ")[1].split(" (")[0] for line in done.stdout.splitlines() if line[0].isdigit()]
         self.assertEqual(
             found,
-            ["ceilings", "contract tests", "memcheck", "racecheck", "extreme_slab", "variants", "benchmark", "profile"],
+            ["ceilings", "contract tests", "memcheck", "racecheck", "extreme_slab", "variants", "benchmark", "precisions", "profile"],
         )
         self.assertIn("tools/lab_runner: missing", done.stdout)
         self.assertIn("profile (ncu is not on PATH: unavailable)", done.stdout)

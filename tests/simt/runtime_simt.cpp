@@ -79,6 +79,7 @@ DeviceProperties device_properties(int index) {
   properties.major = 9;
   properties.multiprocessors = 4;
   properties.cycles_per_second = 1e9;
+  properties.bytes_per_second = 1e10;
   properties.shared_per_block = simt::kSharedLimit;
   properties.l2 = std::size_t{50} << 20;
   properties.memory = simt::memory::limit();

@@ -2,8 +2,10 @@
 unavailable), seconds, and what it measured."""
 
 import json
+import math
 import pathlib
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
@@ -12,8 +14,12 @@ import time
 SMALL_CASES = (
     "*Train.EveryStepOfALayer/cuda:*Train.MembersDifferAndFreeze/cuda:*Train.ManyClasses/cuda:*Train.AroundTheTiles/cuda:"
     "*ScoreBody.AucOfTiesAndClasses/cuda:*ScoreBody.LittleMemory/cuda:*ScoreBody.DataThroughAnIdentity/cuda:"
-    "*AttackBody.MembersAlone/cuda:*AdversaryBody.AttacksByChunks/cuda*:*AdversaryBody.TrainingOnMovedBatches/cuda*"
+    "*AttackBody.MembersAlone/cuda:*AdversaryBody.AttacksByChunks/cuda*:*AdversaryBody.TrainingOnMovedBatches/cuda*:"
+    "*ImageCompany.TrainingGivesTheTwinsBits/cuda:*ImageCompany.AttacksAreThoseOnTheSameRowsAsFloats/cuda:"
+    "*PrecisionTest.ExactWhereNothingRounds/cuda"
 )
+SEEDS_OF_PRECISIONS = 100
+EQUAL_WITHIN = 0.01  # of an accuracy or AUC: the last digit the original study prints
 FOUND_ERRORS = 86  # exit code of compute-sanitizer, unlike those of the tests
 
 
@@ -118,6 +124,48 @@ def experiment(binary, execute=run):
     result["metrics"] = metrics["cuda"]
     if not result["same_as_cpu"]:
         result["status"] = "failed"
+    return result
+
+
+def equivalence(reference, values):
+    """Mean of the differences, seed by seed, and its 95% interval; equal where that lies within EQUAL_WITHIN."""
+    differences = [b - a for a, b in zip(reference, values)]
+    mean = statistics.fmean(differences)
+    half = 1.96 * statistics.stdev(differences) / math.sqrt(len(differences))
+    return {
+        "difference": mean,
+        "interval": [mean - half, mean + half],
+        "equal": max(abs(mean - half), abs(mean + half)) <= EQUAL_WITHIN,
+    }
+
+
+def precisions(binary, execute=run):
+    """LMS-5 of extreme_slab over 100 seeds in each precision: accuracies and AUCs are those of fp32."""
+    if not pathlib.Path(binary).exists():
+        return unavailable("precisions", f"{binary} is not built")
+    metrics = {}
+    for precision in ("fp32", "tf32", "bf16"):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [binary, "--case", "LMS-5", "--seeds", str(SEEDS_OF_PRECISIONS), "--precision", precision]
+            command += ["--device", "cuda", "--quiet", "--out", folder]
+            result, _ = step("precisions", command, execute, 3600)
+            result["command"] = f"{binary} --case LMS-5 --seeds {SEEDS_OF_PRECISIONS}, in fp32, tf32 and bf16"
+            if result["status"] != "passed":
+                return result
+            document = json.loads((pathlib.Path(folder) / "extreme_slab" / "result.json").read_text())
+            metrics[precision] = document["cases"][0]["metrics"]
+    compared = [name for name in metrics["fp32"] if name.endswith(("_auc", "_accuracy"))]
+    lost = [p for p, of_one in metrics.items() if any(None in of_one[name] for name in compared)]
+    if lost:  # a member that diverged has no metrics
+        return {**result, "status": "failed", "output": f"members diverged in {', '.join(lost)}"}
+    result["compared"] = {
+        precision: {name: equivalence(metrics["fp32"][name], metrics[precision][name]) for name in compared}
+        for precision in ("tf32", "bf16")
+    }
+    equal = [entry["equal"] for of_one in result["compared"].values() for entry in of_one.values()]
+    if not equal or not all(equal):
+        result["status"] = "failed"
+        result["output"] = json.dumps(result["compared"])
     return result
 
 

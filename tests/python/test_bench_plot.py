@@ -1,0 +1,104 @@
+"""tools/bench --from and --plot: a saved report's table and figure, and what is refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+
+from bench_lib import plot  # noqa: E402
+
+
+def row(members, rate, **fields):
+    return {
+        "net": [100, 100],
+        "precision": "fp32",
+        "members": members,
+        "status": "measured",
+        "models_per_second": rate,
+        "models_per_second_with_checks": 0.5 * rate,
+        **fields,
+    }
+
+
+REPORT = {
+    "tool": "bench",
+    "device": "cpu",
+    "result": {
+        "ensembles": [row(16, 8.0), row(1, 1.0), row(132, 0.0, status="failed: no memory")],
+        "ensemble_rivals": [
+            row(1, 0.25, name="PyTorch", version="2"),
+            row(16, 2.0, name="PyTorch", version="2"),
+            row(1, 0.5, name="JAX", version=""),
+        ],
+    },
+}
+
+
+def run_bench(*arguments):
+    command = [sys.executable, os.path.join(ROOT, "tools", "bench"), *arguments]
+    return subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
+
+
+class Figure(unittest.TestCase):
+    def test_series_are_by_contestant_and_ascend(self):
+        panels = plot.series(REPORT["result"])
+        self.assertEqual(list(panels), [("100x100", "fp32")])
+        panel = panels["100x100", "fp32"]
+        self.assertEqual(panel["Occam"], [(1, 1.0, 0.5), (16, 8.0, 4.0)])  # what failed is not drawn
+        self.assertEqual(panel["PyTorch 2"], [(1, 0.25, 0.125), (16, 2.0, 1.0)])
+        self.assertEqual(list(panel), ["Occam", "PyTorch 2", "JAX"])
+
+    def test_the_same_report_gives_the_same_bytes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [os.path.join(folder, name) for name in ("a.svg", "b.svg")]
+            for path in paths:
+                plot.save(REPORT, path)
+            texts = []
+            for path in paths:
+                with open(path, encoding="utf-8") as file:
+                    texts.append(file.read())
+        self.assertEqual(*texts)
+        # Three contestants: a line with markers, and one with checks; the legend repeats them.
+        self.assertIn("<svg", texts[0])
+        self.assertGreaterEqual(len(re.findall(r"<use ", texts[0])), 5)
+
+    def test_nothing_measured_is_said(self):
+        for result in ({}, {"ensembles": [row(1, 0.0, status="failed")], "ensemble_rivals": []}):
+            with self.assertRaisesRegex(LookupError, "no ensembles"):
+                plot.save({"device": "cpu", "result": result}, os.devnull)
+
+
+class SavedReports(unittest.TestCase):
+    def test_the_published_reports_can_be_shown(self):
+        folder = os.path.join(ROOT, "docs", "results")
+        names = [name for name in os.listdir(folder) if name.startswith("bench-") and name.endswith(".json")]
+        self.assertTrue(names)
+        for name in names:
+            with self.subTest(name), tempfile.TemporaryDirectory() as out:
+                figure = os.path.join(out, "a.svg")
+                done = run_bench("--from", os.path.join(folder, name), "--plot", figure)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertIn("Ensembles of rivals", done.stdout)
+                self.assertTrue(os.path.getsize(figure))
+                self.assertTrue(os.path.exists(os.path.join(folder, name.replace(".json", ".svg"))))
+
+    def test_other_files_are_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in (("a", "{"), ("b", "[]"), ("c", json.dumps({"tool": "lab"})), ("d", "{}")):
+                with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                    file.write(text)
+            for name in "abcd":
+                done = run_bench("--from", os.path.join(folder, name))
+                self.assertEqual(done.returncode, 2)
+                self.assertRegex(done.stderr, r"^bench: --from \S+: not a report of tools/bench \(.*\)\n$")
+            self.assertEqual(run_bench("--from", os.path.join(folder, "missing")).returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
