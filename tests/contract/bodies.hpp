@@ -52,11 +52,15 @@ class OnBody : public testing::TestWithParam<Body> {
   bool is_slow() const { return GetParam() == Body::simt_checked || GetParam() == Body::simt_checked_tiled; }
 };
 
-#define OCCAM_ON_EVERY_BODY(suite)                                                               \
-  INSTANTIATE_TEST_SUITE_P(                                                                      \
-      Bodies, suite,                                                                             \
-      testing::Values(Body::cpu, Body::simt_checked, Body::simt_checked_tiled, Body::simt_plain, \
-                      Body::simt_plain_tiled, Body::cuda, Body::cuda_tiled),                     \
-      [](const testing::TestParamInfo<Body>& body) { return name_of(body.param); })
+#define OCCAM_ON_BODIES(suite, ...)                                     \
+  INSTANTIATE_TEST_SUITE_P(Bodies, suite, testing::Values(__VA_ARGS__), \
+                           [](const testing::TestParamInfo<Body>& body) { return name_of(body.param); })
+
+#define OCCAM_ON_EVERY_BODY(suite)                                                                  \
+  OCCAM_ON_BODIES(suite, Body::cpu, Body::simt_checked, Body::simt_checked_tiled, Body::simt_plain, \
+                  Body::simt_plain_tiled, Body::cuda, Body::cuda_tiled)
+
+// Claims about what plan resident alone does: a skipped case would prove nothing on a GPU.
+#define OCCAM_ON_THE_CHIP(suite) OCCAM_ON_BODIES(suite, Body::simt_checked, Body::simt_plain, Body::cuda)
 
 }  // namespace occam::test

@@ -19,12 +19,6 @@ double unit(Precision precision) { return std::ldexp(1.0, precision == Precision
 
 class PrecisionTest : public OnBody {
  protected:
-  void SetUp() override {
-    OnBody::SetUp();
-    if (IsSkipped()) return;
-    if (GetParam() == Body::cpu) GTEST_SKIP() << "cpu: trains in fp32 alone";
-    if (is_tiled(GetParam())) GTEST_SKIP() << name_of(GetParam()) << ": plan tiled is fp32 alone";
-  }
   std::vector<std::vector<float>> trained(Ensemble e, Precision precision,
                                           const std::vector<std::int64_t>& calls,
                                           std::size_t shared_limit = kWholeBlock) {
@@ -38,7 +32,7 @@ class PrecisionTest : public OnBody {
     return result;
   }
 };
-OCCAM_ON_EVERY_BODY(PrecisionTest);
+OCCAM_ON_THE_CHIP(PrecisionTest);  // the CPU and plan tiled train in fp32 alone
 
 struct Shape {
   int inputs;

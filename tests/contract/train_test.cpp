@@ -51,6 +51,9 @@ class Train : public OnBody {
 };
 OCCAM_ON_EVERY_BODY(Train);
 
+class TrainOnTheChip : public Train {};
+OCCAM_ON_THE_CHIP(TrainOnTheChip);
+
 // Draws whose numbers leave every remainder by 5 (activations) and by 15 (batch norm).
 TEST_P(Train, DrawnShapesAndSettings) {
   const std::uint32_t draws = is_slow() ? 60 : 150;
@@ -162,8 +165,7 @@ TEST_P(Train, EveryStepOfALayer) {
 }
 
 // A batch in slices of every size, whole and short ones, with everything that happens between two slices.
-TEST_P(Train, Slices) {
-  if (shared_limits(0).size() == 1) GTEST_SKIP() << "no slices: that is plan resident's";
+TEST_P(TrainOnTheChip, Slices) {
   for (const Activation activation : {Activation::relu, Activation::prelu, Activation::tanh}) {
     for (const int batch : {33, 150}) {
       Ensemble e;
