@@ -13,23 +13,14 @@
 
 #include "io/npz.hpp"
 #include "occam/error.hpp"
+#include "support/message_of.hpp"
 
 namespace occam {
 namespace {
 
-namespace fs = std::filesystem;
+using test::message_of;
 
-template <class Call>
-std::string message_of(ErrorKind kind, const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
-    return error.what();
-  }
-  return "no error";
-}
+namespace fs = std::filesystem;
 
 // Row r is {r, r + 1/4}, its label r mod 3.
 ArrayData::Table counting_table() {

@@ -20,23 +20,14 @@
 #include "occam/error.hpp"
 #include "occam/shapes.hpp"
 #include "support/mask_tools.hpp"
+#include "support/message_of.hpp"
 
 namespace occam {
 namespace {
 
-namespace fs = std::filesystem;
+using test::message_of;
 
-template <class Call>
-std::string message_of(ErrorKind kind, const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
-    return error.what();
-  }
-  return "no error";
-}
+namespace fs = std::filesystem;
 
 std::string big_endian(std::uint32_t value) {
   return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),

@@ -13,21 +13,12 @@
 #include "occam/error.hpp"
 #include "occam/shapes.hpp"
 #include "support/mask_tools.hpp"
+#include "support/message_of.hpp"
 
 namespace occam {
 namespace {
 
-template <class Call>
-std::string message_of(ErrorKind kind, const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
-    return error.what();
-  }
-  return "no error";
-}
+using test::message_of;
 
 // Where its pixels are in the mean: x, y.
 std::pair<double, double> centre_of_mass(const Mask& mask) {

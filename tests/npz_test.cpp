@@ -17,9 +17,12 @@
 #include <vector>
 
 #include "occam/error.hpp"
+#include "support/message_of.hpp"
 
 namespace occam {
 namespace {
+
+using test::message_of;
 
 namespace fs = std::filesystem;
 
@@ -54,18 +57,6 @@ class Npz : public testing::Test {
 
   fs::path folder_;
 };
-
-template <class Call>
-std::string message_of(ErrorKind kind, const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
-    return error.what();
-  }
-  return "no error";
-}
 
 template <class T>
 std::vector<T> vector_of(const NpyArray& array) {
