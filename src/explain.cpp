@@ -22,8 +22,8 @@ struct Chip {
   double cycles_per_second, bytes_per_second;  // bytes of device memory; 0: not known
 };
 
-// Operations a cycle and multiprocessor: 128 fused multiply-adds (compute capability 8.6 and 9.0), and those of
-// Hopper's dense tensor cores.
+// Operations a cycle and multiprocessor: 128 fused multiply-adds (compute capability 8.6 and 9.0), and those
+// of Hopper's dense tensor cores.
 double flop_per_cycle(Precision precision) {
   switch (precision) {
     case Precision::tf32: return 2048;
