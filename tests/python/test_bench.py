@@ -278,8 +278,12 @@ class RealRun(unittest.TestCase):
         rows = self.result["shares"]
         sets = ["avx2", "avx512"] if self.result["occam"]["has_avx512"] else ["avx2"]
         self.assertEqual(
-            [(row["net"], row["instruction_set"]) for row in rows],
-            [(net, isa) for net in ((100, 100), (300, 300), (200,), (100,)) for isa in sets],
+            [(row["net"], row["momentum"], row["instruction_set"]) for row in rows],
+            [
+                (net, momentum, isa)
+                for net, momentum in (((100, 100), 0), ((300, 300), 0), ((200,), 0), ((100,), 0), ((300, 300), 0.9))
+                for isa in sets
+            ],
         )
         for row in rows:
             self.assertGreater(row["share_of_fma"], 0.01)

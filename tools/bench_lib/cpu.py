@@ -9,6 +9,7 @@ from .ensembles import BATCH, INPUTS, OUTPUTS
 from .measure import Contention, flop_per_update, median_ratio, rates, take_turns
 
 NETS = ((100, 100), (300, 300), (200,), (100,))
+SHARES = (*((hidden, 0.0) for hidden in NETS), ((300, 300), 0.9))  # hidden layers, momentum; the last: notebook 3's
 BLAS_CORES = {"avx2": ("Haswell", "Zen"), "avx512": ("Haswell", "Zen", "SkylakeX", "Cooperlake")}
 STOP = {"check_every": 5000, "epsilon": 1e-4, "max_updates": 100_000}
 ENSEMBLE_MEMBERS = (1, 16)
@@ -108,10 +109,11 @@ class CpuBench:
         resident = {}
         workers = [self.occam(isa, self.blas[isa]) for isa in self.sets]
         try:
-            for hidden in NETS:
-                self.log(f"share of peak, {'x'.join(map(str, hidden))}")
+            for hidden, momentum in SHARES:
+                self.log(f"share of peak, {'x'.join(map(str, hidden))}, momentum {momentum:g}")
                 opened = [
-                    worker.ask("open", hidden=hidden, train=self.settings.train_rows) for worker in workers
+                    worker.ask("open", hidden=hidden, momentum=momentum, train=self.settings.train_rows)
+                    for worker in workers
                 ]
                 if hidden == NETS[0]:
                     resident = {
@@ -127,6 +129,7 @@ class CpuBench:
                     rows.append(
                         {
                             "net": hidden,
+                            "momentum": momentum,
                             "instruction_set": isa,
                             "flop_per_update": flop,
                             "updates_per_second": statistics.median(rates(of_worker)),

@@ -98,7 +98,7 @@ def training_lines(result):
     lines = ["Share of one core's matrix-product peak while training"]
     rows = [
         [
-            net_name(row["net"]),
+            net_name(row["net"]) + (f", momentum {row['momentum']:g}" if row.get("momentum") else ""),
             row["instruction_set"],
             ms(row["updates_per_second"]),
             f"{row['gflops']:.1f}",
