@@ -24,7 +24,7 @@ struct WaveRequest {
   std::span<const Data> data;
   std::span<const Seeds> seeds;
   std::span<const Training> trainings;
-  int threads = 1;  // host threads that the wave may use within one call (CPU)
+  int threads = 1;  // host threads that the wave may use within one call
 };
 
 struct WaveScore {

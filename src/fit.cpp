@@ -194,7 +194,7 @@ class WaveFit {
     of.updates = stop(m).updates();
     of.status = stop(m).status();
     wave_.store(m, models_.last(member));
-    if (of.best_check < 0) std::ranges::copy(models_.last(member), models_.best(member).begin());
+    if (of.best_check < 0) models_.best_is_last(member);
     done(member);
   }
 

@@ -1,12 +1,14 @@
 #include "occam/mlp.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "law/functions.hpp"
 #include "law/philox_run.hpp"
 #include "occam/error.hpp"
 #include "occam/philox.hpp"
+#include "threads.hpp"
 
 namespace occam {
 
@@ -63,27 +65,48 @@ ParameterLayout::ParameterLayout(const MlpSpec& spec) {
 
 namespace {
 
+constexpr std::int64_t kPiece = 1 << 18;  // draws that a thread takes at a time
+
 // out[i] = factor times element first + i of a layer's draws: weights first, row-major, then biases.
-void initial_draws(std::uint32_t seed, int layer, std::int64_t first, bool normal, float factor,
-                   std::span<float> out) {
+struct Draws {
+  std::uint32_t seed;
+  int layer;
+  std::int64_t first;
+  bool normal;
+  float factor;
+  std::span<float> out;
+};
+
+void draw(const Draws& d) {
   constexpr std::int64_t kCounters = 256, kDraws = 4 * kCounters;
   law::PhiloxRun<kCounters> run;
-  const auto last = first + static_cast<std::int64_t>(out.size());
-  for (std::int64_t block = first / kDraws * kDraws; block < last; block += kDraws) {
-    run.fill(seed, Stream::initialization, static_cast<std::uint32_t>(block / 4),
-             static_cast<std::uint32_t>(layer));
-    for (std::int64_t i = std::max(first, block); i < std::min(last, block + kDraws); ++i) {
+  const auto last = d.first + static_cast<std::int64_t>(d.out.size());
+  for (std::int64_t block = d.first / kDraws * kDraws; block < last; block += kDraws) {
+    run.fill(d.seed, Stream::initialization, static_cast<std::uint32_t>(block / 4),
+             static_cast<std::uint32_t>(d.layer));
+    for (std::int64_t i = std::max(d.first, block); i < std::min(last, block + kDraws); ++i) {
       const std::uint32_t word = run.word[i % 4][(i - block) / 4];
       const float uniform = law::fma(2.0f, uniform01(word), -1.0f);  // on [−1, 1)
-      out[static_cast<std::size_t>(i - first)] = factor * (normal ? law::standard_normal(word) : uniform);
+      d.out[static_cast<std::size_t>(i - d.first)] =
+          d.factor * (d.normal ? law::standard_normal(word) : uniform);
     }
   }
 }
 
-}  // namespace
+// Half width of the uniform, or standard deviation of the normal.
+double bound_of(InitializationKind kind, double fan_in, double fan_out) {
+  switch (kind) {
+    case InitializationKind::pytorch: return 1.0 / std::sqrt(fan_in);
+    case InitializationKind::kaiming_uniform: return std::sqrt(6.0 / fan_in);
+    case InitializationKind::kaiming_normal: return std::sqrt(2.0 / fan_in);
+    case InitializationKind::xavier_uniform: return std::sqrt(6.0 / (fan_in + fan_out));
+    default: return std::sqrt(2.0 / (fan_in + fan_out));
+  }
+}
 
-void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init,
-                std::uint32_t seed, std::span<float> parameters) {
+// Sets what is not drawn of a member's parameters and appends what is, in pieces.
+void begin(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init, std::uint32_t seed,
+           std::span<float> parameters, std::vector<Draws>& pieces) {
   require(std::isfinite(init.scale) && init.scale >= 0, "init scale: {} is not a finite number >= 0",
           init.scale);
   const bool pytorch = init.kind == InitializationKind::pytorch;
@@ -91,48 +114,84 @@ void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initia
       init.kind == InitializationKind::kaiming_normal || init.kind == InitializationKind::xavier_normal;
   for (int l = 0; l < spec.layers(); ++l) {
     const ParameterLayout::Layer& layer = layout.layers[static_cast<std::size_t>(l)];
-    const double fan_in = layer.fan_in, fan_sum = fan_in + layer.fan_out;
-    double bound = 0;  // half width of the uniform, or standard deviation of the normal
-    switch (init.kind) {
-      case InitializationKind::pytorch: bound = 1.0 / std::sqrt(fan_in); break;
-      case InitializationKind::kaiming_uniform: bound = std::sqrt(6.0 / fan_in); break;
-      case InitializationKind::kaiming_normal: bound = std::sqrt(2.0 / fan_in); break;
-      case InitializationKind::xavier_uniform: bound = std::sqrt(6.0 / fan_sum); break;
-      case InitializationKind::xavier_normal: bound = std::sqrt(2.0 / fan_sum); break;
-    }
-    const float factor = static_cast<float>(bound * init.scale);
+    const auto factor = static_cast<float>(bound_of(init.kind, layer.fan_in, layer.fan_out) * init.scale);
     const std::int64_t weights = std::int64_t{layer.fan_in} * layer.fan_out;
     const auto tensor = [&](std::int64_t at, std::int64_t count) {
       return parameters.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count));
     };
-    initial_draws(seed, l, 0, normal, factor, tensor(layer.weight, weights));
+    for (std::int64_t first = 0; first < weights; first += kPiece)
+      pieces.push_back(
+          {seed, l, first, normal, factor, tensor(layer.weight + first, std::min(kPiece, weights - first))});
     const std::span<float> bias = tensor(layer.bias, layer.fan_out);
     if (pytorch)
-      initial_draws(seed, l, weights, false, factor, bias);
+      pieces.push_back({seed, l, weights, false, factor, bias});
     else
       std::ranges::fill(bias, 0.0f);
     if (layer.slope >= 0) parameters[static_cast<std::size_t>(layer.slope)] = kPreluStart;
-    for (std::int64_t i = 0; i < (layer.gamma >= 0 ? layer.fan_out : 0); ++i) {
-      parameters[static_cast<std::size_t>(layer.gamma + i)] = 1.0f;
-      parameters[static_cast<std::size_t>(layer.beta + i)] = 0.0f;
-      parameters[static_cast<std::size_t>(layer.running_mean + i)] = 0.0f;
-      parameters[static_cast<std::size_t>(layer.running_variance + i)] = 1.0f;
-    }
+    if (layer.gamma < 0) continue;
+    std::ranges::fill(tensor(layer.gamma, layer.fan_out), 1.0f);
+    std::ranges::fill(tensor(layer.beta, layer.fan_out), 0.0f);
+    std::ranges::fill(tensor(layer.running_mean, layer.fan_out), 0.0f);
+    std::ranges::fill(tensor(layer.running_variance, layer.fan_out), 1.0f);
   }
+}
+
+}  // namespace
+
+void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init,
+                std::uint32_t seed, std::span<float> parameters) {
+  std::vector<Draws> pieces;
+  begin(spec, layout, init, seed, parameters, pieces);
+  for (const Draws& piece : pieces) draw(piece);
 }
 
 MlpEnsemble::MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits,
                          Device device)
     : spec_((validate(spec), std::move(spec))), layout_(spec_), seeds_(std::move(seeds)),
-      device_(std::move(device)) {
+      device_(std::move(device)), last_(seeds_.size()), best_(seeds_.size()) {
   require(!seeds_.empty(), "ensemble: no members (at least one seed is needed)");
   require(inits.size() == seeds_.size(), "ensemble: {} initialisations for {} members", inits.size(),
           seeds_.size());
-  last_.resize(seeds_.size() * static_cast<std::size_t>(layout_.total));
-  for (int m = 0; m < members(); ++m)
-    initialize(spec_, layout_, inits[static_cast<std::size_t>(m)], seeds_[static_cast<std::size_t>(m)].init,
-               last(m));
-  best_ = last_;
+  std::vector<Draws> pieces;
+  for (std::size_t m = 0; m < last_.size(); ++m) {
+    last_[m] = unset();
+    begin(spec_, layout_, inits[m], seeds_[m].init, last(static_cast<int>(m)), pieces);
+  }
+  const std::int64_t all = members() * layout_.total;
+  const auto threads = static_cast<int>(std::clamp<std::int64_t>(all / kPiece, 1, device_.threads));
+  std::atomic<std::size_t> next{0};
+  on_threads(threads, [&](int) {
+    for (std::size_t i = next++; i < pieces.size(); i = next++) draw(pieces[i]);
+  });
+}
+
+MlpEnsemble::MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds)
+    : spec_(of.spec_), layout_(of.layout_), seeds_(std::move(seeds)), device_(of.device_),
+      last_(seeds_.size()), best_(seeds_.size()) {}
+
+std::unique_ptr<float[]> MlpEnsemble::unset() const {
+  return std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(layout_.total));
+}
+
+MlpEnsemble MlpEnsemble::subset(std::span<const int> members) const {
+  std::vector<Seeds> chosen;
+  for (const int member : members) chosen.push_back(seeds(member));
+  MlpEnsemble some(*this, std::move(chosen));
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    some.last_[i] = unset();
+    std::ranges::copy(last(members[i]), some.last_[i].get());
+    if (own_best(members[i])) std::ranges::copy(best(members[i]), some.best(static_cast<int>(i)).begin());
+  }
+  return some;
+}
+
+std::span<float> MlpEnsemble::best(int member) {
+  std::unique_ptr<float[]>& own = best_[static_cast<std::size_t>(member)];
+  if (!own) {
+    own = unset();
+    std::ranges::copy(last(member), own.get());
+  }
+  return floats(best_, member);
 }
 
 }  // namespace occam

@@ -3,14 +3,12 @@
 #pragma once
 
 #include <atomic>
-#include <exception>
-#include <mutex>
 #include <span>
-#include <thread>
 #include <vector>
 
 #include "backend.hpp"
 #include "occam/error.hpp"
+#include "threads.hpp"
 
 namespace occam {
 
@@ -49,11 +47,9 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
   }
 
   const std::size_t threads = std::min(static_cast<std::size_t>(device.concurrency()), waves.size());
-  const int threads_of_wave = device.concurrency() / static_cast<int>(threads);
+  const int threads_of_wave = std::max(1, models.device().threads / static_cast<int>(threads));
   std::atomic<std::size_t> next{0};
-  std::mutex mutex;
-  std::exception_ptr error;
-  const auto work = [&] {
+  on_threads(static_cast<int>(threads), [&](int) {
     for (std::size_t w = next++; w < waves.size(); w = next++) {
       try {
         WaveRequest opened = request(waves[w].first, waves[w].count);
@@ -61,18 +57,11 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
         const std::unique_ptr<Wave> wave = device.open(opened);
         body(*wave, waves[w]);
       } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!error) error = std::current_exception();
         next = waves.size();
+        throw;
       }
     }
-  };
-  {
-    std::vector<std::jthread> others;
-    for (std::size_t t = 1; t < threads; ++t) others.emplace_back(work);
-    work();
-  }
-  if (error) std::rethrow_exception(error);
+  });
 }
 
 }  // namespace occam

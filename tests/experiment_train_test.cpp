@@ -138,11 +138,14 @@ TEST(Train, CallsAreBoundedByMemory) {
   MlpSpec small{.inputs = 50, .hidden = {100, 100}}, huge{.inputs = 16384, .hidden = {16384}};
   EXPECT_EQ(call_members(small, {.kind = DeviceKind::cpu, .threads = 2}), 16u);
   EXPECT_EQ(call_members(small, {.kind = DeviceKind::cpu, .threads = 64}), 512u);
-  const std::size_t on_gpu = call_members(small, {.kind = DeviceKind::cuda, .threads = 2});
-  EXPECT_LE(on_gpu * 2 * sizeof(float) * static_cast<std::size_t>(ParameterLayout(small).total),
-            std::size_t{1} << 30);
-  EXPECT_GT(on_gpu, 8000u);
-  EXPECT_EQ(call_members(huge, {.kind = DeviceKind::cuda, .threads = 2}), 2u);
+  EXPECT_EQ(call_members(small, {.kind = DeviceKind::cuda, .threads = 2}), 16384u);
+  const MlpSpec images{.inputs = 40000, .hidden = {1024, 1024}};
+  const std::size_t on_gpu = call_members(images, {.kind = DeviceKind::cuda, .threads = 2});
+  EXPECT_LE(on_gpu * 2 * sizeof(float) * static_cast<std::size_t>(ParameterLayout(images).total),
+            std::size_t{8} << 30);
+  EXPECT_GE(on_gpu, 20u);
+  EXPECT_EQ(call_members(huge, {.kind = DeviceKind::cpu, .threads = 2}), 2u);  // one a thread
+  EXPECT_EQ(call_members(huge, {.kind = DeviceKind::cuda, .threads = 2}), 3u);
 }
 
 TEST(Measure, SubsetsInOrder) {

@@ -1,6 +1,7 @@
 // Claim: initial parameters have the stated distribution, depend on (seed, layer, element) alone, and scale.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -167,6 +168,47 @@ TEST(Ensemble, LastAndBestStartEqualAndApartFromOtherMembers) {
       same_bits(models.last(0), models.last(2)));  // equal init seeds; data and order seeds play no part
   models.best(0)[0] = 42.0f;
   EXPECT_NE(models.last(0)[0], 42.0f);
+}
+
+TEST(Ensemble, BestIsLastUntilWrittenTo) {
+  MlpEnsemble models({.inputs = 5, .hidden = {4}, .classes = 2}, {{0, 1, 0}, {0, 2, 0}}, cpu());
+  models.last(1)[0] = 3.0f;
+  EXPECT_EQ(std::as_const(models).best(1)[0], 3.0f);
+  models.best(1)[1] = 4.0f;
+  models.last(1)[0] = 5.0f;
+  EXPECT_EQ(std::as_const(models).best(1)[0], 3.0f);
+  models.best_is_last(1);
+  EXPECT_EQ(std::as_const(models).best(1)[0], 5.0f);
+  EXPECT_NE(std::as_const(models).best(1)[1], 4.0f);
+}
+
+TEST(Ensemble, ASubsetHasTheMembersAsTheyAre) {
+  MlpEnsemble models({.inputs = 5, .hidden = {4}, .classes = 2}, {{0, 1, 0}, {5, 2, 6}, {7, 3, 9}}, cpu());
+  models.last(2)[3] = 8.0f, models.best(2)[3] = 9.0f;
+  const std::vector<int> chosen{2, 1};
+  const MlpEnsemble some = models.subset(chosen);
+  ASSERT_EQ(some.members(), 2);
+  for (int i = 0; i < 2; ++i) {
+    const int member = chosen[static_cast<std::size_t>(i)];
+    EXPECT_TRUE(same_bits(some.last(i), models.last(member)));
+    EXPECT_TRUE(same_bits(some.best(i), models.best(member)));
+    EXPECT_EQ(some.seeds(i).data, models.seeds(member).data);
+    EXPECT_EQ(some.seeds(i).order, models.seeds(member).order);
+  }
+  EXPECT_EQ(some.best(0)[3], 9.0f);
+}
+
+// Layers of more than one piece of work, by one thread and by many.
+TEST(Ensemble, InitialParametersDoNotDependOnThreads) {
+  const MlpSpec spec{.inputs = 700, .hidden = {900, 300}, .classes = 2};
+  const ParameterLayout layout(spec);
+  for (const InitializationKind kind : {InitializationKind::pytorch, InitializationKind::kaiming_normal}) {
+    const std::vector<Initialization> inits(3, {kind, 1.5});
+    const MlpEnsemble models(spec, {{0, 1, 0}, {0, 2, 0}, {0, 3, 0}}, inits,
+                             {.kind = DeviceKind::cpu, .threads = 5});
+    for (int m = 0; m < models.members(); ++m)
+      EXPECT_TRUE(same_bits(models.last(m), initial(spec, inits[0], models.seeds(m).init)));
+  }
 }
 
 }  // namespace

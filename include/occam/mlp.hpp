@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -90,8 +91,8 @@ struct Seeds {
 // the members they work on to the device and back, so an ensemble may be larger than the device.
 class MlpEnsemble {
  public:
-  // Draws every member's parameters. seeds and inits have one entry per member. Throws usage errors
-  // (validate(spec)).
+  // Draws every member's parameters, on the device's host threads. seeds and inits have one entry per member.
+  // Throws usage errors (validate(spec)).
   MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits, Device device);
   MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, Device device)
       : MlpEnsemble(std::move(spec), seeds, std::vector<Initialization>(seeds.size()), std::move(device)) {}
@@ -102,26 +103,32 @@ class MlpEnsemble {
   int members() const { return static_cast<int>(seeds_.size()); }
   const Seeds& seeds(int member) const { return seeds_[static_cast<std::size_t>(member)]; }
 
-  // [layout().total]: the last model of this member, and the best one as `fit` defines it (equal before any
-  // fit).
-  std::span<float> last(int member) { return slice(last_, member); }
-  std::span<const float> last(int member) const { return slice(last_, member); }
-  std::span<float> best(int member) { return slice(best_, member); }
-  std::span<const float> best(int member) const { return slice(best_, member); }
+  // The listed members, as they are, in an ensemble of their own.
+  MlpEnsemble subset(std::span<const int> members) const;
+
+  // [layout().total]: the last model of this member, and the best one as `fit` defines it. The best is the
+  // last and has no memory of its own until it is first written to.
+  std::span<float> last(int member) { return floats(last_, member); }
+  std::span<const float> last(int member) const { return floats(last_, member); }
+  std::span<float> best(int member);
+  std::span<const float> best(int member) const { return floats(own_best(member) ? best_ : last_, member); }
+  void best_is_last(int member) { best_[static_cast<std::size_t>(member)].reset(); }
 
  private:
-  std::size_t total() const { return static_cast<std::size_t>(layout_.total); }
-  std::span<float> slice(std::vector<float>& floats, int member) const {
-    return {floats.data() + static_cast<std::size_t>(member) * total(), total()};
-  }
-  std::span<const float> slice(const std::vector<float>& floats, int member) const {
-    return {floats.data() + static_cast<std::size_t>(member) * total(), total()};
+  using Floats = std::vector<std::unique_ptr<float[]>>;  // [members], each [layout().total]
+
+  MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds);  // parameters are not drawn
+
+  std::unique_ptr<float[]> unset() const;
+  bool own_best(int member) const { return best_[static_cast<std::size_t>(member)] != nullptr; }
+  std::span<float> floats(const Floats& of, int member) const {
+    return {of[static_cast<std::size_t>(member)].get(), static_cast<std::size_t>(layout_.total)};
   }
   MlpSpec spec_;
   ParameterLayout layout_;
   std::vector<Seeds> seeds_;
   Device device_;
-  std::vector<float> last_, best_;  // [members][layout().total]
+  Floats last_, best_;  // a best that is null is the last
 };
 
 // One member's initial parameters, [layout.total].

@@ -8,21 +8,13 @@
 #include "cpu/wave.hpp"
 #include "law/attack.hpp"
 #include "occam/error.hpp"
+#include "threads.hpp"
 
 namespace occam::cpu {
 
 namespace {
 
 constexpr std::int64_t kTile = 64;  // rows are dealt out in tiles
-
-// body(thread) on every thread; its exceptions are those of new and end the process, as there is nothing to
-// save.
-template <class Body>
-void on_threads(int threads, const Body& body) {
-  std::vector<std::jthread> others;
-  for (int t = 1; t < threads; ++t) others.emplace_back([&body, t] { body(t); });
-  body(0);
-}
 
 // A meeting of threads that are never far apart: they wait awake, as a step takes less time than waking one.
 // Where there are fewer cores than threads, who has waited long makes room.
@@ -137,7 +129,7 @@ std::vector<float> CpuWave::fit_universal(Member& member, Split split, const AsU
   AlignedFloats shares[2] = {AlignedFloats(batch * stride), AlignedFloats(batch * stride)};
   Meeting meeting(threads);
   std::vector<float> result;
-  on_threads(threads, [&](int t) {
+  on_threads(threads, [&](int t) noexcept {  // who threw would be waited for
     // Every thread adds the shares and takes the step itself: cheaper than waiting for one that does.
     AlignedFloats universal(stride), gradient(stride);
     int turn = 0;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "occam/error.hpp"
-
 namespace occam::cuda {
 
 DeviceLayout::DeviceLayout(const MlpSpec& spec) : host_(spec) {
@@ -32,6 +30,7 @@ DeviceLayout::DeviceLayout(const MlpSpec& spec) : host_(spec) {
     layers_[l].running_mean = host_.layers[l].running_mean < 0 ? -1 : take(layers_[l].out);
     layers_[l].running_variance = host_.layers[l].running_variance < 0 ? -1 : take(layers_[l].out);
   }
+  for_each_row([this](std::int64_t host, std::int64_t device, int) { as_on_host_ &= host == device; });
 }
 
 template <class Copy>
@@ -52,8 +51,6 @@ void DeviceLayout::for_each_row(const Copy& copy) const {
 }
 
 std::vector<float> DeviceLayout::to_device(std::span<const float> parameters) const {
-  require(static_cast<std::int64_t>(parameters.size()) == host_.total,
-          "load: {} parameters, the network has {}", parameters.size(), host_.total);
   std::vector<float> image(static_cast<std::size_t>(stride_), 0.0f);
   for_each_row([&](std::int64_t host, std::int64_t device, int count) {
     std::copy_n(parameters.data() + host, count, image.data() + device);
@@ -62,8 +59,6 @@ std::vector<float> DeviceLayout::to_device(std::span<const float> parameters) co
 }
 
 void DeviceLayout::to_host(std::span<const float> image, std::span<float> parameters) const {
-  require(static_cast<std::int64_t>(parameters.size()) == host_.total,
-          "store: {} parameters, the network has {}", parameters.size(), host_.total);
   for_each_row([&](std::int64_t host, std::int64_t device, int count) {
     std::copy_n(image.data() + device, count, parameters.data() + host);
   });

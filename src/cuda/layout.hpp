@@ -20,6 +20,9 @@ class DeviceLayout {
   int widest() const { return widest_; }           // padded width of the widest layer, logits included
   std::int64_t total() const { return host_.total; }
 
+  // Whether every tensor lies on the device where it lies on the host: nothing but the end is padded.
+  bool as_on_host() const { return as_on_host_; }
+
   // Between a member's host parameters [ParameterLayout::total] and its image on the device [stride()],
   // padding +0.
   std::vector<float> to_device(std::span<const float> parameters) const;
@@ -33,6 +36,7 @@ class DeviceLayout {
   std::vector<LayerView> layers_;
   std::int64_t stride_ = 0;
   int widest_ = 0;
+  bool as_on_host_ = true;
 };
 
 }  // namespace occam::cuda

@@ -12,10 +12,15 @@
 #include <source_location>
 #include <string_view>
 
+#include "threads.hpp"
+
 namespace occam::cuda {
 namespace {
 
-constexpr std::size_t kStagingBytes = std::size_t{4} << 20;  // of each of a stream's two chunks
+constexpr std::size_t kStagingBytes = std::size_t{4} << 20;  // of each of a lane's two chunks
+constexpr std::size_t kLaneBytes = 4 * kStagingBytes;        // what is worth a thread
+constexpr int kMostLanes = 8;                                // more than fill the bus
+constexpr std::size_t kLine = 128;                           // bytes; lanes share none
 
 void check(cudaError_t status, const char* call,
            std::source_location where = std::source_location::current()) {
@@ -47,9 +52,11 @@ struct Staging {
   }
 };
 
+// The lanes of a stream: each moves its part of a copy with a thread of its own.
 struct StreamState {
   cudaStream_t stream = nullptr;
-  Staging staging;
+  int copy_threads = 1;
+  std::array<Staging, kMostLanes> lanes;
 };
 
 StreamState& state_of(const Stream& stream) { return *static_cast<StreamState*>(stream.state()); }
@@ -64,6 +71,56 @@ bool is_capturing(const Stream& stream) {
 void refuse_recording(const Stream& stream, const char* what) {
   if (is_capturing(stream))
     fail(ErrorKind::device, "{} while a graph is captured: it cannot be replayed", what);
+}
+
+// Enqueues the lane's part of a copy to the device.
+void lane_to_device(cudaStream_t stream, Staging& staging, unsigned char* device, const unsigned char* host,
+                    std::size_t bytes) {
+  staging.open();
+  for (std::size_t first = 0, turn = 0; first < bytes; first += kStagingBytes, turn ^= 1) {
+    const std::size_t part = std::min(kStagingBytes, bytes - first);
+    check(cudaEventSynchronize(staging.done[turn]),
+          "cudaEventSynchronize");  // the chunk's last copy has left it
+    std::memcpy(staging.chunk[turn], host + first, part);
+    check(cudaMemcpyAsync(device + first, staging.chunk[turn], part, cudaMemcpyHostToDevice, stream),
+          "cudaMemcpyAsync to the device");
+    check(cudaEventRecord(staging.done[turn], stream), "cudaEventRecord");
+  }
+}
+
+// Returns when the lane's part is in `host`.
+void lane_to_host(cudaStream_t stream, Staging& staging, unsigned char* host, const unsigned char* device,
+                  std::size_t bytes) {
+  staging.open();
+  const auto start = [&](std::size_t first, std::size_t turn) {
+    if (first >= bytes) return;
+    check(cudaMemcpyAsync(staging.chunk[turn], device + first, std::min(kStagingBytes, bytes - first),
+                          cudaMemcpyDeviceToHost, stream),
+          "cudaMemcpyAsync to the host");
+    check(cudaEventRecord(staging.done[turn], stream), "cudaEventRecord");
+  };
+  start(0, 0);
+  for (std::size_t first = 0, turn = 0; first < bytes; first += kStagingBytes, turn ^= 1) {
+    start(first + kStagingBytes, turn ^ 1);
+    check(cudaEventSynchronize(staging.done[turn]), "cudaEventSynchronize");
+    std::memcpy(host + first, staging.chunk[turn], std::min(kStagingBytes, bytes - first));
+  }
+}
+
+// copy(staging, first byte, bytes) for every lane that this copy is worth, side by side.
+template <class Copy>
+void on_lanes(StreamState& state, std::size_t bytes, const Copy& copy) {
+  const auto lanes = static_cast<int>(
+      std::clamp<std::size_t>(bytes / kLaneBytes, 1, static_cast<std::size_t>(state.copy_threads)));
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  const std::size_t of_lane = bytes / static_cast<std::size_t>(lanes) / kLine * kLine;
+  on_threads(lanes, [&](int lane) {
+    if (lane > 0) check(cudaSetDevice(device), "cudaSetDevice");  // a new thread has device 0
+    const auto l = static_cast<std::size_t>(lane);
+    const std::size_t first = l * of_lane;
+    copy(state.lanes[l], first, lane + 1 < lanes ? of_lane : bytes - first);
+  });
 }
 
 bool is_pinned(const void* host) {
@@ -121,7 +178,8 @@ Memory device_memory() {
 
 // ---- streams, events, graphs -----------------------------------------------------------------------------
 
-Stream::Stream() : handle_(new StreamState) {
+Stream::Stream(int copy_threads) : handle_(new StreamState) {
+  state_of(*this).copy_threads = std::clamp(copy_threads, 1, kMostLanes);
   check(cudaStreamCreateWithFlags(&state_of(*this).stream, cudaStreamNonBlocking),
         "cudaStreamCreateWithFlags");
 }
@@ -237,18 +295,10 @@ void copy_to_device(Stream& stream, void* device, const void* host, std::size_t 
     stream.synchronize();
     return;
   }
-  Staging& staging = state_of(stream).staging;
-  staging.open();
-  for (std::size_t first = 0, turn = 0; first < bytes; first += kStagingBytes, turn ^= 1) {
-    const std::size_t part = std::min(kStagingBytes, bytes - first);
-    check(cudaEventSynchronize(staging.done[turn]),
-          "cudaEventSynchronize");  // the chunk's last copy has left it
-    std::memcpy(staging.chunk[turn], static_cast<const unsigned char*>(host) + first, part);
-    check(cudaMemcpyAsync(static_cast<unsigned char*>(device) + first, staging.chunk[turn], part,
-                          cudaMemcpyHostToDevice, native(stream)),
-          "cudaMemcpyAsync to the device");
-    check(cudaEventRecord(staging.done[turn], native(stream)), "cudaEventRecord");
-  }
+  on_lanes(state_of(stream), bytes, [&](Staging& staging, std::size_t first, std::size_t part) {
+    lane_to_device(native(stream), staging, static_cast<unsigned char*>(device) + first,
+                   static_cast<const unsigned char*>(host) + first, part);
+  });
 }
 
 void copy_to_host(Stream& stream, void* host, const void* device, std::size_t bytes) {
@@ -260,22 +310,10 @@ void copy_to_host(Stream& stream, void* host, const void* device, std::size_t by
     stream.synchronize();
     return;
   }
-  Staging& staging = state_of(stream).staging;
-  staging.open();
-  const auto start = [&](std::size_t first, std::size_t turn) {
-    if (first >= bytes) return;
-    check(cudaMemcpyAsync(staging.chunk[turn], static_cast<const unsigned char*>(device) + first,
-                          std::min(kStagingBytes, bytes - first), cudaMemcpyDeviceToHost, native(stream)),
-          "cudaMemcpyAsync to the host");
-    check(cudaEventRecord(staging.done[turn], native(stream)), "cudaEventRecord");
-  };
-  start(0, 0);
-  for (std::size_t first = 0, turn = 0; first < bytes; first += kStagingBytes, turn ^= 1) {
-    start(first + kStagingBytes, turn ^ 1);
-    check(cudaEventSynchronize(staging.done[turn]), "cudaEventSynchronize");
-    std::memcpy(static_cast<unsigned char*>(host) + first, staging.chunk[turn],
-                std::min(kStagingBytes, bytes - first));
-  }
+  on_lanes(state_of(stream), bytes, [&](Staging& staging, std::size_t first, std::size_t part) {
+    lane_to_host(native(stream), staging, static_cast<unsigned char*>(host) + first,
+                 static_cast<const unsigned char*>(device) + first, part);
+  });
 }
 
 void copy_on_device(Stream& stream, void* to, const void* from, std::size_t bytes) {

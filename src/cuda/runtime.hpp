@@ -73,7 +73,8 @@ class Event;
 // Work in one stream runs in the order of the calls. Streams do not wait for each other unless told.
 class Stream {
  public:
-  Stream();
+  // copy_threads: host threads that one of its large copies from or to the host may keep busy
+  explicit Stream(int copy_threads = 1);
   void synchronize() const;       // waits for all of it; throws what went wrong on the device
   void wait(const Event& event);  // later work of this stream comes after the event
   void* handle() const;           // the runtime's own: a cudaStream_t, as a library wants it

@@ -29,8 +29,8 @@ DeviceBuffer<T> upload(Stream& stream, const char* name, std::span<const T> valu
 }  // namespace
 
 WaveData::WaveData(const WaveRequest& request)
-    : spec_(*request.spec), layout_(spec_), data_(request.data.begin(), request.data.end()),
-      members_(request.data.size()) {
+    : spec_(*request.spec), layout_(spec_), stream_(request.threads),
+      data_(request.data.begin(), request.data.end()), members_(request.data.size()) {
   require(!data_.empty() && data_.size() <= kMaxSlots, "wave: {} members; give 1 to {}", data_.size(),
           kMaxSlots);
   require(request.seeds.size() == data_.size() &&
@@ -174,13 +174,21 @@ void WaveData::set_optimizer(int member, const law::OptimizerConstants& constant
 }
 
 void WaveData::load(int member, std::span<const float> parameters) {
+  require(static_cast<std::int64_t>(parameters.size()) == layout_.total(),
+          "load: {} parameters, the network has {}", parameters.size(), layout_.total());
+  float* const to = parameters_.data() + member * layout_.stride();
+  if (layout_.as_on_host()) return copy_to_device(stream_, to, parameters.data(), parameters.size());
   const std::vector<float> image = layout_.to_device(parameters);
-  copy_to_device(stream_, parameters_.data() + member * layout_.stride(), image.data(), image.size());
+  copy_to_device(stream_, to, image.data(), image.size());
 }
 
 void WaveData::store(int member, std::span<float> parameters) {
+  require(static_cast<std::int64_t>(parameters.size()) == layout_.total(),
+          "store: {} parameters, the network has {}", parameters.size(), layout_.total());
+  const float* const from = parameters_.data() + member * layout_.stride();
+  if (layout_.as_on_host()) return copy_to_host(stream_, parameters.data(), from, parameters.size());
   std::vector<float> image(static_cast<std::size_t>(layout_.stride()));
-  copy_to_host(stream_, image.data(), parameters_.data() + member * layout_.stride(), image.size());
+  copy_to_host(stream_, image.data(), from, image.size());
   layout_.to_host(image, parameters);
 }
 

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <exception>
 #include <mutex>
-#include <thread>
 
 #include "experiment/text.hpp"
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
+#include "threads.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -150,10 +149,10 @@ bool compute(const Plan& plan, const Computation& computation, const Device& dev
                         if (hooks.progress) hooks.progress->advance(updates);
                       }};
   std::atomic<std::size_t> next{0};
-  std::mutex mutex;  // of records, estimate, interrupted and error
+  std::mutex mutex;  // of records, estimate and interrupted
   bool interrupted = false;
-  std::exception_ptr error;
-  const auto work = [&] {
+  const auto threads = std::min(static_cast<std::size_t>(device.threads), places.size());
+  on_threads(static_cast<int>(threads), [&](int) {
     for (std::size_t i = next++; i < places.size(); i = next++) {
       const auto [c, m] = places[i];
       try {
@@ -171,20 +170,12 @@ bool compute(const Plan& plan, const Computation& computation, const Device& dev
         interrupted = true;
         next = places.size();
       } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!error) error = std::current_exception();
         next = places.size();
+        throw;
       }
     }
-  };
-  {
-    std::vector<std::jthread> others;
-    for (std::size_t t = 1; t < std::min(static_cast<std::size_t>(device.threads), places.size()); ++t)
-      others.emplace_back(work);
-    work();
-  }
+  });
   seconds.train += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (error) std::rethrow_exception(error);
   if (interrupted) return false;
   if (has_summary(plan, computation)) summarize(plan, computation, records);
   return true;

@@ -139,19 +139,10 @@ class Stopped {
 // The networks of some members, as an ensemble of their own.
 MlpEnsemble networks_of(const MlpEnsemble& models, const std::vector<std::size_t>& members,
                         std::size_t each) {
-  std::vector<int> from;
-  std::vector<Seeds> seeds;
+  std::vector<int> networks;
   for (const std::size_t member : members)
-    for (std::size_t k = 0; k < each; ++k) {
-      from.push_back(static_cast<int>(member * each + k));
-      seeds.push_back(models.seeds(from.back()));
-    }
-  MlpEnsemble some(models.spec(), std::move(seeds), models.device());
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    std::ranges::copy(models.last(from[i]), some.last(static_cast<int>(i)).begin());
-    std::ranges::copy(models.best(from[i]), some.best(static_cast<int>(i)).begin());
-  }
-  return some;
+    for (std::size_t k = 0; k < each; ++k) networks.push_back(static_cast<int>(member * each + k));
+  return models.subset(networks);
 }
 
 // Measures the members that have stopped and adds their records.
@@ -207,13 +198,15 @@ std::vector<std::vector<Place>> groups_of(const Plan& plan, const Records& done)
 }
 
 std::size_t call_members(const MlpSpec& spec, const Device& device) {
+  const bool cpu = device.kind == DeviceKind::cpu;
   const std::int64_t bytes = 2 * ParameterLayout(spec).total * static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t fitting = std::max<std::int64_t>(1, (std::int64_t{1} << 30) / bytes);
-  const std::int64_t wanted = device.kind == DeviceKind::cpu ? std::max(16, 8 * device.threads) : 16384;
+  // A GPU wants the blocks of many members at once, however large they are.
+  const std::int64_t fitting = std::max<std::int64_t>(1, (std::int64_t{cpu ? 1 : 8} << 30) / bytes);
+  const std::int64_t wanted = cpu ? std::max(16, 8 * device.threads) : 16384;
   const std::int64_t threads = std::max(1, device.threads),
                      most = std::min(wanted, std::max(fitting, threads));
   // A CPU trains one member a thread: none should wait for a last one.
-  return static_cast<std::size_t>(device.kind == DeviceKind::cpu ? most / threads * threads : most);
+  return static_cast<std::size_t>(cpu ? most / threads * threads : most);
 }
 
 bool train(const Plan& plan, const Options& options, const Device& device, const TrainHooks& hooks,

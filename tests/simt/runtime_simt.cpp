@@ -95,7 +95,7 @@ Memory device_memory() {
   return {total - std::min(total, simt::memory::allocated()), total};
 }
 
-Stream::Stream() : handle_(new StreamState) {}
+Stream::Stream(int) : handle_(new StreamState) {}
 void Stream::synchronize() const {
   refuse_recording(*this, "a stream is synchronised");
   order::host_waits(state_of(state()).track.clock);
