@@ -8,6 +8,9 @@ set(standard -std=c++20)
 set(warnings -Wall -Wextra -Wshadow -Wno-missing-field-initializers -Werror=return-type)
 set(OCCAM_AVX512_FLAGS -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512)
 
+# For what spends its time elsewhere: it compiles in two thirds of the time.
+set(OCCAM_COLD_FLAGS $<$<CONFIG:Release>:-O1>)
+
 if(OCCAM_WERROR)
   list(APPEND warnings -Werror)
 endif()

@@ -17,7 +17,8 @@ if(TARGET occam_simt_executor_plain)
   set(variants_on_host ${PROJECT_BINARY_DIR}/generated/lab_variants_simt.cpp)
   file(CONFIGURE OUTPUT ${variants_on_host} CONTENT "#include \"tools/lab_lib/variants.cu\"\n")
   add_executable(lab_runner_simt ${PROJECT_SOURCE_DIR}/tools/lab_lib/lab.cpp ${variants_on_host}
-    $<TARGET_OBJECTS:occam_simt_executor_plain> $<TARGET_OBJECTS:occam_simt_kernels_plain>)
+    $<TARGET_OBJECTS:occam_simt_executor_plain> $<TARGET_OBJECTS:occam_simt_host>
+    $<TARGET_OBJECTS:occam_simt_kernels_plain>)
   set_target_properties(lab_runner_simt PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tools CXX_VISIBILITY_PRESET hidden)
   target_compile_definitions(lab_runner_simt PRIVATE OCCAM_SIMT=1)
