@@ -51,5 +51,6 @@ KernelResources resident_resources(const ResidentPlan& plan);
 
 // Threads of a block.
 inline constexpr int kResidentThreads = 256;
+inline constexpr int kMaxResidentWidth = 4 * kResidentThreads;  // a weight gradient gives a thread four units
 
 }  // namespace occam::cuda

@@ -232,6 +232,7 @@ __device__ __forceinline__ void weight_gradient_product(Panel delta, Panel x, Pa
     for (int s = 0; s < samples; ++s) sum += delta.row(s)[unit];
     bias_gradient[unit] = sum;
   }
+  static_assert(kMaxResidentWidth == kQuad * kResidentThreads);
   const int quads = (out + kQuad - 1) / kQuad, across = kResidentThreads / quads;  // threads a row of quads
   const int quad = thread() / across, place = thread() % across;
   if (quad >= quads) return;

@@ -6,11 +6,17 @@
 
 namespace occam::cuda {
 
-// −0 and +0 are one score.
+// An integer that sorts like the value; −0 and +0 are one.
+OCCAM_HD std::uint32_t ordered_bits(float value) {
+  const auto bits = static_cast<std::uint32_t>(law::bits_of(value == 0.0f ? 0.0f : value));
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+OCCAM_HD float of_ordered_bits(std::uint32_t ordered) {
+  return law::float_of(static_cast<std::int32_t>(ordered & 0x80000000u ? ordered & 0x7FFFFFFFu : ~ordered));
+}
+
 __device__ __forceinline__ std::uint64_t key_of(float score, bool positive) {
-  const auto bits = static_cast<std::uint32_t>(law::bits_of(score == 0.0f ? 0.0f : score));
-  const std::uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-  return static_cast<std::uint64_t>(ordered) << 1 | (positive ? 1u : 0u);
+  return static_cast<std::uint64_t>(ordered_bits(score)) << 1 | (positive ? 1u : 0u);
 }
 
 // Own logit − largest other; two classes or one logit have one score alone.

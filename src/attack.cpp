@@ -1,12 +1,14 @@
 #include "occam/attack.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
 #include "law/loss.hpp"
 #include "law/sum.hpp"
 #include "singular.hpp"
+#include "threads.hpp"
 #include "waves.hpp"
 
 namespace occam {
@@ -51,9 +53,10 @@ class WaveAttack {
  public:
   WaveAttack(Wave& wave, const MlpEnsemble& models, std::span<const Data> data,
              std::span<const AttackSuite> suites, Split split)
-      : wave_(wave), spec_(models.spec()), data_(data), suites_(suites.begin(), suites.end()), split_(split),
-        results_(suites.size()) {
-    for (std::size_t m = 0; m < suites_.size(); ++m) set_bounds(static_cast<int>(m));
+      : wave_(wave), spec_(models.spec()), threads_(models.device().threads), data_(data),
+        suites_(suites.begin(), suites.end()), split_(split), results_(suites.size()),
+        labels_(suites.size()) {
+    set_bounds();
   }
 
   std::vector<AttackResult> run() {
@@ -72,14 +75,37 @@ class WaveAttack {
     return {std::min(a.low, b.low), std::max(a.high, b.high)};
   }
 
-  void set_bounds(int member) {
-    const auto m = static_cast<std::size_t>(member);
+  std::vector<DataRange> ranges(const std::vector<int>& members, Split split) {
+    std::vector<DataRange> result(members.size());
+    if (!members.empty()) wave_.ranges(members, split, result);
+    return result;
+  }
+
+  void set_bounds() {
+    std::vector<int> attacked, scaled;
+    for (std::size_t m = 0; m < suites_.size(); ++m) {
+      if (suites_[m].empty()) continue;
+      attacked.push_back(static_cast<int>(m));
+      if (suites_[m].in_range_units) scaled.push_back(static_cast<int>(m));
+    }
+    const std::vector<DataRange> of_attacked = ranges(attacked, split_);
+    for (const Split split : {Split::test, Split::train}) {
+      if (scaled.empty()) break;
+      const std::vector<DataRange> of_split =
+          split == split_ && scaled == attacked ? of_attacked : ranges(scaled, split);
+      for (std::size_t k = 0; k < scaled.size(); ++k) {
+        DataRange& range = results_[static_cast<std::size_t>(scaled[k])].range;
+        range = split == Split::test ? of_split[k] : joined(range, of_split[k]);
+      }
+    }
+    for (std::size_t k = 0; k < attacked.size(); ++k)
+      set_bounds(static_cast<std::size_t>(attacked[k]), of_attacked[k]);
+  }
+
+  void set_bounds(std::size_t m, DataRange attacked) {
     AttackSuite& suite = suites_[m];
-    if (suite.empty()) return;
-    const DataRange attacked = wave_.range(member, split_);
     if (suite.in_range_units) {
-      const DataRange range = joined(wave_.range(member, Split::test), wave_.range(member, Split::train));
-      results_[m].range = range;
+      const DataRange range = results_[m].range;
       const auto scale = [&](Pgd& attack) {
         attack.epsilon *= double{range.width()}, attack.step *= double{range.width()};
         attack.lower = range.low, attack.upper = range.high;
@@ -102,7 +128,7 @@ class WaveAttack {
   std::int64_t rows_of(std::size_t m) const { return rows(data_[m], split_); }
 
   // PGD of the members for which pgd_of(suite) is not null, some at a time; each goes to take(member,
-  // perturbed).
+  // perturbed), several members side by side.
   template <class PgdOf, class Take>
   void perturb(const PgdOf& pgd_of, const Take& take) {
     constexpr std::int64_t kFloats = std::int64_t{1} << 28;  // of perturbations held at a time
@@ -117,15 +143,17 @@ class WaveAttack {
       if (members.empty()) return;
       std::vector<Perturbed> made(members.size());
       wave_.perturb(members, split_, attacks, made);
-      for (std::size_t k = 0; k < members.size(); ++k)
-        take(static_cast<std::size_t>(members[k]), std::move(made[k]));
+      std::atomic<std::size_t> taken{0};
+      on_threads(std::min(threads_, static_cast<int>(members.size())), [&](int) {
+        for (std::size_t k = taken++; k < members.size(); k = taken++)
+          take(static_cast<std::size_t>(members[k]), std::move(made[k]));
+      });
     }
   }
 
   Score score_of(std::size_t m, std::span<const float> logits) {
     const int outputs = spec_.outputs();
     const std::int64_t count = rows_of(m);
-    if (labels_.size() < suites_.size()) labels_.resize(suites_.size());
     std::vector<std::int32_t>& labels = labels_[m];
     if (labels.empty()) labels = occam::labels(data_[m], split_);
     law::LaneSum loss;
@@ -147,16 +175,16 @@ class WaveAttack {
 
   void svd() {
     std::vector<int> members;
-    std::vector<std::vector<float>> vectors[2];  // [sign][member among `members`]
+    for (std::size_t m = 0; m < suites_.size(); ++m)
+      if (suites_[m].svd_uap) members.push_back(static_cast<int>(m));
+    std::vector<std::vector<float>> vectors[2];  // [sign][member]
+    for (auto& of_sign : vectors) of_sign.resize(suites_.size());
     perturb([](const AttackSuite& s) { return s.svd_uap ? &s.svd_uap->attack : nullptr; },
             [&](std::size_t m, Perturbed&& made) {
               Singular decomposed = singular(made.perturbation, spec_.inputs);
-              members.push_back(static_cast<int>(m));
-              for (const double sign : {1.0, -1.0}) {
-                std::vector<float>& vector = vectors[sign < 0].emplace_back();
+              for (const double sign : {1.0, -1.0})
                 for (const double u : decomposed.first)
-                  vector.push_back(static_cast<float>(sign * suites_[m].svd_uap->epsilon * u));
-              }
+                  vectors[sign < 0][m].push_back(static_cast<float>(sign * suites_[m].svd_uap->epsilon * u));
               results_[m].svd_uap = Universal{{}, std::move(decomposed.values), {}};
             });
     if (members.empty()) return;
@@ -164,8 +192,9 @@ class WaveAttack {
     for (int sign = 0; sign < 2; ++sign) {
       std::vector<Shift> shifts;
       for (std::size_t k = 0; k < members.size(); ++k) {
-        const Pgd& attack = suites_[static_cast<std::size_t>(members[k])].svd_uap->attack;
-        shifts.push_back({vectors[sign][k], attack.lower, attack.upper});
+        const auto m = static_cast<std::size_t>(members[k]);
+        const Pgd& attack = suites_[m].svd_uap->attack;
+        shifts.push_back({vectors[sign][m], attack.lower, attack.upper});
       }
       scores[sign].resize(members.size());
       wave_.score(members, split_, shifts, true, scores[sign]);
@@ -173,7 +202,7 @@ class WaveAttack {
     for (std::size_t k = 0; k < members.size(); ++k) {
       const auto m = static_cast<std::size_t>(members[k]);
       const int sign = scores[0][k].correct < scores[1][k].correct ? 0 : 1;
-      results_[m].svd_uap->perturbation = std::move(vectors[sign][k]);
+      results_[m].svd_uap->perturbation = std::move(vectors[sign][m]);
       results_[m].svd_uap->score = as_score(scores[sign][k], rows_of(m));
     }
   }
@@ -199,6 +228,7 @@ class WaveAttack {
 
   Wave& wave_;
   const MlpSpec& spec_;
+  int threads_;
   std::span<const Data> data_;
   std::vector<AttackSuite> suites_;
   Split split_;

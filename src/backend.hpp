@@ -67,8 +67,9 @@ class Wave {
   virtual void input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
                               std::span<float> gradient) = 0;
 
-  // Smallest and largest value of a split's rows as the model sees them.
-  virtual DataRange range(int member, Split split) = 0;
+  // Smallest and largest value of a split's rows as each model sees them; −0 counts as +0, and without rows
+  // both are 0. out[k] belongs to members[k].
+  virtual void ranges(std::span<const int> members, Split split, std::span<DataRange> out) = 0;
 
   // PGD on the split's rows as they are, inference mode. attacks[k] and out[k] belong to members[k].
   virtual void perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,

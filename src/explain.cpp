@@ -33,6 +33,17 @@ double flop_per_cycle(Precision precision) {
 }
 
 const Chip kH200{"H200 by its data sheet", 227 * 1024, 132, 1.98e9, 4.8e12};
+// Of one of its multiprocessors, beside what a block's plan asks for.
+constexpr int kSharedOfMultiprocessor = 228 * 1024, kSharedOfBlock = 1024, kThreads = 2048,
+              kRegisters = 65536;
+
+// Without a GPU, what shared memory and threads allow; the compiler's registers are in docs/gpu.md.
+std::string occupancy(int shared_bytes, int threads) {
+  const int blocks = std::min(kSharedOfMultiprocessor / (shared_bytes + kSharedOfBlock), kThreads / threads);
+  return fmt::format(
+      "    {} block{} a multiprocessor by shared memory, if a thread takes at most {} registers\n", blocks,
+      blocks == 1 ? "" : "s", std::min(255, kRegisters / (blocks * threads) / 8 * 8));
+}
 
 double kib(double floats) { return floats * sizeof(float) / 1024; }
 
@@ -78,7 +89,8 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
                "of {} samples\n    shared memory {:.1f} KiB; gradients {}\n",
                name_of(training.precision), cuda::kTensorThreads, tensor.plan->slice,
                tensor.plan->bytes / 1024.0, tensor.plan->gradients >= 0 ? "there, too" : "in L2") +
-           measured + floor_of(chip, spec, training, needs, pixels, false);
+           (measured.empty() ? occupancy(tensor.plan->bytes, cuda::kTensorThreads) : measured) +
+           floor_of(chip, spec, training, needs, pixels, false);
   }
   if (answer.resident) {
     const cuda::ResidentPlan& plan = *answer.resident;
@@ -89,7 +101,7 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
         cuda::kResidentThreads, (plan.batch + plan.slice - 1) / plan.slice,
         plan.batch > plan.slice ? "s" : "", plan.slice, plan.bytes / 1024.0, kib(parameters), kib(parameters),
         kib(plan.end_activations - plan.begin_activations));
-    text += measured;
+    text += measured.empty() ? occupancy(plan.bytes, cuda::kResidentThreads) : measured;
   } else {
     text += fmt::format("    plan tiled: one launch an operation for all members; not resident: {}\n",
                         answer.obstacle);
@@ -153,10 +165,13 @@ std::string explain_plan(const Device& device, const MlpSpec& spec, const Traini
                                images ? "" : registers(device, spec, training, chip.shared_per_block));
   }
 #endif
-  text += fmt::format("  cpu: one member a thread, {} at a time, {} kernels; {}\n", device.threads,
-                      cpu::instruction_set(),
-                      images ? "its weights pass through the cache once an update"
-                             : "its rows and activations stay in its core's cache");
+  if (training.precision != Precision::fp32)
+    text += "  cpu: trains in fp32 alone\n";
+  else
+    text += fmt::format("  cpu: one member a thread, {} at a time, {} kernels; {}\n", device.threads,
+                        cpu::instruction_set(),
+                        images ? "its weights pass through the cache once an update"
+                               : "its rows and activations stay in its core's cache");
   return text + explain_cuda(kH200, spec, training, images, "");
 }
 

@@ -78,16 +78,20 @@ void CpuWave::input_gradient(int member, std::span<const float> x, std::span<con
     std::copy_n(to.data() + row * stride, width, gradient.data() + row * width);
 }
 
-DataRange CpuWave::range(int member, Split split) {
-  const Rows& all = rows(at(member), split);
+void CpuWave::ranges(std::span<const int> members, Split split, std::span<DataRange> out) {
+  require(out.size() >= members.size(), "ranges: {} members, room for {}", members.size(), out.size());
   const std::int64_t width = spec_.inputs, stride = padded(width);
-  DataRange range{all.count > 0 ? all.x.data()[0] : 0.0f, all.count > 0 ? all.x.data()[0] : 0.0f};
-  for (std::int64_t row = 0; row < all.count; ++row)
-    for (std::int64_t k = 0; k < width; ++k) {
-      const float value = all.x.data()[row * stride + k];
-      range.low = law::smaller(range.low, value), range.high = law::larger(range.high, value);
-    }
-  return range;
+  for (std::size_t k = 0; k < members.size(); ++k) {
+    const Rows& all = rows(at(members[k]), split);
+    const float first = all.count > 0 ? all.x.data()[0] : 0.0f;
+    DataRange range{first, first};
+    for (std::int64_t row = 0; row < all.count; ++row)
+      for (std::int64_t i = 0; i < width; ++i) {
+        const float value = all.x.data()[row * stride + i];
+        range.low = law::smaller(range.low, value), range.high = law::larger(range.high, value);
+      }
+    out[k] = {range.low + 0.0f, range.high + 0.0f};  // −0 + 0 is +0
+  }
 }
 
 Perturbed CpuWave::perturb(Member& member, Split split, const Pgd& attack) {

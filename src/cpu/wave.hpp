@@ -28,7 +28,7 @@ class CpuWave final : public Wave {
   void logits(int member, std::span<const float> x, std::span<float> out) override;
   void input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
                       std::span<float> gradient) override;
-  DataRange range(int member, Split split) override;
+  void ranges(std::span<const int> members, Split split, std::span<DataRange> out) override;
   void perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,
                std::span<Perturbed> out) override;
   void fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,

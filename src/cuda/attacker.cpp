@@ -287,35 +287,38 @@ void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
     out[static_cast<std::size_t>(k)].assign(all.data() + k * inputs, all.data() + (k + 1) * inputs);
 }
 
-// ---- single members ---------------------------------------------------------------------------------------
+// ---- what the rows are --------------------------------------------------------------------------------------
 
-DataRange Attacker::range(int member, Split split) {
-  const std::int64_t inputs = data_.spec().inputs, stride = padded(data_.spec().inputs);
-  const std::int64_t all = data_.member(member).rows[static_cast<int>(split)];
-  if (all == 0) return {};
-  const std::int64_t fitting = std::max<std::int64_t>(budget_ / (8 * stride), 1);
-  const law::AttackConstants none{};
-  const Group group =
-      open_group({&member, 1}, split, static_cast<int>(std::min({all, fitting, kMaxChunk})), {&none, 1});
+void Attacker::ranges(std::span<const int> members, Split split, std::span<DataRange> out) {
+  check_members(data_, members, members.size(), out.size());
+  const NvtxRange range{"ranges"};
   Stream& stream = data_.stream();
-  fill(stream, x_);  // whole rows go to the host, with padding that no kernel writes
-  SplitRows rows = split_rows(group);
-  std::vector<float> chunk(static_cast<std::size_t>(group.capacity * stride));
-  DataRange range;
-  for (; rows.first < all; rows.first += group.capacity) {
-    launch_chunk_rows(stream, rows.members, member_.data(), 1, split, rows.first, group.capacity,
-                      rows_in_hand_.data());
-    launch_split_rows(stream, rows);
-    copy_to_host(stream, chunk.data(), x_.data(), chunk.size());
-    if (rows.first == 0) range = {chunk[0], chunk[0]};
-    for (std::int64_t row = 0; row < std::min<std::int64_t>(group.capacity, all - rows.first); ++row)
-      for (std::int64_t k = 0; k < inputs; ++k) {
-        const float value = chunk[static_cast<std::size_t>(row * stride + k)];
-        range.low = law::smaller(range.low, value), range.high = law::larger(range.high, value);
-      }
+  const std::int64_t bytes = 3 * static_cast<std::int64_t>(sizeof(float)) * padded(data_.spec().inputs);
+  for (std::size_t done = 0; done < members.size();) {
+    const auto rest = members.subspan(done);
+    const std::int64_t pitch = longest(data_, rest, split), most = std::min(pitch, kMaxChunk);
+    const std::int64_t count =
+        fitting_members(4 * pitch + std::min<std::int64_t>(most, 256) * bytes, rest.size());
+    const std::int64_t capacity = std::clamp<std::int64_t>((budget_ / count - 4 * pitch) / bytes, 1, most);
+    const auto n = static_cast<std::size_t>(count);
+    const Group group =
+        open_group(rest.first(n), split, static_cast<int>(capacity), std::vector<law::AttackConstants>(n));
+    std::vector<ValueRange> seen(n, none_seen());
+    copy_to_device(stream, ensure(ranges_, "ranges", count), seen.data(), n);
+    SplitRows rows = split_rows(group);
+    for (; rows.first < pitch; rows.first += capacity) {
+      launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, split, rows.first,
+                        group.capacity, rows_in_hand_.data());
+      launch_split_rows(stream, rows);
+      launch_value_range(stream, rows.slots, data_.spec().inputs, x_.data(), ranges_.data());
+    }
+    copy_to_host(stream, seen.data(), ranges_.data(), n);
+    for (std::size_t k = 0; k < n; ++k) out[done + k] = values_of(seen[k]);
+    done += n;
   }
-  return range;
 }
+
+// ---- single members ---------------------------------------------------------------------------------------
 
 void Attacker::input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
                               std::span<float> gradient) {

@@ -13,6 +13,7 @@
 #include "perturb.hpp"
 #include "pgd.hpp"
 #include "split_rows.hpp"
+#include "value_range.hpp"
 
 namespace occam::cuda {
 
@@ -25,7 +26,7 @@ class Attacker {
 
   void input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
                       std::span<float> gradient);
-  DataRange range(int member, Split split);
+  void ranges(std::span<const int> members, Split split, std::span<DataRange> out);
   void perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,
                std::span<Perturbed> out);
   void fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,
@@ -68,6 +69,7 @@ class Attacker {
   DeviceBuffer<float> worst_, worst_logits_, worst_loss_;  // [slots][capacity][…]
   DeviceBuffer<float> tracked_;                            // [slots][iterations][capacity][outputs]
   DeviceBuffer<float> universal_, gradient_;               // [slots][inputs]
+  DeviceBuffer<ValueRange> ranges_;                        // [slots]
 };
 
 }  // namespace occam::cuda

@@ -63,6 +63,9 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   if (spec.hidden.size() + 1 > kMaxResidentLayers)
     return {{}, fmt::format("{} layers, of which it takes {}", spec.hidden.size() + 1, kMaxResidentLayers)};
   const DeviceLayout layout(spec);
+  for (const LayerView& view : layout.layers())
+    if (view.out > kMaxResidentWidth)
+      return {{}, fmt::format("a layer of {} units, of which it takes {}", view.out, kMaxResidentWidth)};
   constexpr int kSlices[] = {128, 64, 32, 16};
   const auto worked = [&](int slice) { return (batch + slice - 1) / slice * slice; };
   PlanAnswer answer;

@@ -86,10 +86,9 @@ void CudaWave::input_gradient(int member, std::span<const float> x, std::span<co
   attacker().input_gradient(member, x, logit_gradient, gradient);
 }
 
-DataRange CudaWave::range(int member, Split split) {
-  check(member);
+void CudaWave::ranges(std::span<const int> members, Split split, std::span<DataRange> out) {
   use_device();
-  return attacker().range(member, split);
+  attacker().ranges(members, split, out);
 }
 
 void CudaWave::perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,

@@ -162,7 +162,7 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
     std::cout << describe(device) << '\n';
     return 0;
   }
-  require(options.precision == "fp32" || device.kind == DeviceKind::cuda,
+  require(options.precision == "fp32" || device.kind == DeviceKind::cuda || options.explain_plan,
           "--precision {}: the CPU trains in fp32 alone (use --precision fp32, or a CUDA device)",
           options.precision);
   const bool user_data = accepts_user_data && !options.data.empty();

@@ -55,6 +55,8 @@ void attack(const Ensemble& ensemble, Wave& wave) {
   wave.perturb(members, Split::test,
                std::vector<Pgd>(members.size(), {.iterations = 2, .lower = -9, .upper = 9, .restarts = 2}),
                perturbed);
+  std::vector<DataRange> ranges(members.size());
+  wave.ranges(members, Split::test, ranges);
   std::vector<std::vector<float>> universal(members.size());
   wave.fit_universal(members, Split::test,
                      std::vector<AsUap>(members.size(),

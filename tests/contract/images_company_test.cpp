@@ -225,8 +225,11 @@ TEST_P(ImageCompany, AttacksAreThoseOnTheSameRowsAsFloats) {
       EXPECT_TRUE(same_bits({&x[k].loss, 1}, {&y[k].loss, 1}));
       EXPECT_EQ(x[k].auc, y[k].auc);
     }
-    EXPECT_EQ(wave->range(0, split).low, other->range(0, split).low);
-    EXPECT_EQ(wave->range(0, split).high, other->range(0, split).high);
+    DataRange range, expected;
+    wave->ranges(std::vector<int>{0}, split, {&range, 1});
+    other->ranges(std::vector<int>{0}, split, {&expected, 1});
+    EXPECT_EQ(range.low, expected.low);
+    EXPECT_EQ(range.high, expected.high);
   }
 }
 

@@ -92,6 +92,20 @@ TEST_P(Train, AroundTheTiles) {
   }
 }
 
+// As wide as plan resident takes, wider, and four hidden layers up to a width of 2,048.
+TEST_P(Train, WideAndDeep) {
+  for (const std::vector<int>& hidden :
+       {std::vector<int>{1024}, {1025}, {40, 70, 33, 65}, {2048, 17, 2048, 9}}) {
+    Ensemble e;
+    e.spec.inputs = 2, e.spec.hidden = hidden;
+    Training training;
+    training.batch = 5;
+    training.optimizer.momentum = 0.9;
+    e.add(slabs(2, 11, 0, 1, true, 3), training, 5);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{2}}));
+  }
+}
+
 // More logits than a thread owns, up to a tile and beyond.
 TEST_P(Train, ManyClasses) {
   for (const int classes : {4, 5, 8, 9, 64, 70}) {

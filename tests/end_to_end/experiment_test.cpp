@@ -401,6 +401,15 @@ TEST(Errors, HelpVersionAndDevice) {
     // 20.79 MFLOP at 256 a cycle and 1.98 GHz; 106,202 parameters of (300,2), read and written, at 4.8 TB/s.
     EXPECT_THAT(plan, HasSubstr("floor 41.01 us an update on one multiprocessor, 0.311 us on all: 3218"));
     EXPECT_THAT(plan, HasSubstr("0.85 MB of parameters and state through memory, 0.177 us: 433"));
+    EXPECT_THAT(plan, HasSubstr("1 block a multiprocessor by shared memory, if a thread takes at most 255 "));
+    EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "8"}, folder).out,
+                HasSubstr("8 blocks a multiprocessor by shared memory, if a thread takes at most 32 "));
+    for (const char* precision : {"tf32", "bf16"}) {
+      const std::string tensor =
+          run(name, {"--explain-plan", "--device", "cpu", "--precision", precision}, folder).out;
+      EXPECT_THAT(tensor, HasSubstr("cpu: trains in fp32 alone"));
+      EXPECT_THAT(tensor, HasSubstr(fmt::format("plan resident on tensor cores, {}: a block", precision)));
+    }
   }
 }
 
