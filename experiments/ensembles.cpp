@@ -47,7 +47,7 @@ Case ms5() {
   c.slab.linear = {.count = 0, .noise_kind = NoiseKind::flip};
   c.slab.train = 4250;
   c.training.stop.check_every = 1000;
-  c.votes.sizes = {10, 5};
+  c.votes.sizes = {10, 1, 3, 5};
   c.published.clear();
   return c;
 }
@@ -63,7 +63,7 @@ Case noisy_lms7() {
                                 .epsilon = 0.005,
                                 .check_every = 1000,
                                 .max_updates = 10'000}},
-          .votes = votes_of({10, 3, 5}),
+          .votes = votes_of({10, 1, 3, 5}),
           .evaluate = Which::best};
 }
 

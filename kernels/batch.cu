@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads) batch_kernel(BatchArguments a) {
   const std::int64_t rows = member.rows[static_cast<int>(Split::train)];
   const law::BatchPlace place = law::batch_place(progress.update, rows, a.capacity);
   if (sample < place.count) {
-    const KeyedPermutation order = law::epoch_permutation(member.order_seed, place.epoch, rows);
+    const law::EpochOrder order = law::epoch_order(member.order_seed, member.in_order, place.epoch, rows);
     a.batch[static_cast<std::int64_t>(slot) * a.capacity + sample] =
         order(static_cast<std::uint32_t>(place.first) + static_cast<std::uint32_t>(sample));
   }

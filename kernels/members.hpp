@@ -43,6 +43,7 @@ struct Member {
   const float* rotation;           // [inputs][stride]; null: not rotated
   std::int64_t rows[3], first[3];  // by Split
   std::uint32_t data_seed, order_seed;
+  bool in_order;  // no epoch is shuffled
   law::OptimizerConstants optimizer;
   law::Dropout input_dropout, hidden_dropout;
 };

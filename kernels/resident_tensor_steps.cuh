@@ -47,7 +47,7 @@ struct TensorMember {
   // Draws the rows of the batch at `place` and fetches their labels.
   __device__ __forceinline__ void open(const law::BatchPlace& place, int which) const {
     const std::int64_t all = member.rows[static_cast<int>(Split::train)];
-    const KeyedPermutation order = law::epoch_permutation(member.order_seed, place.epoch, all);
+    const law::EpochOrder order = law::epoch_order(member.order_seed, member.in_order, place.epoch, all);
     for (int sample = tensor_thread(); sample < place.count; sample += kTensorThreads) {
       const std::uint32_t row =
           order(static_cast<std::uint32_t>(place.first) + static_cast<std::uint32_t>(sample));

@@ -85,10 +85,10 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(SplitRows a) {
       value = member.columns
                   ? law::slab_value(member.columns[coordinate], static_cast<std::uint32_t>(coordinate),
                                     member.data_seed, static_cast<std::uint32_t>(among_all), labels[source])
-              : member.shapes ? law::shape_pixel(*member.shapes, member.places[among_all],
-                                                 coordinate / member.shapes->width,
-                                                 coordinate % member.shapes->width)
-                              : member.table_x[among_all * stride + coordinate];
+              : member.shapes
+                  ? law::shape_pixel(*member.shapes, member.places[among_all],
+                                     coordinate / member.shapes->width, coordinate % member.shapes->width)
+                  : member.table_x[among_all * stride + coordinate];
     }
     to[static_cast<std::int64_t>(row) * stride + coordinate] = value;
   }

@@ -68,7 +68,7 @@ struct Training {
   double input_dropout = 0.0, hidden_dropout = 0.0;  // probability of zeroing, in [0, 1)
   int batch = 256;
   Precision precision = Precision::fp32;
-  bool in_order = false;  // every epoch takes the rows as they stand, none is shuffled; on the CPU alone
+  bool in_order = false;  // every epoch takes the rows as they stand, none is shuffled
   // Adversarial training (Madry et al. 2018): every batch is first moved by this attack on the weights as
   // they are, in inference mode. The attack's own batch and seed are not used: the batch is the training's,
   // draws are keyed by the order seed, the place in the batch and the update.

@@ -138,8 +138,6 @@ void Trainer::set_learning_rates() {
 
 std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> trainings,
                                       std::size_t shared_limit) {
-  for (const Training& training : trainings)
-    require(!training.in_order, "training: rows in order are trained on by the CPU alone (--device cpu)");
   if (trainings[0].precision != Precision::fp32)
     return std::make_unique<TensorTrainer>(data, trainings,
                                            tensor_plan(data.spec(), trainings, shared_limit, data.images()));

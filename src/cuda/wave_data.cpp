@@ -64,6 +64,7 @@ WaveData::WaveData(const WaveRequest& request)
     member.order_seed = request.seeds[i].order;
     if (trains) {
       const Training& training = request.trainings[i];
+      member.in_order = training.in_order;
       member.optimizer = law::optimizer_constants(training.optimizer);
       member.input_dropout = law::dropout_constants(training.input_dropout);
       member.hidden_dropout = law::dropout_constants(training.hidden_dropout);

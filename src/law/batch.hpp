@@ -33,4 +33,19 @@ OCCAM_HD KeyedPermutation epoch_permutation(std::uint32_t order_seed, std::uint3
   return KeyedPermutation(draw(order_seed, Stream::epoch_order, epoch), static_cast<std::uint32_t>(rows));
 }
 
+// The rows of an epoch by their place in it: permuted, or as they stand.
+struct EpochOrder {
+  KeyedPermutation permutation;
+  bool as_they_stand;
+
+  OCCAM_HD std::uint32_t operator()(std::uint32_t place) const {
+    return as_they_stand ? place : permutation(place);
+  }
+};
+
+OCCAM_HD EpochOrder epoch_order(std::uint32_t order_seed, bool in_order, std::uint32_t epoch,
+                                std::int64_t rows) {
+  return {epoch_permutation(order_seed, epoch, rows), in_order};
+}
+
 }  // namespace occam::law

@@ -129,7 +129,7 @@ TEST_P(Train, BatchLargerThanTheSet) {
   ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{3, 3}}));
 }
 
-// One wave, members that differ in data, seeds, optimiser and dropout; each stops when it has done its
+// One wave, members that differ in data, seeds, optimiser, dropout and shuffling; each stops when it has done its
 // updates and keeps its bits from then on, also across calls.
 TEST_P(Train, MembersDifferAndFreeze) {
   Ensemble e;
@@ -141,6 +141,7 @@ TEST_P(Train, MembersDifferAndFreeze) {
     training.batch = 8;
     training.hidden_dropout = seed % 2 == 0 ? 0.5 : 0.0;
     training.input_dropout = seed == 3 ? 0.1 : 0.0;
+    training.in_order = seed == 1 || seed == 4;
     e.add(slabs(7, 10 + 7 * seed, 0, 3, seed % 2 == 1, seed), training, 50 + seed);
     ++seed;
   }

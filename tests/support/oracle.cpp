@@ -100,7 +100,7 @@ reference::OptimizerSettings oracle_optimizer(const Optimizer& o) {
 reference::Batch oracle_batch(const MlpSpec& spec, const Training& training, std::uint32_t order_seed,
                               const HostTable& rows, std::int64_t update) {
   const law::BatchPlace place = law::batch_place(update, rows.rows, training.batch);
-  const KeyedPermutation order = law::epoch_permutation(order_seed, place.epoch, rows.rows);
+  const law::EpochOrder order = law::epoch_order(order_seed, training.in_order, place.epoch, rows.rows);
   reference::Batch batch;
   for (int s = 0; s < place.count; ++s) {
     const auto row = static_cast<std::size_t>(order(static_cast<std::uint32_t>(place.first + s)));

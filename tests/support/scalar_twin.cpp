@@ -25,7 +25,7 @@ void ScalarTwin::one_update(const HostTable& rows) {
   // The batch: consecutive places of the epoch's permutation.
   const law::BatchPlace place = law::batch_place(update_, rows.rows, training_.batch);
   epoch_ = place.epoch;
-  const KeyedPermutation order = law::epoch_permutation(order_seed_, place.epoch, rows.rows);
+  const law::EpochOrder order = law::epoch_order(order_seed_, training_.in_order, place.epoch, rows.rows);
   Matrix x(place.count, spec_.inputs);
   std::vector<std::int32_t> labels;
   for (int s = 0; s < place.count; ++s) {
