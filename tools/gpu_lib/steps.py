@@ -1,14 +1,16 @@
-"""The checks of tools/gpu_check, one function each. A step is a dictionary: name, command, status (passed, failed or
-unavailable), seconds, and what it measured."""
+"""The checks of tools/gpu_check, one function each. A step is a dictionary: name, command, status (passed, failed,
+unavailable or not run), seconds, and what it measured."""
 
 import json
 import math
 import pathlib
+import re
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
+
+from .runner import run
 
 # Cases that reach every kernel and are small enough for compute-sanitizer.
 SMALL_CASES = (
@@ -20,19 +22,13 @@ SMALL_CASES = (
 )
 SEEDS_OF_PRECISIONS = 100
 EQUAL_WITHIN = 0.01  # of an accuracy or AUC: the last digit the original study prints
+# What ncu says where it cannot begin: no counters for this user, no library, another profiler at work.
+CANNOT_PROFILE = re.compile(
+    r"^==ERROR== .*(ERR_NVGPUCTRPERM|Failed to initialize|Failed to prepare|driver resource was unavailable|"
+    r"not supported).*$",
+    re.MULTILINE | re.IGNORECASE,
+)
 FOUND_ERRORS = 86  # exit code of compute-sanitizer, unlike those of the tests
-
-
-def run(command, timeout):
-    """(exit code, output); 124 for a command that ran out of time."""
-    try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False
-        )
-        return done.returncode, done.stdout
-    except subprocess.TimeoutExpired as expired:
-        output = expired.stdout or ""
-        return 124, output if isinstance(output, str) else output.decode(errors="replace")
 
 
 def last_lines(text, count=20):
@@ -58,6 +54,10 @@ def unavailable(name, why):
     return {"name": name, "status": "unavailable", "why": why}
 
 
+def not_run(name, why):
+    return {"name": name, "status": "not run", "why": why}
+
+
 def count_tests(report):
     """Passed, failed and skipped tests of a GoogleTest JSON report."""
     counts = {"passed": 0, "failed": 0, "skipped": 0}
@@ -72,33 +72,36 @@ def count_tests(report):
     return counts
 
 
-def contract_tests(binary, execute=run):
-    """All cases of the contract on CUDA. A run in which nothing ran or something was skipped proves nothing and fails."""
+def run_tests(name, command, execute, timeout):
+    """A step of GoogleTest's cases. Where nothing ran or something was skipped, nothing is proven: it failed."""
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report.json"
-        command = [binary, "--gtest_filter=*/cuda*", f"--gtest_output=json:{report}", "--gtest_brief=1"]
-        result, _ = step("contract tests", command, execute, 1800)
-        result["command"] = f"{binary} --gtest_filter=*/cuda*"
-        counts = count_tests(json.loads(report.read_text())) if report.exists() else count_tests({})
+        result, output = step(name, [*command, f"--gtest_output=json:{report}", "--gtest_brief=1"], execute, timeout)
+        result["command"] = " ".join(map(str, command))
+        try:
+            counts = count_tests(json.loads(report.read_text()))
+        except (OSError, ValueError):  # it ended before it wrote one
+            counts = count_tests({})
     result["tests"] = counts
     if counts["passed"] == 0 or counts["failed"] > 0 or counts["skipped"] > 0:
         result["status"] = "failed"
-    return result
+        result.setdefault("output", last_lines(output))
+    return result, output
+
+
+def contract_tests(binary, execute=run):
+    """All cases of the contract on CUDA."""
+    return run_tests("contract tests", [binary, "--gtest_filter=*/cuda*"], execute, 1800)[0]
 
 
 def sanitizer(tool, binary, execute=run):
     program = shutil.which("compute-sanitizer")
     if program is None:
         return unavailable(tool, "compute-sanitizer is not on PATH")
-    command = [
-        program,
-        f"--tool={tool}",
-        f"--error-exitcode={FOUND_ERRORS}",
-        binary,
-        f"--gtest_filter={SMALL_CASES}",
-        "--gtest_brief=1",
-    ]
-    result, output = step(tool, command, execute, 1800)
+    command = [program, f"--tool={tool}", f"--error-exitcode={FOUND_ERRORS}", binary, f"--gtest_filter={SMALL_CASES}"]
+    result, output = run_tests(tool, command, execute, 1800)
+    if refused := re.search("Device not supported.*", output):
+        return unavailable(tool, f"compute-sanitizer: {refused.group(0)}")
     if "ERROR SUMMARY: 0 errors" not in output and "RACECHECK SUMMARY: 0 hazards" not in output:
         result["status"] = "failed"
         result.setdefault("output", last_lines(output))
@@ -213,16 +216,17 @@ def profile(runner, report, execute=run):
         return unavailable("profile", "ncu is not on PATH")
     if not pathlib.Path(runner).exists():
         return unavailable("profile", f"{runner} is not built")
-    chosen = ["--set", "full", "--kernel-name", "regex:resident_kernel", "--launch-count", "1"]
+    # The clocks as they are: other steps ran at them, and a user may not be allowed to lock them.
+    chosen = ["--set", "full", "--clock-control", "none", "--kernel-name", "regex:resident_kernel", "--launch-count", "1"]
     command = [program, *chosen, "--page", "details", runner, "--variants", "0", "--repeats", "1"]
     result, output = step("profile", command, execute, 900)
     if result["status"] == "passed" and "resident_kernel" in output:
         pathlib.Path(report).write_text(output)
         result["report"] = pathlib.Path(report).name
-    elif "ERR_NVGPUCTRPERM" in output:
-        return unavailable("profile", "this user may not read the GPU's counters (ERR_NVGPUCTRPERM)")
-    else:
-        result["status"], result["output"] = "failed", last_lines(output)
+        return result
+    if refused := CANNOT_PROFILE.search(output):
+        return unavailable("profile", refused.group(0).strip())
+    result["status"], result["output"] = "failed", last_lines(output)
     return result
 
 
