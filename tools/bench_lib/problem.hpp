@@ -23,6 +23,9 @@ class Stopwatch {
   double wall_, cpu_;
 };
 
+// The "device" of a request, a CPU by default. "threads": of a CPU one, of the host of a GPU all, if it does not say.
+Device device_of(const nlohmann::json& request);
+
 // What training offers on a device; the bench says of the others that this build lacks them.
 std::vector<Precision> precisions(const Device& device);
 
