@@ -96,39 +96,69 @@ class Steps(unittest.TestCase):
         self.assertEqual(self.run_experiment([{"auc": [0.5]}], [{"auc": [0.25]}])["status"], "failed")
         self.assertEqual(self.run_experiment([], [])["status"], "failed")
 
-    def run_precisions(self, shift, spread=0.0):
-        """BF16 is off by `shift`, and `spread` more or less from seed to seed."""
+    def run_precisions(self, shift, spread=0.0, late=0):
+        """BF16 is off by `shift`, and `spread` more or less from seed to seed; `late` of its seeds stop later."""
         with tempfile.NamedTemporaryFile() as binary:
 
             def execute(command, timeout):
-                precision = command[command.index("--precision") + 1]
+                bf16 = command[command.index("--precision") + 1] == "bf16"
                 out = pathlib.Path(command[command.index("--out") + 1]) / "extreme_slab"
                 out.mkdir(parents=True)
                 seeds = range(int(command[command.index("--seeds") + 1]))
-                off = [shift + (spread if seed % 2 else -spread) if precision == "bf16" else 0 for seed in seeds]
+                off = [shift + (spread if seed % 2 else -spread) if bf16 else 0 for seed in seeds]
                 metrics = {
                     "standard_auc": [0.9 + by for by in off],
                     "s_randomized_accuracy": [0.5 + 0.001 * (seed % 7) for seed in seeds],
-                    "updates": [5001 + 1000 * by for by in off],
+                    "updates": [10001 if bf16 and seed < late else 5001 for seed in seeds],
                 }
                 (out / "result.json").write_text(json.dumps({"cases": [{"metrics": metrics}]}))
                 return 0, ""
 
             return steps.precisions(binary.name, execute)
 
-    def test_precisions_must_have_equal_statistics(self):
+    def test_precisions_must_have_equal_means(self):
         for shift, spread, status in (
             (0.0, 0.0, "passed"),
-            (0.009, 0.0, "passed"),
-            (-0.011, 0.0, "failed"),
-            (0.005, 0.02, "passed"),
-            (0.005, 0.05, "failed"),  # too uncertain to call equal
+            (0.0049, 0.0, "passed"),
+            (-0.0051, 0.0, "failed"),
+            (0.003, 0.011, "passed"),  # half of the 90% interval: 1.66 * 0.011 / 10
+            (0.003, 0.013, "failed"),  # too uncertain to call equal
         ):
             result = self.run_precisions(shift, spread)
             self.assertEqual(result["status"], status, (shift, spread))
-            self.assertEqual(list(result["compared"]["tf32"]), ["standard_auc", "s_randomized_accuracy"])
-            self.assertAlmostEqual(result["compared"]["bf16"]["standard_auc"]["difference"], shift)
+            self.assertEqual(list(result["compared"]["tf32"]), ["standard_auc", "s_randomized_accuracy", "updates"])
+            compared = result["compared"]["bf16"]["standard_auc"]
+            self.assertAlmostEqual(compared["difference"], shift)
+            self.assertAlmostEqual(compared["interval"][1] - shift, 0.16604 * spread, delta=1e-4)
+            self.assertEqual(compared["margin"], 0.005)
         self.assertEqual(steps.precisions("/no/extreme_slab")["status"], "unavailable")
+
+    def test_precisions_must_stop_alike(self):
+        # sqrt(100 * 100 / 200) = 7.07; of Kolmogorov's distribution 1.48 leaves 2.5%.
+        for late, status in ((0, "passed"), (20, "passed"), (22, "failed")):
+            result = self.run_precisions(0.0, late=late)
+            self.assertEqual(result["status"], status, late)
+            compared = result["compared"]["bf16"]["updates"]
+            self.assertAlmostEqual(compared["statistic"], late / 100)
+            self.assertEqual(compared["p"] >= 0.025, status == "passed")
+            self.assertEqual(result["compared"]["tf32"]["updates"]["p"], 1.0)
+
+    def test_kolmogorovs_distribution(self):
+        # Smirnov's table of 1948.
+        for x, p in ((0.5, 0.963945), (0.83, 0.496192), (1.0, 0.269999), (1.36, 0.049486), (1.63, 0.009846)):
+            self.assertAlmostEqual(steps.kolmogorov(x), p, delta=1.5e-6)
+        self.assertEqual(steps.kolmogorov(0.0), 1.0)
+        self.assertAlmostEqual(steps.kolmogorov(0.2), steps.kolmogorov(0.1999), delta=1e-9)  # where the series begins
+
+    def test_the_distance_of_two_samples(self):
+        for first, second, distance in (
+            ([1, 2, 3], [1, 2, 3], 0.0),
+            ([1, 2, 3], [4, 5, 6, 7], 1.0),
+            ([1, 1, 2, 2], [1, 2, 2, 2], 0.25),
+            ([3, 1, 2, 5], [4, 2.5], 0.5),
+        ):
+            for one, other in ((first, second), (second, first)):
+                self.assertAlmostEqual(steps.kolmogorov_smirnov(one, other)["statistic"], distance)
 
     def test_a_diverged_member_has_no_statistics(self):
         with mock.patch.object(steps, "SEEDS_OF_PRECISIONS", 3), tempfile.NamedTemporaryFile() as binary:
@@ -137,7 +167,8 @@ class Steps(unittest.TestCase):
                 out = pathlib.Path(command[command.index("--out") + 1]) / "extreme_slab"
                 out.mkdir(parents=True)
                 lost = None if "bf16" in command else 0.5
-                (out / "result.json").write_text(json.dumps({"cases": [{"metrics": {"standard_auc": [1, lost, 1]}}]}))
+                metrics = {"standard_auc": [1, lost, 1], "updates": [1, 1, 1]}
+                (out / "result.json").write_text(json.dumps({"cases": [{"metrics": metrics}]}))
                 return 0, ""
 
             result = steps.precisions(binary.name, execute)
@@ -176,6 +207,22 @@ class Steps(unittest.TestCase):
             worker.write_text('#!/bin/sh\nread line; test "$line" = \'{"op":"ceilings"}\' && echo \'{"ffma_gflops": 3}\'\n')
             worker.chmod(0o700)
             self.assertEqual(steps.ceilings(worker)["measured"], {"ffma_gflops": 3})
+
+    def test_all_members_must_learn_the_images(self):
+        reply = {"updates": 200, "seconds": 12.5, "draw_seconds": 3.0}
+        reply |= {"train_accuracy": [1.0] * 100, "uniform_accuracy": [0.5] * 100}
+        requests = []
+        with tempfile.NamedTemporaryFile() as worker:
+            for iid, status in (([1.0] * 100, "passed"), ([1.0] * 99 + [0.98], "failed"), ([1.0] * 99, "failed")):
+                output = json.dumps({**reply, "iid_accuracy": iid})
+                result = steps.images(worker.name, lambda c, t, o=output: requests.append(json.loads(c[-1])) or (0, o))
+                self.assertEqual(result["status"], status, iid)
+            self.assertEqual(result["measured"]["learnt"], 99)
+            self.assertEqual((result["measured"]["seconds"], result["measured"]["target_seconds"]), (12.5, 15))
+            broken = steps.images(worker.name, lambda c, t: (0, '{"error": "no device", "exit_code": 4}'))
+            self.assertEqual(broken["status"], "failed")
+        self.assertEqual(requests[0], {"op": "fit_images", "device": "cuda", "members": 100, "updates": 200})
+        self.assertEqual(steps.images("/no/worker")["status"], "unavailable")
 
     def test_every_variant_must_have_the_same_bits(self):
         same = {"same_bits": True, "changed": True}

@@ -1,6 +1,7 @@
 """The checks of tools/gpu_check, one function each. A step is a dictionary: name, command, status (passed, failed,
 unavailable or not run), seconds, and what it measured."""
 
+import bisect
 import json
 import math
 import pathlib
@@ -9,6 +10,8 @@ import shutil
 import statistics
 import tempfile
 import time
+
+from bench_lib import images as bench_images
 
 from .runner import run
 
@@ -21,7 +24,10 @@ SMALL_CASES = (
     "*PrecisionTest.ExactWhereNothingRounds/cuda"
 )
 SEEDS_OF_PRECISIONS = 100
-EQUAL_WITHIN = 0.01  # of an accuracy or AUC: the last digit the original study prints
+EQUAL_WITHIN = 0.005  # margin of the means of accuracies and AUCs
+STUDENT = 1.6604  # 95% quantile of Student's t with 99 degrees of freedom: two one-sided tests at 5%
+DIFFERENT_BELOW = 0.05 / 2  # p of a distribution of updates that differs: 5%, two comparisons (Bonferroni)
+LEARNT = 0.99  # i.i.d. accuracy of a network that has learnt stars_and_moons
 # What ncu says where it cannot begin: no counters for this user, no library, another profiler at work.
 CANNOT_PROFILE = re.compile(
     r"^==ERROR== .*(ERR_NVGPUCTRPERM|Failed to initialize|Failed to prepare|driver resource was unavailable|"
@@ -131,19 +137,41 @@ def experiment(binary, execute=run):
 
 
 def equivalence(reference, values):
-    """Mean of the differences, seed by seed, and its 95% interval; equal where that lies within EQUAL_WITHIN."""
+    """Two one-sided tests of the means: the 90% interval of the differences, seed by seed, lies within the margin."""
     differences = [b - a for a, b in zip(reference, values)]
     mean = statistics.fmean(differences)
-    half = 1.96 * statistics.stdev(differences) / math.sqrt(len(differences))
+    half = STUDENT * statistics.stdev(differences) / math.sqrt(len(differences))
     return {
         "difference": mean,
         "interval": [mean - half, mean + half],
+        "margin": EQUAL_WITHIN,
         "equal": max(abs(mean - half), abs(mean + half)) <= EQUAL_WITHIN,
     }
 
 
+def kolmogorov(x):
+    """P(K > x) of Kolmogorov's distribution."""
+    if x < 0.2:  # below, 1 - P < 1e-11, and the series converges slowly
+        return 1.0
+    terms = (2 * (-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 101))
+    return min(1.0, max(0.0, sum(terms)))
+
+
+def kolmogorov_smirnov(first, second):
+    """The two-sample test: the largest distance of the two distribution functions, and its asymptotic p-value, which
+    is too large where values repeat."""
+    first, second = sorted(first), sorted(second)
+    distance = max(
+        abs(bisect.bisect_right(first, value) / len(first) - bisect.bisect_right(second, value) / len(second))
+        for value in [*first, *second]
+    )
+    p = kolmogorov(distance * math.sqrt(len(first) * len(second) / (len(first) + len(second))))
+    return {"statistic": distance, "p": p, "level": DIFFERENT_BELOW, "equal": p >= DIFFERENT_BELOW}
+
+
 def precisions(binary, execute=run):
-    """LMS-5 of extreme_slab over 100 seeds in each precision: accuracies and AUCs are those of fp32."""
+    """LMS-5 of extreme_slab over 100 seeds in each precision: means of accuracies and AUCs, and the distribution of
+    updates to the stop, are those of fp32."""
     if not pathlib.Path(binary).exists():
         return unavailable("precisions", f"{binary} is not built")
     metrics = {}
@@ -157,16 +185,19 @@ def precisions(binary, execute=run):
                 return result
             document = json.loads((pathlib.Path(folder) / "extreme_slab" / "result.json").read_text())
             metrics[precision] = document["cases"][0]["metrics"]
-    compared = [name for name in metrics["fp32"] if name.endswith(("_auc", "_accuracy"))]
-    lost = [p for p, of_one in metrics.items() if any(None in of_one[name] for name in compared)]
+    means = [name for name in metrics["fp32"] if name.endswith(("_auc", "_accuracy"))]
+    lost = [p for p, of_one in metrics.items() if any(None in of_one[name] for name in [*means, "updates"])]
     if lost:  # a member that diverged has no metrics
         return {**result, "status": "failed", "output": f"members diverged in {', '.join(lost)}"}
     result["compared"] = {
-        precision: {name: equivalence(metrics["fp32"][name], metrics[precision][name]) for name in compared}
+        precision: {
+            **{name: equivalence(metrics["fp32"][name], metrics[precision][name]) for name in means},
+            "updates": kolmogorov_smirnov(metrics["fp32"]["updates"], metrics[precision]["updates"]),
+        }
         for precision in ("tf32", "bf16")
     }
     equal = [entry["equal"] for of_one in result["compared"].values() for entry in of_one.values()]
-    if not equal or not all(equal):
+    if not means or not all(equal):
         result["status"] = "failed"
         result["output"] = json.dumps(result["compared"])
     return result
@@ -181,17 +212,40 @@ def first_object(output):
         return None
 
 
+def ask(name, worker, request, execute, timeout):
+    """A step of one request to bench_worker, and its reply; the step has failed where there is none."""
+    pipe = 'printf "%s\\n" "$2" | "$1"'
+    command = ["sh", "-c", pipe, name, str(worker), json.dumps(request, separators=(",", ":"))]
+    result, output = step(name, command, execute, timeout)
+    reply = first_object(output) if result["status"] == "passed" else None
+    if reply is None or "error" in reply:
+        result["status"], result["output"] = "failed", last_lines(output)
+    return result, reply
+
+
 def ceilings(worker, execute=run):
     """What the device does at best: FFMA, mma.sync in TF32 and BF16, copy, shared memory."""
     if not pathlib.Path(worker).exists():
         return unavailable("ceilings", f"{worker} is not built")
-    ask = 'printf "%s\\n" \'{"op":"ceilings"}\' | "$1"'
-    result, output = step("ceilings", ["sh", "-c", ask, "ceilings", str(worker)], execute, 300)
-    measured = first_object(output) if result["status"] == "passed" else None
-    if measured is None or "error" in measured or min(measured.values(), default=0) <= 0:
-        result["status"], result["output"] = "failed", last_lines(output)
-    else:
+    result, measured = ask("ceilings", worker, {"op": "ceilings"}, execute, 300)
+    if result["status"] == "passed":
         result["measured"] = measured
+        if min(measured.values(), default=0) <= 0:
+            result["status"], result["output"] = "failed", json.dumps(measured)
+    return result
+
+
+def images(worker, execute=run):
+    """stars_and_moons' training of many members at once: every one must learn its training distribution."""
+    if not pathlib.Path(worker).exists():
+        return unavailable("images", f"{worker} is not built")
+    request = {"op": "fit_images", "device": "cuda", "members": bench_images.MANY, "updates": bench_images.UPDATES}
+    result, reply = ask("images", worker, request, execute, 900)
+    if result["status"] == "passed":
+        learnt = [accuracy for accuracy in reply["iid_accuracy"] if accuracy >= LEARNT]
+        result["measured"] = {"members": bench_images.MANY, "learnt": len(learnt), **bench_images.row_of_many(reply)}
+        if len(learnt) < bench_images.MANY:
+            result["status"], result["output"] = "failed", json.dumps(result["measured"])
     return result
 
 
