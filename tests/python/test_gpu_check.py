@@ -166,6 +166,41 @@ class Packs(Folder):
             pack.read_manifest(self.folder)
 
 
+class PackCommand(Folder):
+    """tools/gpu_check --pack, with a cmake that builds nothing."""
+
+    def pack(self, cmake):
+        build, module = self.folder / "build", load_program()
+        write_script(self.folder / "bin/cmake", f'echo "$@" >> {self.folder / "asked"}; {cmake}')
+        for name in module.BINARIES:
+            (build / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(os.path.realpath("/bin/sh"), build / name)
+        return subprocess.run(
+            [sys.executable, ROOT / "tools/gpu_check", "--build-dir", build, "--pack", self.folder / "a-pack"],
+            env={**os.environ, "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def test_what_is_checked_is_built_and_packed(self):
+        done = self.pack("true")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        (asked,) = (self.folder / "asked").read_text().splitlines()  # no preset: the folder is configured
+        self.assertTrue(asked.startswith(f"--build {self.folder / 'build'} --target "), asked)
+        for name in load_program().BINARIES:
+            self.assertIn(name.rsplit("/", 1)[1], asked.split(" --target ")[1].split())
+            self.assertTrue((self.folder / "a-pack" / name).exists())
+        made_of = pack.read_manifest(self.folder / "a-pack")
+        self.assertEqual(made_of["kernels"], {kernel.name: kernel.digest for kernel in find_kernels(ROOT)})
+        self.assertRegex(done.stdout, r"a-pack: \d+\.\d MiB\n.*a-pack.tar.gz: \d+\.\d MiB; unpack with tar -xzf a-pack.tar.gz")
+
+    def test_nothing_is_packed_of_a_build_that_failed(self):
+        done = self.pack("exit 1")
+        self.assertEqual((done.returncode, done.stderr), (1, "gpu_check: the build failed\n"))
+        self.assertFalse((self.folder / "a-pack").exists())
+
+
 class DryRun(unittest.TestCase):
     def run_check(self, *arguments, path="/nowhere"):
         return subprocess.run(

@@ -42,7 +42,7 @@ def write(build, folder, binaries, made_of):
     manifest = {"schema": 1, **made_of, "binaries": {name: digest_of([folder / name]) for name in binaries}}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     archive = folder.with_name(folder.name + ".tar.gz")
-    with tarfile.open(archive, "w:gz") as file:
+    with tarfile.open(archive, "w:gz", compresslevel=6) as file:
         file.add(folder, folder.name)
     return archive
 
