@@ -1,5 +1,5 @@
-# build/tools/bench_worker, Occam's side of tools/bench. It loads cuBLAS when it is asked for the peak, so that it runs where
-# there is none; the toolkit's folder is for toolkits that the loader does not know.
+# build/tools/bench_worker, Occam's side of tools/bench. It loads cuBLAS when it is asked for the peak, so that it
+# runs where there is none; the toolkit's folder is for toolkits that the loader does not know.
 file(GLOB bench_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/bench_lib/*.cpp)
 add_executable(bench_worker ${bench_sources})
 set_target_properties(bench_worker PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tools)

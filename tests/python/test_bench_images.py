@@ -1,5 +1,5 @@
-"""tools/bench's images of shapes: turns and ratios with contestants that only answer, many members on a GPU, and Occam's
-worker."""
+"""tools/bench's images of shapes: turns and ratios with contestants that only answer, many members on a GPU, and
+Occam's worker, which loads cuBLAS at run time."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""tools/gpu_check: the program itself on invented binaries, how it runs commands, what a check is made of, and packs."""
+"""tools/gpu_check: the program on invented binaries, how it runs commands, what a check is made of, and packs."""
 
 import importlib.machinery
 import importlib.util
@@ -101,7 +101,8 @@ class Provenance(Folder):
     def test_a_checkout(self):
         def git(*arguments):
             who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-            return subprocess.run(["git", "-C", self.folder, *who, *arguments], check=True, capture_output=True, text=True)
+            command = ["git", "-C", self.folder, *who, *arguments]
+            return subprocess.run(command, check=True, capture_output=True, text=True)
 
         git("init", "-q")
         (self.folder / "code").write_text("1")
@@ -193,7 +194,8 @@ class PackCommand(Folder):
             self.assertTrue((self.folder / "a-pack" / name).exists())
         made_of = pack.read_manifest(self.folder / "a-pack")
         self.assertEqual(made_of["kernels"], {kernel.name: kernel.digest for kernel in find_kernels(ROOT)})
-        self.assertRegex(done.stdout, r"a-pack: \d+\.\d MiB\n.*a-pack.tar.gz: \d+\.\d MiB; unpack with tar -xzf a-pack.tar.gz")
+        sizes = r"a-pack: \d+\.\d MiB\n.*a-pack.tar.gz: \d+\.\d MiB; unpack with tar -xzf a-pack.tar.gz"
+        self.assertRegex(done.stdout, sizes)
 
     def test_nothing_is_packed_of_a_build_that_failed(self):
         done = self.pack("exit 1")

@@ -181,7 +181,7 @@ class Steps(unittest.TestCase):
             def benchmark(code, output):
                 return steps.benchmark(program.name, "build", True, lambda c, t: (code, output))
 
-            result = benchmark(0, 'table\n{"rate": 7}\n')
+            result = benchmark(0, 'a {table\n{of}\n{"rate": 7}\nand {more}\n')
             self.assertEqual((result["status"], result["measured"]), ("passed", {"rate": 7}))
             self.assertTrue(result["command"].endswith("--json cuda --build-dir build --quick"))
             self.assertEqual(benchmark(0, "no json")["status"], "failed")

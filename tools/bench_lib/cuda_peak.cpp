@@ -1,5 +1,5 @@
-// The fp32 matrix-product peak of a CUDA device. cuBLAS is not linked but loaded when it is asked for: it is larger than
-// all of Occam, and nothing else that is measured needs it.
+// The fp32 matrix-product peak of a CUDA device. cuBLAS is not linked but loaded when it is asked for: it is
+// larger than all of Occam, and nothing else that is measured needs it.
 #include "occam/error.hpp"
 #include "peaks.hpp"
 
@@ -104,8 +104,9 @@ double cuda_sgemm_rate(int device) {
   float best_ms = 0;
   for (int call = 0; call < 10; ++call) {
     check(cudaEventRecord(on.start), "record an event");
-    on.blas.check(on.blas.sgemm(on.handle, CUBLAS_OP_N, CUBLAS_OP_N, n, n, n, &one, on.a, n, on.b, n, &zero, on.c, n),
-                  "cublasSgemm");
+    on.blas.check(
+        on.blas.sgemm(on.handle, CUBLAS_OP_N, CUBLAS_OP_N, n, n, n, &one, on.a, n, on.b, n, &zero, on.c, n),
+        "cublasSgemm");
     check(cudaEventRecord(on.stop), "record an event");
     check(cudaEventSynchronize(on.stop), "wait for cublasSgemm");
     float ms = 0;

@@ -25,8 +25,8 @@ bool has_avx512();
 double fma_rate_avx2();
 double fma_rate_avx512();
 
-// The version of cuBLAS, "13.0.2", loaded from the first of these shared libraries that there is; empty: of those that
-// CUDA 13 and 12 have. Throws a usage error where it cannot be loaded and a device error without CUDA.
+// The version of cuBLAS, "13.0.2", loaded from the first of these shared libraries that there is; empty: of
+// those that CUDA 13 and 12 have. Throws a usage error where none can be loaded, a device error without CUDA.
 std::string cublas_version(const std::vector<std::string>& libraries);
 
 // cuBLAS in fp32, 8192 x 8192 x 8192, timed with events: GFLOP/s. Throws as cublas_version does.

@@ -23,7 +23,7 @@ class Stopwatch {
   double wall_, cpu_;
 };
 
-// The "device" of a request, a CPU by default. "threads": of a CPU one, of the host of a GPU all, if it does not say.
+// The "device" of a request, a CPU by default. "threads", if it does not say: one of a CPU, all of a GPU's host.
 Device device_of(const nlohmann::json& request);
 
 // What training offers on a device; the bench says of the others that this build lacks them.

@@ -204,12 +204,13 @@ def precisions(binary, execute=run):
 
 
 def first_object(output):
-    """The first JSON object in a command's output; None if there is none."""
-    begin = output.find("{")
-    try:
-        return json.JSONDecoder().raw_decode(output[begin:])[0] if begin >= 0 else None
-    except ValueError:
-        return None
+    """The first JSON object that begins a line of a command's output; None if there is none."""
+    for begin in re.finditer(r"^\{", output, re.MULTILINE):
+        try:
+            return json.JSONDecoder().raw_decode(output, begin.start())[0]
+        except ValueError:
+            continue
+    return None
 
 
 def ask(name, worker, request, execute, timeout):
@@ -271,8 +272,8 @@ def profile(runner, report, execute=run):
     if not pathlib.Path(runner).exists():
         return unavailable("profile", f"{runner} is not built")
     # The clocks as they are: other steps ran at them, and a user may not be allowed to lock them.
-    chosen = ["--set", "full", "--clock-control", "none", "--kernel-name", "regex:resident_kernel", "--launch-count", "1"]
-    command = [program, *chosen, "--page", "details", runner, "--variants", "0", "--repeats", "1"]
+    chosen = ["--kernel-name", "regex:resident_kernel", "--launch-count", "1"]
+    command = [program, "--set", "full", "--clock-control", "none", *chosen, "--page", "details", runner, "--variants", "0", "--repeats", "1"]
     result, output = step("profile", command, execute, 900)
     if result["status"] == "passed" and "resident_kernel" in output:
         pathlib.Path(report).write_text(output)
