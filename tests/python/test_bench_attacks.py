@@ -166,6 +166,7 @@ class Cuda(unittest.TestCase):
             replies = {{
                 "info": {{"device": "cuda, a GPU", "precisions": ["fp32"]}},
                 "ceilings": {{"ffma_gflops": 50e3, "multiprocessors": 132}},
+                "cublas": {{"version": "13.1.0"}},
                 "cuda_sgemm": {{"gflops": 45e3}},
                 "attack_open": {{"flop": {json.dumps(FLOP)}}},
                 "export": {{}},

@@ -282,6 +282,7 @@ for line in sys.stdin:
         reply = {{
             "info": {{"device": "cuda, a GPU", "precisions": ["fp32"]}},
             "ceilings": {json.dumps({**CEILINGS, "multiprocessors": 132})},
+            "cublas": {{"version": "13.1.0"}},
             "cuda_sgemm": {{"gflops": 45e3}},
             "run": {{"updates": 4 * members * request.get("epochs", 1), **seconds}},
             "fit": {{"updates": [5001], **seconds}},
@@ -310,7 +311,9 @@ class Cuda(unittest.TestCase):
             [(row["members"], row["precision"]) for row in first],
             [(members, precision) for members in MEMBERS for precision in ensembles.PRECISIONS],
         )
-        self.assertEqual(len(self.rows), 4 * len(first))  # nets
+        self.assertEqual(len(self.rows), 4 * len(first) + len(MEMBERS))  # nets; the wide one in fp32 alone
+        wide = [row for row in self.rows if row["net"] == (2000,)]
+        self.assertEqual([(row["members"], row["precision"]) for row in wide], [(m, "fp32") for m in MEMBERS])
         self.assertEqual(
             {(row["precision"], row["status"]) for row in self.rows},
             {("fp32", "measured"), ("tf32", ensembles.LACKS), ("bf16", ensembles.LACKS)},
@@ -325,6 +328,33 @@ class Cuda(unittest.TestCase):
                 )
                 self.assertLess(row["share_of_floor"], 1)
 
+    def test_shares_of_sgemm(self):
+        for row in self.rows:
+            if row["status"] == "measured":
+                self.assertAlmostEqual(row["share_of_sgemm"], row["gflops"] / 45e3)
+                self.assertEqual(row["target_share_of_sgemm"], 0.85 if row["net"] == (2000,) else None)
+
+    def test_a_quick_run_measures_the_nets_that_have_targets(self):
+        settings = Settings(
+            quick=True, rounds=1, stretch_seconds=0.01, repeats=1, train_rows=1000, parts=("training",)
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            bench = CudaBench([sys.executable, "-c", WORKER], [], settings, folder, lambda line: None)
+            rows = bench.run()["ensembles"]
+        self.assertEqual({row["net"] for row in rows}, {(100, 100), (300, 300), (2000,)})
+        self.assertEqual({row["members"] for row in rows}, {132})
+
+    def test_without_cublas_the_rest_is_measured(self):
+        settings = Settings(rounds=1, stretch_seconds=0.01, repeats=1, train_rows=1000, quick=True, parts=("training",))
+        without = WORKER.replace('{"version": "13.1.0"}', '{"error": "cuBLAS cannot be loaded", "exit_code": 2}')
+        self.assertNotEqual(without, WORKER)
+        with tempfile.TemporaryDirectory() as folder:
+            result = CudaBench([sys.executable, "-c", without], [], settings, folder, lambda line: None).run()
+        self.assertIsNone(result["sgemm_gflops"])
+        row = result["ensembles"][0]
+        self.assertEqual((row["status"], row["share_of_sgemm"]), ("measured", None))
+        self.assertRegex("\n".join(table.cuda_lines(result)), r"cuBLAS sgemm +failed: Occam: cuBLAS cannot be loaded")
+
     def test_rivals_that_are_missing_are_said_for_each_problem(self):
         missing = self.result["ensemble_rivals"]
         self.assertEqual(
@@ -336,7 +366,8 @@ class Cuda(unittest.TestCase):
         text = "\n".join(table.cuda_lines(self.result))
         self.assertRegex(text, r"tf32 +300,000 GFLOP/s")
         self.assertRegex(text, r"copy +4,000 GB/s")
-        self.assertRegex(text, r"cublas_sgemm +45,000 GFLOP/s")
+        self.assertRegex(text, r"cuBLAS 13\.1\.0 sgemm +45,000 GFLOP/s")
+        self.assertRegex(text, r"2000 +fp32 +1024 .*% \(target 85% (met|missed)\)")
         self.assertRegex(text, r"100x100 +fp32 +1024 +4,000 ")
         self.assertNotIn("multiprocessors", text)
 

@@ -166,6 +166,8 @@ class Worker {
     if (operation == "info") return info(request);
     if (operation == "sgemm") return sgemm(request);
     if (operation == "fma") return fma();
+    if (operation == "cublas")
+      return {{"version", cublas_version(request.value("libraries", std::vector<std::string>{}))}};
     if (operation == "cuda_sgemm") return {{"gflops", cuda_sgemm_rate(select_device("cuda").index)}};
     if (operation == "ceilings") return ceilings();
     if (operation == "export") return export_data(request);

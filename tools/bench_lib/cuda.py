@@ -15,6 +15,8 @@ from .ensembles import BATCH, PRECISIONS
 from .measure import Contention, rates, take_turns
 
 MEMBERS = (1, 16, 132, 1024)
+WIDE = (2000,)  # in fp32 alone, beside cuBLAS's sgemm
+QUICK_NETS = (NETS[0], (300, 300), WIDE)
 
 
 class CudaBench:
@@ -36,12 +38,12 @@ class CudaBench:
             occam = worker.ask("info", device="cuda")
             self.log("ceilings")
             ceilings = worker.ask("ceilings")
-            peak = worker.ask("cuda_sgemm")["gflops"]
+            peak = self.sgemm(worker)
             self.data = os.path.join(self.folder, "lms5.npz")
             worker.ask("export", set="lms5", train=self.settings.train_rows, path=self.data)
-        result = {"occam": occam, "ceilings": ceilings, "sgemm_gflops": peak, "contention": 0.0}
+        result = {"occam": occam, "ceilings": ceilings, **peak, "contention": 0.0}
         if "training" in self.settings.parts:
-            result["ensembles"], result["ensemble_rivals"] = self.ensembles(ceilings)
+            result["ensembles"], result["ensemble_rivals"] = self.ensembles(ceilings, peak["sgemm_gflops"])
             with self.occam() as worker:
                 result["throughput"] = self.throughput(worker)
             result["rivals"] = self.rivals(result["ensembles"])
@@ -58,6 +60,7 @@ class CudaBench:
                 frameworks.find_rivals(self.pythons, "cuda", frameworks.IMAGE_STYLES),
                 self.folder,
             )
+            result["images"].append(images.measure_many(self.settings, self.log, self.occam))
         return result
 
     def occam(self):
@@ -70,16 +73,29 @@ class CudaBench:
         }
         return Contestant(rival.name, rival.command(), environment)
 
-    def ensembles(self, ceilings):
-        """Rivals train the first net alone; the others are Occam's shares of the floor."""
+    def sgemm(self, worker):
+        """cuBLAS's rate and version; where it cannot be loaded, why, and everything else is measured without it."""
+        try:
+            version = worker.ask("cublas")["version"]
+            return {
+                "sgemm_gflops": worker.ask("cuda_sgemm")["gflops"],
+                "cublas": version,
+                "sgemm_status": "measured",
+            }
+        except ContestantError as error:
+            self.log(str(error))
+            return {"sgemm_gflops": None, "cublas": None, "sgemm_status": f"failed: {error}"}
+
+    def ensembles(self, ceilings, sgemm):
+        """Rivals train the first net alone; the others are Occam's shares of the floor and of sgemm."""
         found = frameworks.find_rivals(self.pythons, "cuda", frameworks.ENSEMBLE_STYLES)
         measuring = ensembles.Ensembles(
-            "cuda", self.settings, Contention(), self.log, self.occam, self.start, ceilings
+            "cuda", self.settings, Contention(), self.log, self.occam, self.start, ceilings, sgemm
         )
         ours, theirs = [], []
-        for hidden in NETS[:1] if self.settings.quick else NETS:
+        for hidden in QUICK_NETS if self.settings.quick else (*NETS, WIDE):
             for members in MEMBERS[2:3] if self.settings.quick else MEMBERS:
-                for precision in PRECISIONS:
+                for precision in PRECISIONS[:1] if hidden == WIDE else PRECISIONS:
                     beside = found if hidden == NETS[0] else []
                     own, rows = measuring.measure(hidden, members, precision, self.data, beside)
                     ours.append(own)

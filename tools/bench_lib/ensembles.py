@@ -16,6 +16,7 @@ INPUTS, OUTPUTS, BATCH = 50, 2, 256
 PRECISIONS = ("fp32", "tf32", "bf16")
 MODEL_UPDATES = CHECK_EVERY = 5000
 ELEMENT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2}
+SGEMM_TARGETS = {(2000,): 0.85}  # share of cuBLAS's sgemm, by hidden layers
 OPEN_SECONDS = 1800  # the most that making data and trying variants may take
 LACKS = "this build does not offer it"
 
@@ -38,12 +39,12 @@ def floor_of(flop, precision, ceilings):
 
 class Ensembles:
     """start_occam() and start_rival(rival) start a contestant. device: cpu or cuda; ceilings: measured, or
-    empty."""
+    empty; sgemm: the measured GFLOP/s of the device's fp32 matrix product, or None."""
 
-    def __init__(self, device, settings, contention, log, start_occam, start_rival, ceilings=None):
+    def __init__(self, device, settings, contention, log, start_occam, start_rival, ceilings=None, sgemm=None):
         self.device, self.settings, self.contention, self.log = device, settings, contention, log
         self.start_occam, self.start_rival = start_occam, start_rival
-        self.ceilings = ceilings or {}
+        self.ceilings, self.sgemm = ceilings or {}, sgemm
 
     def measure(self, hidden, members, precision, data, rivals):
         """(Occam's row, a row of each rival). data: path of one member's rows, for the rivals."""
@@ -101,12 +102,15 @@ class Ensembles:
         flop = flop_per_update(INPUTS, hidden, OUTPUTS, self.settings.train_rows, BATCH)
         rate = statistics.median(of_occam)
         floor = floor_of(flop, precision, self.ceilings)
+        sgemm = self.sgemm if precision == "fp32" else None
         return {
             "status": "measured",
             **self.speed(rate, self.check_seconds(occam), members),
             "gflops": rate * flop * 1e-9,
             "floor_models_per_second": floor and floor / MODEL_UPDATES,
             "share_of_floor": floor and rate / floor,
+            "share_of_sgemm": sgemm and rate * flop * 1e-9 / sgemm,
+            "target_share_of_sgemm": SGEMM_TARGETS.get(hidden) if sgemm else None,
             "samples": of_occam,
         }
 

@@ -25,7 +25,11 @@ bool has_avx512();
 double fma_rate_avx2();
 double fma_rate_avx512();
 
-// cuBLAS in fp32, 8192 x 8192 x 8192, timed with events: GFLOP/s. Throws a device error without CUDA.
+// The version of cuBLAS, "13.0.2", loaded from the first of these shared libraries that there is; empty: of
+// those that CUDA 13 and 12 have. Throws a usage error where none can be loaded, a device error without CUDA.
+std::string cublas_version(const std::vector<std::string>& libraries);
+
+// cuBLAS in fp32, 8192 x 8192 x 8192, timed with events: GFLOP/s. Throws as cublas_version does.
 double cuda_sgemm_rate(int device);
 
 // What a CUDA device does at best: multiply-adds (2 FLOP each) of the FP32 units and, through mma.sync, of

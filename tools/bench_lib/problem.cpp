@@ -35,6 +35,11 @@ void Stopwatch::report(json& reply) const {
   reply.update({{"seconds", wall_clock() - wall_}, {"cpu_seconds", cpu_clock() - cpu_}});
 }
 
+Device device_of(const json& request) {
+  const std::string device = request.value("device", "cpu");
+  return select_device(device, request.value("threads", device == "cpu" ? 1 : 0));
+}
+
 std::vector<Precision> precisions(const Device& device) {
   if (device.kind == DeviceKind::cpu) return {Precision::fp32};
   return {Precision::fp32, Precision::tf32, Precision::bf16};
@@ -59,7 +64,7 @@ Problem::Problem(const json& request) {
   }
   members = request.value("members", 1);
   first_seed = request.value("seed", std::uint32_t{0});
-  device = select_device(request.value("device", "cpu"), request.value("threads", 1));
+  device = device_of(request);
   training.precision = precision_of(device, request.value("precision", "fp32"));
 }
 

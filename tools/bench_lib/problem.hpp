@@ -23,6 +23,9 @@ class Stopwatch {
   double wall_, cpu_;
 };
 
+// The "device" of a request, a CPU by default. "threads", if it does not say: one of a CPU, all of a GPU's host.
+Device device_of(const nlohmann::json& request);
+
 // What training offers on a device; the bench says of the others that this build lacks them.
 std::vector<Precision> precisions(const Device& device);
 

@@ -72,7 +72,7 @@ def cpu_lines(result):
     if "attacks" in result:
         lines += ["", *attack_lines(result)]
     if "images" in result:
-        lines += ["", *images.lines(result["images"])]
+        lines += ["", *images.lines(result["images"], " on one core")]
     return lines
 
 
@@ -135,6 +135,13 @@ def percent(share):
     return "" if share is None else f"{100 * share:.1f}%"
 
 
+def share_with_target(share, target):
+    """"86.0% (target 85% met)"; a share that is None is empty."""
+    if share is None or target is None:
+        return percent(share)
+    return f"{percent(share)} (target {100 * target:.0f}% {'met' if share >= target else 'missed'})"
+
+
 def times(ratio):
     return "" if ratio is None else f"{ratio:.2f}x"
 
@@ -145,7 +152,7 @@ def ensemble_lines(result):
     for row in result["ensembles"]:
         problem = [net_name(row["net"]), row["precision"], str(row["members"])]
         if row["status"] != "measured":
-            ours.append([*problem, row["status"], "", "", "", "", ""])
+            ours.append([*problem, row["status"], "", "", "", "", "", ""])
             continue
         ours.append(
             [
@@ -155,6 +162,7 @@ def ensemble_lines(result):
                 f"{row['models_per_second']:.3g}",
                 f"{row['models_per_second_with_checks']:.3g}",
                 percent(row["share_of_floor"]),
+                share_with_target(row.get("share_of_sgemm"), row.get("target_share_of_sgemm")),
                 times(row.get("ratio_to_best_rival")),
             ]
         )
@@ -178,7 +186,7 @@ def ensemble_lines(result):
     return [
         "Ensembles: updates of all members together; a model is 5,000 updates, a check follows each 5,000",
         *columns(
-            ["net", "precision", "members", "updates/s", "GFLOP/s", *speeds, "of floor", "to best rival"],
+            ["net", "precision", "members", "updates/s", "GFLOP/s", *speeds, "of floor", "of sgemm", "to best rival"],
             ours,
         ),
         "",
@@ -264,10 +272,13 @@ def cuda_lines(result):
     units = {"_gflops": "GFLOP/s", "_gbs": "GB/s"}
     ceilings = [
         [name.removesuffix(suffix), f"{rate:,.0f} {unit}"]
-        for name, rate in {**result["ceilings"], "cublas_sgemm_gflops": result["sgemm_gflops"]}.items()
+        for name, rate in result["ceilings"].items()
         for suffix, unit in units.items()
         if name.endswith(suffix)
     ]
+    sgemm = result["sgemm_gflops"]
+    version = f" {result['cublas']}" if result.get("cublas") else ""
+    ceilings.append([f"cuBLAS{version} sgemm", f"{sgemm:,.0f} GFLOP/s" if sgemm else result["sgemm_status"]])
     lines = [f"Ceilings of {result['occam']['device']}", *columns(["ceiling", "measured"], ceilings)]
     if "ensembles" in result:
         lines += ["", *ensemble_lines(result)]

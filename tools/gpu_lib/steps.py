@@ -1,14 +1,19 @@
-"""The checks of tools/gpu_check, one function each. A step is a dictionary: name, command, status (passed, failed or
-unavailable), seconds, and what it measured."""
+"""The checks of tools/gpu_check, one function each. A step is a dictionary: name, command, status (passed, failed,
+unavailable or not run), seconds, and what it measured."""
 
+import bisect
 import json
 import math
 import pathlib
+import re
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
+
+from bench_lib import images as bench_images
+
+from .runner import run
 
 # Cases that reach every kernel and are small enough for compute-sanitizer.
 SMALL_CASES = (
@@ -19,20 +24,17 @@ SMALL_CASES = (
     "*PrecisionTest.ExactWhereNothingRounds/cuda"
 )
 SEEDS_OF_PRECISIONS = 100
-EQUAL_WITHIN = 0.01  # of an accuracy or AUC: the last digit the original study prints
+EQUAL_WITHIN = 0.005  # margin of the means of accuracies and AUCs
+STUDENT = 1.6604  # 95% quantile of Student's t with 99 degrees of freedom: two one-sided tests at 5%
+DIFFERENT_BELOW = 0.05 / 2  # p of a distribution of updates that differs: 5%, two comparisons (Bonferroni)
+LEARNT = 0.99  # i.i.d. accuracy of a network that has learnt stars_and_moons
+# What ncu says where it cannot begin: no counters for this user, no library, another profiler at work.
+CANNOT_PROFILE = re.compile(
+    r"^==ERROR== .*(ERR_NVGPUCTRPERM|Failed to initialize|Failed to prepare|driver resource was unavailable|"
+    r"not supported).*$",
+    re.MULTILINE | re.IGNORECASE,
+)
 FOUND_ERRORS = 86  # exit code of compute-sanitizer, unlike those of the tests
-
-
-def run(command, timeout):
-    """(exit code, output); 124 for a command that ran out of time."""
-    try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False
-        )
-        return done.returncode, done.stdout
-    except subprocess.TimeoutExpired as expired:
-        output = expired.stdout or ""
-        return 124, output if isinstance(output, str) else output.decode(errors="replace")
 
 
 def last_lines(text, count=20):
@@ -58,6 +60,10 @@ def unavailable(name, why):
     return {"name": name, "status": "unavailable", "why": why}
 
 
+def not_run(name, why):
+    return {"name": name, "status": "not run", "why": why}
+
+
 def count_tests(report):
     """Passed, failed and skipped tests of a GoogleTest JSON report."""
     counts = {"passed": 0, "failed": 0, "skipped": 0}
@@ -72,33 +78,36 @@ def count_tests(report):
     return counts
 
 
-def contract_tests(binary, execute=run):
-    """All cases of the contract on CUDA. A run in which nothing ran or something was skipped proves nothing and fails."""
+def run_tests(name, command, execute, timeout):
+    """A step of GoogleTest's cases. Where nothing ran or something was skipped, nothing is proven: it failed."""
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report.json"
-        command = [binary, "--gtest_filter=*/cuda*", f"--gtest_output=json:{report}", "--gtest_brief=1"]
-        result, _ = step("contract tests", command, execute, 1800)
-        result["command"] = f"{binary} --gtest_filter=*/cuda*"
-        counts = count_tests(json.loads(report.read_text())) if report.exists() else count_tests({})
+        result, output = step(name, [*command, f"--gtest_output=json:{report}", "--gtest_brief=1"], execute, timeout)
+        result["command"] = " ".join(map(str, command))
+        try:
+            counts = count_tests(json.loads(report.read_text()))
+        except (OSError, ValueError):  # it ended before it wrote one
+            counts = count_tests({})
     result["tests"] = counts
     if counts["passed"] == 0 or counts["failed"] > 0 or counts["skipped"] > 0:
         result["status"] = "failed"
-    return result
+        result.setdefault("output", last_lines(output))
+    return result, output
+
+
+def contract_tests(binary, execute=run):
+    """All cases of the contract on CUDA."""
+    return run_tests("contract tests", [binary, "--gtest_filter=*/cuda*"], execute, 1800)[0]
 
 
 def sanitizer(tool, binary, execute=run):
     program = shutil.which("compute-sanitizer")
     if program is None:
         return unavailable(tool, "compute-sanitizer is not on PATH")
-    command = [
-        program,
-        f"--tool={tool}",
-        f"--error-exitcode={FOUND_ERRORS}",
-        binary,
-        f"--gtest_filter={SMALL_CASES}",
-        "--gtest_brief=1",
-    ]
-    result, output = step(tool, command, execute, 1800)
+    command = [program, f"--tool={tool}", f"--error-exitcode={FOUND_ERRORS}", binary, f"--gtest_filter={SMALL_CASES}"]
+    result, output = run_tests(tool, command, execute, 1800)
+    if refused := re.search("Device not supported.*", output):
+        return unavailable(tool, f"compute-sanitizer: {refused.group(0)}")
     if "ERROR SUMMARY: 0 errors" not in output and "RACECHECK SUMMARY: 0 hazards" not in output:
         result["status"] = "failed"
         result.setdefault("output", last_lines(output))
@@ -128,19 +137,41 @@ def experiment(binary, execute=run):
 
 
 def equivalence(reference, values):
-    """Mean of the differences, seed by seed, and its 95% interval; equal where that lies within EQUAL_WITHIN."""
+    """Two one-sided tests of the means: the 90% interval of the differences, seed by seed, lies within the margin."""
     differences = [b - a for a, b in zip(reference, values)]
     mean = statistics.fmean(differences)
-    half = 1.96 * statistics.stdev(differences) / math.sqrt(len(differences))
+    half = STUDENT * statistics.stdev(differences) / math.sqrt(len(differences))
     return {
         "difference": mean,
         "interval": [mean - half, mean + half],
+        "margin": EQUAL_WITHIN,
         "equal": max(abs(mean - half), abs(mean + half)) <= EQUAL_WITHIN,
     }
 
 
+def kolmogorov(x):
+    """P(K > x) of Kolmogorov's distribution."""
+    if x < 0.2:  # below, 1 - P < 1e-11, and the series converges slowly
+        return 1.0
+    terms = (2 * (-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 101))
+    return min(1.0, max(0.0, sum(terms)))
+
+
+def kolmogorov_smirnov(first, second):
+    """The two-sample test: the largest distance of the two distribution functions, and its asymptotic p-value, which
+    is too large where values repeat."""
+    first, second = sorted(first), sorted(second)
+    distance = max(
+        abs(bisect.bisect_right(first, value) / len(first) - bisect.bisect_right(second, value) / len(second))
+        for value in [*first, *second]
+    )
+    p = kolmogorov(distance * math.sqrt(len(first) * len(second) / (len(first) + len(second))))
+    return {"statistic": distance, "p": p, "level": DIFFERENT_BELOW, "equal": p >= DIFFERENT_BELOW}
+
+
 def precisions(binary, execute=run):
-    """LMS-5 of extreme_slab over 100 seeds in each precision: accuracies and AUCs are those of fp32."""
+    """LMS-5 of extreme_slab over 100 seeds in each precision: means of accuracies and AUCs, and the distribution of
+    updates to the stop, are those of fp32."""
     if not pathlib.Path(binary).exists():
         return unavailable("precisions", f"{binary} is not built")
     metrics = {}
@@ -154,41 +185,68 @@ def precisions(binary, execute=run):
                 return result
             document = json.loads((pathlib.Path(folder) / "extreme_slab" / "result.json").read_text())
             metrics[precision] = document["cases"][0]["metrics"]
-    compared = [name for name in metrics["fp32"] if name.endswith(("_auc", "_accuracy"))]
-    lost = [p for p, of_one in metrics.items() if any(None in of_one[name] for name in compared)]
+    means = [name for name in metrics["fp32"] if name.endswith(("_auc", "_accuracy"))]
+    lost = [p for p, of_one in metrics.items() if any(None in of_one[name] for name in [*means, "updates"])]
     if lost:  # a member that diverged has no metrics
         return {**result, "status": "failed", "output": f"members diverged in {', '.join(lost)}"}
     result["compared"] = {
-        precision: {name: equivalence(metrics["fp32"][name], metrics[precision][name]) for name in compared}
+        precision: {
+            **{name: equivalence(metrics["fp32"][name], metrics[precision][name]) for name in means},
+            "updates": kolmogorov_smirnov(metrics["fp32"]["updates"], metrics[precision]["updates"]),
+        }
         for precision in ("tf32", "bf16")
     }
     equal = [entry["equal"] for of_one in result["compared"].values() for entry in of_one.values()]
-    if not equal or not all(equal):
+    if not means or not all(equal):
         result["status"] = "failed"
         result["output"] = json.dumps(result["compared"])
     return result
 
 
 def first_object(output):
-    """The first JSON object in a command's output; None if there is none."""
-    begin = output.find("{")
-    try:
-        return json.JSONDecoder().raw_decode(output[begin:])[0] if begin >= 0 else None
-    except ValueError:
-        return None
+    """The first JSON object that begins a line of a command's output; None if there is none."""
+    for begin in re.finditer(r"^\{", output, re.MULTILINE):
+        try:
+            return json.JSONDecoder().raw_decode(output, begin.start())[0]
+        except ValueError:
+            continue
+    return None
+
+
+def ask(name, worker, request, execute, timeout):
+    """A step of one request to bench_worker, and its reply; the step has failed where there is none."""
+    pipe = 'printf "%s\\n" "$2" | "$1"'
+    command = ["sh", "-c", pipe, name, str(worker), json.dumps(request, separators=(",", ":"))]
+    result, output = step(name, command, execute, timeout)
+    reply = first_object(output) if result["status"] == "passed" else None
+    if reply is None or "error" in reply:
+        result["status"], result["output"] = "failed", last_lines(output)
+    return result, reply
 
 
 def ceilings(worker, execute=run):
     """What the device does at best: FFMA, mma.sync in TF32 and BF16, copy, shared memory."""
     if not pathlib.Path(worker).exists():
         return unavailable("ceilings", f"{worker} is not built")
-    ask = 'printf "%s\\n" \'{"op":"ceilings"}\' | "$1"'
-    result, output = step("ceilings", ["sh", "-c", ask, "ceilings", str(worker)], execute, 300)
-    measured = first_object(output) if result["status"] == "passed" else None
-    if measured is None or "error" in measured or min(measured.values(), default=0) <= 0:
-        result["status"], result["output"] = "failed", last_lines(output)
-    else:
+    result, measured = ask("ceilings", worker, {"op": "ceilings"}, execute, 300)
+    if result["status"] == "passed":
         result["measured"] = measured
+        if min(measured.values(), default=0) <= 0:
+            result["status"], result["output"] = "failed", json.dumps(measured)
+    return result
+
+
+def images(worker, execute=run):
+    """stars_and_moons' training of many members at once: every one must learn its training distribution."""
+    if not pathlib.Path(worker).exists():
+        return unavailable("images", f"{worker} is not built")
+    request = {"op": "fit_images", "device": "cuda", "members": bench_images.MANY, "updates": bench_images.UPDATES}
+    result, reply = ask("images", worker, request, execute, 900)
+    if result["status"] == "passed":
+        learnt = [accuracy for accuracy in reply["iid_accuracy"] if accuracy >= LEARNT]
+        result["measured"] = {"members": bench_images.MANY, "learnt": len(learnt), **bench_images.row_of_many(reply)}
+        if len(learnt) < bench_images.MANY:
+            result["status"], result["output"] = "failed", json.dumps(result["measured"])
     return result
 
 
@@ -213,16 +271,17 @@ def profile(runner, report, execute=run):
         return unavailable("profile", "ncu is not on PATH")
     if not pathlib.Path(runner).exists():
         return unavailable("profile", f"{runner} is not built")
-    chosen = ["--set", "full", "--kernel-name", "regex:resident_kernel", "--launch-count", "1"]
-    command = [program, *chosen, "--page", "details", runner, "--variants", "0", "--repeats", "1"]
+    # The clocks as they are: other steps ran at them, and a user may not be allowed to lock them.
+    chosen = ["--kernel-name", "regex:resident_kernel", "--launch-count", "1"]
+    command = [program, "--set", "full", "--clock-control", "none", *chosen, "--page", "details", runner, "--variants", "0", "--repeats", "1"]
     result, output = step("profile", command, execute, 900)
     if result["status"] == "passed" and "resident_kernel" in output:
         pathlib.Path(report).write_text(output)
         result["report"] = pathlib.Path(report).name
-    elif "ERR_NVGPUCTRPERM" in output:
-        return unavailable("profile", "this user may not read the GPU's counters (ERR_NVGPUCTRPERM)")
-    else:
-        result["status"], result["output"] = "failed", last_lines(output)
+        return result
+    if refused := CANNOT_PROFILE.search(output):
+        return unavailable("profile", refused.group(0).strip())
+    result["status"], result["output"] = "failed", last_lines(output)
     return result
 
 

@@ -1,0 +1,229 @@
+"""tools/gpu_check's ledger: kernels found in sources, what ptxas says, and what results prove of which kernel."""
+
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from gpu_lib import kernels, ledger, ptxas  # noqa: E402
+
+PTXAS = """
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function '_ZN5occam4cuda14forward_kernelINS0_4TileILi16ELi8ELi8ELi8EEEEEvNS0_16ForwardArgumentsE' for 'sm_90a'
+ptxas info    : Function properties for _ZN5occam4cuda14forward_kernelINS0_4TileILi16ELi8ELi8ELi8EEEEEvNS0_16ForwardArgumentsE
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 164 registers, used 1 barriers
+ptxas info    : Compiling entry function '_ZN5occam4cuda14forward_kernelINS0_4TileILi16ELi8ELi8ELi8EEEEEvNS0_16ForwardArgumentsE' for 'sm_80'
+    80 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads
+ptxas info    : Used 168 registers, used 1 barriers, 552 bytes cmem[0]
+ptxas info    : Compiling entry function '_ZN5occam4cuda14advance_kernelEPNS0_8ProgressEi' for 'sm_90a'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 12 registers, used 0 barriers
+ptxas info    : Compiling entry function '_ZN3cub17CUB_300001_SM_90011EmptyKernelIvEEvv' for 'sm_90a'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 8 registers, used 0 barriers
+"""
+
+FIRST = "// a kernel\ntemplate <class T>\n__global__ void __launch_bounds__(T::kThreads, T::kBlocks) one_kernel(int a) {}\n"
+SECOND = "__global__ void two_kernel(float* x) {}\n__global__ void __launch_bounds__(kWarps* (1 + 2)) three_kernel(int) {}\n"
+
+
+def make_root(folder):
+    root = pathlib.Path(folder)
+    for name in ("kernels", "src/law", "src/cuda", "docs/results"):
+        (root / name).mkdir(parents=True)
+    (root / "kernels/first.cu").write_text(FIRST)
+    (root / "kernels/second.cu").write_text(SECOND)
+    (root / "kernels/shared.cuh").write_text("// shared\n")
+    (root / "src/law/sum.hpp").write_text("// law\n")
+    (root / "src/cuda/vendor_sort.cu").write_text("// vendor\n")
+    return root
+
+
+def result_of(found, date="2026-01-02", device="NVIDIA X", statuses=("passed", "passed")):
+    return {
+        "schema": 1,
+        "date": date,
+        "device": {"name": device},
+        "commit": "0123456789abcdef",
+        "dirty": False,
+        "kernels": {k.name: k.digest for k in found},
+        "steps": [{"name": n, "status": s} for n, s in zip(("contract tests", "memcheck"), statuses)],
+    }
+
+
+class Kernels(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.root = make_root(self.folder.name)
+
+    def test_every_kernel_is_found_with_its_file(self):
+        found = [(k.name, k.file, k.on_simt) for k in kernels.find_kernels(self.root)]
+        self.assertEqual(
+            found,
+            [
+                ("one_kernel", "kernels/first.cu", True),
+                ("two_kernel", "kernels/second.cu", True),
+                ("three_kernel", "kernels/second.cu", True),
+                ("sort_lists (CUB)", "src/cuda/vendor_sort.cu", False),
+            ],
+        )
+
+    def test_the_digest_follows_the_file_and_what_it_includes(self):
+        def digests():
+            return {k.name: k.digest for k in kernels.find_kernels(self.root)}
+
+        before = digests()
+        self.assertEqual(before, digests())
+        (self.root / "kernels/second.cu").write_text(SECOND + "// changed\n")
+        after = digests()
+        self.assertEqual(before["one_kernel"], after["one_kernel"])
+        self.assertNotEqual(before["two_kernel"], after["two_kernel"])
+        (self.root / "src/law/sum.hpp").write_text("// another law\n")
+        self.assertNotEqual(after["one_kernel"], digests()["one_kernel"])
+
+    def test_no_global_function_of_the_project_is_missed(self):
+        names = [k.name for k in kernels.find_kernels(ROOT) if k.on_simt]
+        text = "".join(p.read_text() for p in (ROOT / "kernels").glob("*.cu"))
+        self.assertEqual(len(names), text.count("__global__ "))
+        self.assertIn("forward_kernel", names)
+
+
+class Ptxas(unittest.TestCase):
+    def test_registers_spills_and_tiles(self):
+        compiled = ptxas.parse(PTXAS)
+        self.assertEqual(
+            [(c.kernel, c.tile, c.architecture, c.registers, c.spills) for c in compiled],
+            [
+                ("advance_kernel", "", "sm_90a", 12, 0),
+                ("forward_kernel", "128x64", "sm_80", 168, 12),
+                ("forward_kernel", "128x64", "sm_90a", 164, 0),
+            ],
+        )
+
+    def test_the_table_has_a_column_per_architecture(self):
+        lines = ptxas.table(ptxas.parse(PTXAS)).splitlines()
+        self.assertEqual(lines[2], "| `advance_kernel` |  |  | 12, 0 |")
+        self.assertEqual(lines[3], "| `forward_kernel` | 128x64 | 168, 12 | 164, 0 |")
+
+    def test_output_without_a_report_has_no_kernels(self):
+        self.assertEqual(ptxas.parse("ninja: no work to do.\n"), [])
+
+
+class Ledger(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.root = make_root(self.folder.name)
+        self.found = kernels.find_kernels(self.root)
+
+    def said(self, results):
+        return {k.name: text for k, text in ledger.rows(self.found, results)}
+
+    def test_without_results_nothing_is_proven(self):
+        said = self.said([])
+        self.assertEqual(said["one_kernel"], "SIMT only, never on hardware")
+        self.assertEqual(said["sort_lists (CUB)"], "compiled only, never on hardware")
+
+    def test_passed_steps_are_named(self):
+        self.assertEqual(
+            self.said([result_of(self.found)])["one_kernel"],
+            "NVIDIA X, 2026-01-02, 01234567: contract tests, memcheck",
+        )
+
+    def test_a_failed_proof_is_a_failure_of_every_kernel(self):
+        said = self.said([result_of(self.found, statuses=("passed", "failed"))])
+        self.assertEqual(said["two_kernel"], "**FAILED** on NVIDIA X, 2026-01-02, 01234567: memcheck")
+
+    def test_only_the_contract_proves(self):
+        for contract in ("unavailable", "not run"):
+            said = self.said([result_of(self.found, statuses=(contract, "passed"))])
+            self.assertEqual(said["one_kernel"], "SIMT only, never on hardware", contract)
+        result = result_of(self.found)
+        result["steps"] = [{"name": name, "status": "passed"} for name in ("ceilings", "benchmark")]
+        self.assertEqual(self.said([result])["one_kernel"], "SIMT only, never on hardware")
+
+    def test_measurements_neither_prove_nor_refute(self):
+        for said_of_them in ("passed", "failed"):
+            result = result_of(self.found)
+            for name in ("profile", "benchmark", "variants", "ceilings", "precisions"):
+                result["steps"].append({"name": name, "status": said_of_them})
+            self.assertEqual(
+                self.said([result])["one_kernel"], "NVIDIA X, 2026-01-02, 01234567: contract tests, memcheck"
+            )
+
+    def test_a_dirty_tree_is_said_and_an_unknown_one_is_not(self):
+        for dirty, words in ((True, " and changes"), (None, ""), (False, "")):
+            said = self.said([{**result_of(self.found), "dirty": dirty}])["one_kernel"]
+            self.assertEqual(said, f"NVIDIA X, 2026-01-02, 01234567{words}: contract tests, memcheck")
+
+    def test_of_one_day_the_later_result_counts(self):
+        for name, began, statuses in (
+            ("a", "2026-01-02T18:00:00+00:00", ("failed", "passed")),
+            ("b", "2026-01-02T09:00:00+00:00", ("passed", "passed")),
+        ):
+            result = {**result_of(self.found, statuses=statuses), "began": began}
+            (self.root / "docs/results" / f"{name}.json").write_text(json.dumps(result))
+        self.assertIn("FAILED", self.said(ledger.load_results(self.root / "docs/results"))["one_kernel"])
+
+    def test_code_that_changed_is_no_longer_proven(self):
+        result = result_of(self.found)
+        (self.root / "kernels/first.cu").write_text(FIRST + "\n")
+        self.found = kernels.find_kernels(self.root)
+        said = self.said([result])
+        self.assertEqual(said["one_kernel"], "changed since NVIDIA X, 2026-01-02, 01234567")
+        self.assertIn("contract tests", said["two_kernel"])
+        never_proven = result_of(self.found, statuses=("failed", "passed"))
+        never_proven["kernels"]["one_kernel"] = "another"
+        self.assertEqual(self.said([never_proven])["one_kernel"], "SIMT only, never on hardware")
+
+    def test_the_newest_result_of_each_device_counts(self):
+        results = [
+            result_of(self.found, statuses=("passed", "failed")),
+            result_of(self.found, date="2026-02-01"),
+            result_of(self.found, date="2026-01-20", device="NVIDIA Y"),
+        ]
+        for result in results:
+            name = f"{result['date']}-{result['device']['name'][-1]}.json"
+            (self.root / "docs/results" / name).write_text(json.dumps(result))
+        said = self.said(ledger.load_results(self.root / "docs/results"))
+        self.assertEqual(
+            said["one_kernel"],
+            "NVIDIA X, 2026-02-01, 01234567: contract tests, memcheck; "
+            "NVIDIA Y, 2026-01-20, 01234567: contract tests, memcheck",
+        )
+
+    def test_a_malformed_result_is_refused(self):
+        for text in ("{", '{"schema": 2}'):
+            (self.root / "docs/results/bad.json").write_text(text)
+            with self.assertRaises(ledger.LedgerError):
+                ledger.load_results(self.root / "docs/results")
+
+    def test_results_of_other_tools_are_passed_by(self):
+        (self.root / "docs/results/bench.json").write_text('{"schema": 1, "tool": "bench"}')
+        self.assertEqual(ledger.load_results(self.root / "docs/results"), [])
+
+    def test_a_section_is_replaced_and_the_rest_stays(self):
+        document = "a\n<!-- begin x -->\nold\n<!-- end x -->\nz\n"
+        once = ledger.replace_section(document, "x", "new")
+        self.assertEqual(once, "a\n<!-- begin x -->\nnew\n<!-- end x -->\nz\n")
+        self.assertEqual(ledger.replace_section(once, "x", "new"), once)
+        for broken in ("no markers", "<!-- end x --><!-- begin x -->"):
+            with self.assertRaises(ledger.LedgerError):
+                ledger.replace_section(broken, "x", "new")
+
+    def test_the_ledger_in_the_repository_is_that_of_its_sources(self):
+        document = (ROOT / "docs/gpu.md").read_text()
+        table = ledger.table(kernels.find_kernels(ROOT), ledger.load_results(ROOT / "docs/results"))
+        self.assertEqual(
+            ledger.replace_section(document, "ledger", table), document, "run tools/gpu_check --ledger"
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
