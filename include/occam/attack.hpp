@@ -53,6 +53,7 @@ struct AttackSuite {
   std::optional<SvdUap> svd_uap;
   std::optional<AsUap> as_uap;
   bool in_range_units = false;
+  bool keeps_bounds = false;  // in_range_units leaves the attacks' own bounds as they are
   bool empty() const { return !pgd && !svd_uap && !as_uap; }
   bool operator==(const AttackSuite&) const = default;
 };
