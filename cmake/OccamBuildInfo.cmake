@@ -4,7 +4,8 @@ set(OCCAM_COMMIT "@OCCAM_COMMIT@")
 set(OCCAM_DIRTY "@OCCAM_DIRTY@")
 set(libraries
   "fmt=${fmt_VERSION}" "CLI11=${CLI11_VERSION}" "nlohmann_json=${nlohmann_json_VERSION}"
-  "libzip=${LIBZIP_VERSION}" "zlib=${ZLIB_VERSION_STRING}" "OpenMP=${OpenMP_CXX_VERSION}")
+  "libzip=${LIBZIP_VERSION}" "zlib=${ZLIB_VERSION_STRING}" "libpng=${PNG_VERSION_STRING}"
+  "OpenMP=${OpenMP_CXX_VERSION}")
 if(OCCAM_HAS_CUDA)
   list(APPEND libraries "CUDA=${CMAKE_CUDA_COMPILER_VERSION}")
 endif()

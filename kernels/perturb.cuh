@@ -55,8 +55,8 @@ __device__ __forceinline__ void start_row(const law::AttackConstants& attack, in
     for (int k = inputs; k % kQuad != 0; ++k) moved[k] = kPadding;
 }
 
-// A step of the perturbation along dL/dx in `moved`, which becomes x + perturbation; a row that stays keeps
-// its perturbation.
+// A step of the perturbation along dL/dx in `moved`, which becomes x + perturbation; a row that stays is
+// only clamped: its start may lie beyond the bounds.
 __device__ __forceinline__ void step_row(const law::AttackConstants& attack, int inputs, bool stays,
                                          const float* x, float* perturbation, float* moved) {
   if (!stays && attack.norm == Norm::l2) {
@@ -73,7 +73,7 @@ __device__ __forceinline__ void step_row(const law::AttackConstants& attack, int
     });
   }
   for_my_inputs(inputs, [&](int k) {
-    if (!stays) perturbation[k] = law::clamp(attack, perturbation[k], x[k]);
+    perturbation[k] = law::clamp(attack, perturbation[k], x[k]);
     moved[k] = x[k] + perturbation[k];
   });
 }

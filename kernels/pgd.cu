@@ -207,8 +207,8 @@ __global__ void __launch_bounds__(kResidentThreads, 1) fused_pgd_kernel(FusedPgd
         moves[s] = !attack.minimal || law::predicted_class(logits.row(s), a.outputs) == labels[s];
       }
       __syncthreads();
-      // Where no row moves none ever will.
-      if (attack.minimal && !a.tracked && !any_moves(moves, t.samples)) break;
+      // Where no row moves none ever will, once the starts are clamped.
+      if (attack.minimal && iteration > 0 && !a.tracked && !any_moves(moves, t.samples)) break;
       backward<slice>(t);
       t.for_my_rows([&](int s) {
         step_row(attack, a.inputs, moves[s] == 0, x.row(s), perturbation.row(s), moved.row(s));

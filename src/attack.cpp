@@ -108,11 +108,13 @@ class WaveAttack {
       const DataRange range = results_[m].range;
       const auto scale = [&](Pgd& attack) {
         attack.epsilon *= double{range.width()}, attack.step *= double{range.width()};
-        attack.lower = range.low, attack.upper = range.high;
       };
-      if (suite.pgd) scale(*suite.pgd);
-      if (suite.svd_uap) scale(suite.svd_uap->attack);
-      if (suite.as_uap) suite.as_uap->lower = range.low, suite.as_uap->upper = range.high;
+      const auto bound = [&](auto& attack) {
+        if (!suite.keeps_bounds) attack.lower = range.low, attack.upper = range.high;
+      };
+      if (suite.pgd) scale(*suite.pgd), bound(*suite.pgd);
+      if (suite.svd_uap) scale(suite.svd_uap->attack), bound(suite.svd_uap->attack);
+      if (suite.as_uap) bound(*suite.as_uap);
     }
     const auto check = [&](const auto& attack) {
       require(static_cast<float>(attack.lower) <= attacked.low &&

@@ -59,12 +59,15 @@ void start(const law::AttackConstants& a, std::size_t inputs, std::uint32_t rest
   }
 }
 
-void step(const law::AttackConstants& a, std::span<const float> x, std::span<const float> gradient,
-          std::span<float> p) {
+// A row that stays is clamped all the same: its start may lie beyond the bounds.
+void step(const law::AttackConstants& a, bool stays, std::span<const float> x,
+          std::span<const float> gradient, std::span<float> p) {
   const bool l2 = a.norm == Norm::l2;
-  const float scale = l2 ? law::step_scale(a, squared_norm(gradient)) : 0.0f;
-  for (std::size_t k = 0; k < p.size(); ++k)
-    p[k] = l2 ? law::l2_step(p[k], gradient[k], scale) : law::linf_step(a, p[k], gradient[k]);
+  if (!stays) {
+    const float scale = l2 ? law::step_scale(a, squared_norm(gradient)) : 0.0f;
+    for (std::size_t k = 0; k < p.size(); ++k)
+      p[k] = l2 ? law::l2_step(p[k], gradient[k], scale) : law::linf_step(a, p[k], gradient[k]);
+  }
   if (!a.minimal) {
     const float projection = l2 ? law::projection_scale(a, squared_norm(p)) : 1.0f;
     for (float& value : p) value = l2 ? value * projection : law::clip(a, value);
@@ -97,8 +100,8 @@ Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const s
       const std::vector<float> gradient = gradient_at(model, moved, logits, y, a, {t, restart, update});
       for (std::size_t row = 0; row < y.size(); ++row) {
         const float* of_row = logits.data() + row * outputs;
-        if (a.minimal && law::predicted_class(of_row, model.outputs()) != y[row]) continue;
-        step(a, row_of(x, row, inputs), row_of(std::span<const float>(gradient), row, inputs),
+        const bool stays = a.minimal && law::predicted_class(of_row, model.outputs()) != y[row];
+        step(a, stays, row_of(x, row, inputs), row_of(std::span<const float>(gradient), row, inputs),
              row_of(std::span(perturbation), row, inputs));
       }
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 
 #include <cblas.h>
 
@@ -13,13 +14,38 @@ extern "C" void dsyevd_(const char* job, const char* triangle, const int* n, dou
 
 namespace occam {
 
+namespace {
+
+// One thread for OpenBLAS as long as any of these lives: who calls is one of many threads, and how work is
+// split is one thing less that the bits depend on (on OpenBLAS's version and its kernels for this processor
+// they do: docs/arithmetic.md). The number belongs to the whole process, so the last puts back what the first
+// found.
+class OneThread {
+ public:
+  OneThread() {
+    const std::lock_guard lock(mutex_);
+    if (users_++ > 0) return;
+    before_ = openblas_get_num_threads();
+    openblas_set_num_threads(1);
+  }
+  ~OneThread() {
+    const std::lock_guard lock(mutex_);
+    if (--users_ == 0) openblas_set_num_threads(before_);
+  }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  static inline std::mutex mutex_;
+  static inline int users_ = 0, before_ = 1;
+};
+
+}  // namespace
+
 Singular singular(std::span<const float> x, std::int64_t columns) {
   const int n = static_cast<int>(columns);
   const std::int64_t rows = static_cast<std::int64_t>(x.size()) / columns;
-  static const bool single_threaded =
-      (openblas_set_num_threads(1), true);  // the same bits whatever the machine
-  (void)single_threaded;
-
+  const OneThread one_thread;
   std::vector<double> gram(static_cast<std::size_t>(columns * columns), 0.0);
   constexpr std::int64_t kRows = 1024;  // widened at a time
   std::vector<double> wide(static_cast<std::size_t>(std::min(kRows, rows) * columns));

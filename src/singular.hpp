@@ -1,5 +1,5 @@
 // Singular values and the first right singular vector of a tall matrix, through the eigenvalues of its Gram
-// matrix (LAPACK's dsyevd, single-threaded).
+// matrix (LAPACK's dsyevd on one thread).
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,16 @@
 
 namespace occam {
 
-// x: [rows][columns]. The Gram matrix is summed in double precision, so σ₁ and v₁ carry a relative error of
-// about 2⁻⁵³ σ₁² / (σ₁² − σ₂²), and a small σ an absolute one of about 2⁻⁵³ σ₁² / σ: values below 1e-8 σ₁
-// are noise.
 struct Singular {
   std::vector<double> values;  // [columns], descending
   std::vector<double> first;   // [columns], length 1; its entry of largest magnitude is positive
 };
+
+// x: [rows][columns], columns ≥ 1; rows beyond the last whole one are left out. The Gram matrix is summed in
+// double precision, so σ₁ and v₁ carry a relative error of about 2⁻⁵³ σ₁² / (σ₁² − σ₂²), and a small σ an
+// absolute one of about 2⁻⁵³ σ₁² / σ: values below 1e-8 σ₁ are noise. Without rows, or with zeros alone, all
+// values are 0 and v₁ is any unit vector. Throws a data error where LAPACK finds no eigenvalues (x is not
+// finite). Leaves the number of OpenBLAS's threads as it is.
 Singular singular(std::span<const float> x, std::int64_t columns);
 
 }  // namespace occam

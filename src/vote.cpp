@@ -12,17 +12,6 @@
 namespace occam {
 namespace {
 
-std::vector<std::int32_t> labels_of(const Data& data, Split split) {
-  constexpr std::int64_t kBlock = 8192;
-  const std::int64_t count = rows(data, split);
-  std::vector<std::int32_t> labels(static_cast<std::size_t>(count));
-  std::vector<float> x(static_cast<std::size_t>(std::min(kBlock, count) * dim(data)));
-  for (std::int64_t first = 0; first < count; first += kBlock)
-    generate(data, first_row(data, split) + first, std::min(kBlock, count - first), x.data(),
-             labels.data() + first);
-  return labels;
-}
-
 // ln of the mean over the members of the probability of each class. values: [outputs][members]
 void log_mean_probabilities(const Ballot& ballot, const float* values, float* out) {
   const int members = ballot.members, outputs = ballot.outputs;
@@ -102,7 +91,7 @@ std::vector<Ballot> ballots(const MlpEnsemble& models, const Data& data, std::sp
             "vote: members do not agree on rows that are randomised against their own predictions");
     Ballot& ballot = result.emplace_back(Ballot{members, outputs, models.spec().loss, {}, {}});
     const bool known = result.size() > 1 && polls[result.size() - 2].split == poll.split;
-    ballot.labels = known ? result[result.size() - 2].labels : labels_of(data, poll.split);
+    ballot.labels = known ? result[result.size() - 2].labels : occam::labels(data, poll.split);
     ballot.values.resize(ballot.labels.size() * static_cast<std::size_t>(members * outputs));
   }
   const std::vector<Data> shared(static_cast<std::size_t>(members), data);

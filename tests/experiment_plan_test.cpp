@@ -110,6 +110,7 @@ TEST(Flags, EveryFieldIsReadAndRecorded) {
       {{"--adversary-step", "0.1"}, {"adversary_step", 0.1}},
       {{"--adversary-iterations", "7"}, {"adversary_iterations", 7}},
       {{"--attack-units", "absolute"}, {"attack_units", "absolute"}},
+      {{"--attack-bounds", "-2.5:3"}, {"attack_bounds", "-2.5:3"}},
       {{"--attack-norm", "linf"}, {"attack_norm", "linf"}},
       {{"--attack-loss", "binary-hybrid"}, {"attack_loss", "binary-hybrid"}},
       {{"--attack-target", "1"}, {"attack_target", 1}},

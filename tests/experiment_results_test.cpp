@@ -6,11 +6,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+extern "C" char* openblas_get_corename();
+
 namespace occam::experiment {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -68,6 +72,10 @@ TEST(Results, DivergedMembersAreNullAndLeftOut) {
   EXPECT_EQ(result["device"]["name"], "a CPU");
   EXPECT_EQ(result["provenance"]["command"], "extreme_slab --seeds 4");
   EXPECT_EQ(result["provenance"]["threads"], 2);
+  const nlohmann::json& libraries = result["provenance"]["libraries"];
+  EXPECT_THAT(libraries["OpenBLAS"].get<std::string>(), MatchesRegex("0\\.[0-9]+\\.[0-9]+[.a-z0-9]* .+"));
+  EXPECT_THAT(libraries["OpenBLAS"].get<std::string>(), EndsWith(openblas_get_corename()));
+  EXPECT_THAT(libraries["libpng"].get<std::string>(), MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+"));
   const nlohmann::json& c = result["cases"][0];
   EXPECT_EQ(c["status"], nlohmann::json({"converged", "converged", "diverged", "limit"}));
   EXPECT_EQ(c["metrics"]["s_randomized_auc"], nlohmann::json({0.501, 0.499, nullptr, 0.5}));

@@ -22,7 +22,10 @@ namespace occam {
 // SVD-UAP: the first right singular vector u of the matrix of PGD perturbations [rows][inputs], neither
 // normalised nor centred; x ↦ clamp(x ± epsilon (2y − 1) u), with the sign that leaves the lower accuracy (−
 // where they tie). For more than two classes the factor 2y − 1 is 1. u has a non-negative entry of largest
-// magnitude.
+// magnitude. It is computed in double precision through the Gram matrix (LAPACK), which keeps u to about 2⁻⁵³
+// σ₁² / (σ₁² − σ₂²) and a singular value σ to about 2⁻⁵³ σ₁² / σ: those below 1e-8 σ₁ are noise. On PGD's
+// perturbations, which are nearly of rank 1, that is u to 1e-14 (tests/singular_test.cpp, against a full SVD),
+// rounded to fp32 with epsilon. LAPACK is outside the law of arithmetic: bits may change with its version.
 struct SvdUap {
   Pgd attack{.epsilon = 1.0, .iterations = 30};
   double epsilon = 1.0;  // length of the universal perturbation
@@ -50,6 +53,7 @@ struct AttackSuite {
   std::optional<SvdUap> svd_uap;
   std::optional<AsUap> as_uap;
   bool in_range_units = false;
+  bool keeps_bounds = false;  // in_range_units leaves the attacks' own bounds as they are
   bool empty() const { return !pgd && !svd_uap && !as_uap; }
   bool operator==(const AttackSuite&) const = default;
 };
@@ -76,12 +80,15 @@ void attack(const MlpEnsemble& models, std::span<const Data> data, std::span<con
             Split split = Split::test);
 
 // The attacks on any classifier, step by step on the host. For MLP ensembles `attack` runs whole attacks on
-// the device, with the same bits. x: [rows][inputs], y: [rows]; rows are numbered from 0. update: of a
-// training under way, which keys the draws.
+// the device, with the same bits. x: [rows][inputs] as the model sees them, y: [rows] labels below
+// model.classes(); rows are numbered from 0. Settings are taken as they are (validate() checks them), and
+// bounds may exclude rows, which are then moved inside. Both throw a usage error when x and y do not fit.
+
+// Perturbations, and the logits they lead to. update: of a training under way, which keys the draws.
 Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                   const Pgd& attack, std::uint32_t update = 0);
 
-// [inputs]
+// The universal perturbation as it moves class 1, [inputs].
 std::vector<float> fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                                  const AsUap& attack);
 

@@ -13,6 +13,7 @@
 
 namespace occam {
 
+// What a model is trained on, what chooses its best state, and what it is measured on.
 enum class Split { train, validation, test };
 
 struct SlabData {
@@ -30,21 +31,24 @@ struct ShapeData {
 // Rows of a user's own, in the order test, validation, train (as slab rows are).
 struct ArrayData {
   struct Table {
-    int dim = 0, classes = 2;
-    std::vector<float> x;         // [rows][dim]
-    std::vector<std::int32_t> y;  // [rows], 0 … classes − 1
-    std::int64_t train = 0, validation = 0, test = 0;
+    int dim = 0;                                       // values of a row
+    int classes = 2;                                   // 2 … 256
+    std::vector<float> x;                              // [test + validation + train][dim]
+    std::vector<std::int32_t> y;                       // [test + validation + train], 0 … classes − 1
+    std::int64_t train = 0, validation = 0, test = 0;  // rows of each split
   };
-  std::shared_ptr<const Table> table;
-  std::uint32_t seed = 0;  // keys the randomised measures
+  std::shared_ptr<const Table> table;  // validated by the maker, array_data()
+  std::uint32_t seed = 0;              // keys the randomised measures
 };
 
 using Data = std::variant<SlabData, ArrayData, ShapeData>;
 
-// Validates the specification and returns one recipe per data seed; the specification is shared.
+// Validates the specification and returns one recipe per data seed; the specification is shared. Throws the
+// usage errors of validate(SlabSpec).
 std::vector<Data> slab_data(const SlabSpec& spec, const std::vector<std::uint32_t>& data_seeds);
 
-// The same for images of shapes. A row's coordinates are the pixels of its image, [height][width].
+// The same for images of shapes, with the usage errors of validate(ShapeSpec). A row's coordinates are the
+// pixels of its image, [height][width].
 std::vector<Data> shape_data(const ShapeSpec& spec, const std::vector<std::uint32_t>& data_seeds);
 
 // Arrays of the caller's own, one entry per data seed; the table is shared. Throws a usage error that names
@@ -61,28 +65,29 @@ std::vector<Data> array_data(ArrayData::Table table, const std::vector<std::uint
 ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_rows,
                                  std::int64_t validation_rows, std::uint32_t split_seed);
 
-int dim(const Data& data);
-int classes(const Data& data);
-std::uint32_t seed(const Data& data);
-std::int64_t rows(const Data& data, Split split);
+int dim(const Data& data);             // values of a row
+int classes(const Data& data);         // labels are 0 … classes − 1
+std::uint32_t seed(const Data& data);  // keys the rows that are generated and the randomised measures
+std::int64_t rows(const Data& data, Split split);  // 0 where there is no such split
 // Index of the split's first row among all rows: test rows come first, then validation, then train.
 std::int64_t first_row(const Data& data, Split split);
 
 // Rows [first, first + count) of all rows, before the rotation. x: [count][dim], y: [count].
+// Throws a usage error for rows that do not exist.
 void generate(const Data& data, std::int64_t first, std::int64_t count, float* x, std::int32_t* y);
 
-// [rows] of a split.
+// Those of a split, [rows], without generating its rows.
 std::vector<std::int32_t> labels(const Data& data, Split split);
 
-// Row-major [dim][dim]; empty when the data are not rotated.
+// W of x ↦ xW as models see rows, row-major [dim][dim]; empty when the data are not rotated.
 std::vector<float> rotation(const Data& data);
 
-// A whole split on the host, as a model sees it (rotated). x: [rows][dim], y: [rows].
+// A whole split on the host, as a model sees it (rotated).
 struct HostTable {
   std::int64_t rows = 0;
-  int dim = 0;
-  std::vector<float> x;
-  std::vector<std::int32_t> y;
+  int dim = 0;                  // values of a row
+  std::vector<float> x;         // [rows][dim]
+  std::vector<std::int32_t> y;  // [rows] labels
 };
 HostTable materialize(const Data& data, Split split);
 

@@ -80,11 +80,18 @@ enum class AttackUnits {
   absolute,  // as they are, without bounds
 };
 
+// What moved rows stay inside, in the data's own units.
+struct AttackBounds {
+  double lower = 0, upper = 0;
+  bool operator==(const AttackBounds&) const = default;
+};
+
 // Attacks on the evaluated model's test rows. Metrics: pgd_accuracy, pgd_share, svd_uap_accuracy,
 // svd_uap_share, as_uap_accuracy, as_uap_share, where the share is that of S (perturbation_share).
 struct Attacks {
   bool pgd = false, svd_uap = false, as_uap = false;  // which are made
   AttackUnits units = AttackUnits::range;
+  std::optional<AttackBounds> bounds = {};  // in place of those that go with the units
   Pgd pgd_settings{.epsilon = 0.5, .step = 0.05, .iterations = 20};
   SvdUap svd_settings;
   AsUap as_settings;

@@ -34,7 +34,10 @@ struct Pgd {
   double start = 1e-3;
   // Of several runs the one with the largest loss ℓ(y) at its end counts, row by row, ties to the later.
   int restarts = 1;
-  // Moves only rows that are not misclassified yet, and does not project: how far is the nearest mistake?
+  // How far is the nearest mistake? A step moves only rows that are not misclassified at x + δ, and is not
+  // projected. As in the original, δ starts and is clamped as without it: a row misclassified at its start
+  // keeps that start, and with start = 0 does not move at all. (The original's ℓ∞ attack has no such mode: it
+  // moves and projects every row.)
   bool minimal = false;
   int target = 0;  // of AttackLoss::targeted
   int batch = 256;

@@ -295,8 +295,7 @@ class AttackEngine final : public MemberEngine {
     }
     const bool projects = l2 && !a.minimal;
     if (projects) norms(perturbation_);
-    for (std::int64_t s = 0; s < count_; ++s) {
-      if (a.minimal && !moves_[s]) continue;
+    for (std::int64_t s = 0; s < count_; ++s) {  // rows that stay too: their start may lie beyond the bounds
       float* __restrict__ row = perturbation_ + s * stride_;
       const float* __restrict__ x = x_ + s * stride_;
       const float scale = projects ? law::projection_scale(a, square_[s]) : 1.0f;

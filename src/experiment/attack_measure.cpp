@@ -5,17 +5,19 @@ namespace occam {
 AttackSuite Attacks::suite(std::uint32_t seed) const {
   AttackSuite suite;
   suite.in_range_units = units == AttackUnits::range;
-  const auto open = [&](auto attack) {
-    attack.lower = -experiment::kUnbounded, attack.upper = experiment::kUnbounded;
+  suite.keeps_bounds = bounds.has_value();
+  const auto [lower, upper] = bounds.value_or(AttackBounds{-experiment::kUnbounded, experiment::kUnbounded});
+  const auto bounded = [lower, upper](auto attack) {
+    attack.lower = lower, attack.upper = upper;
     if (attack.step == 0) attack.step = experiment::usual_step(attack.epsilon, attack.iterations);
     return attack;
   };
-  if (pgd) suite.pgd = open(pgd_settings), suite.pgd->seed = seed;
+  if (pgd) suite.pgd = bounded(pgd_settings), suite.pgd->seed = seed;
   if (svd_uap) {
     suite.svd_uap = svd_settings;
-    suite.svd_uap->attack = open(svd_settings.attack), suite.svd_uap->attack.seed = seed;
+    suite.svd_uap->attack = bounded(svd_settings.attack), suite.svd_uap->attack.seed = seed;
   }
-  if (as_uap) suite.as_uap = open(as_settings);
+  if (as_uap) suite.as_uap = bounded(as_settings);
   return suite;
 }
 

@@ -190,6 +190,25 @@ std::vector<Field> training_fields() {
   };
 }
 
+Field attack_bounds_field() {
+  Field f{"attack-bounds", Room::attack,
+          "LOW:HIGH that moved rows stay inside, in the data's units; units: as attack-units says"};
+  f.set = [](Case& c, const std::string& text) {
+    if (text == "units") return c.attacks.bounds.reset();
+    const std::vector<std::string> ends = split_list("attack-bounds", text, ':');
+    require(ends.size() == 2, "--attack-bounds: '{}' is neither LOW:HIGH nor units", text);
+    c.attacks.bounds = {parse_real("attack-bounds", ends[0]), parse_real("attack-bounds", ends[1])};
+    require(c.attacks.bounds->lower < c.attacks.bounds->upper,
+            "--attack-bounds: '{}' holds no value (give the smaller first)", text);
+  };
+  f.get = [](const Case& c) {
+    const auto& bounds = c.attacks.bounds;
+    return bounds ? format_real(bounds->lower) + ":" + format_real(bounds->upper) : "units";
+  };
+  f.json = f.get;
+  return f;
+}
+
 std::vector<Field> attack_fields() {
   constexpr Room room = Room::attack;
   const std::vector<std::string> norms = {"l2", "linf"};
@@ -209,6 +228,7 @@ std::vector<Field> attack_fields() {
           room, "attack-units", OCCAM_AT(attacks.units), {"range", "absolute"},
           {AttackUnits::range, AttackUnits::absolute},
           "range: PGD's epsilon and step count in widths of the data's range, which bounds the rows"),
+      attack_bounds_field(),
       word<Norm>(room, "attack-norm", OCCAM_AT(attacks.pgd_settings.norm), norms, norm_values, "norm of PGD"),
       word<AttackLoss>(room, "attack-loss", OCCAM_AT(attacks.pgd_settings.loss), losses, loss_values,
                        "what PGD descends"),

@@ -116,6 +116,17 @@ void check_coordinates(const std::string& flag, const std::vector<int>& coordina
             flag, coordinate, dim, dim - 1);
 }
 
+// The first member speaks for all before any has trained; attack() asks each.
+void check_attack_bounds(const Attacks& attacks, const Data& data) {
+  if (!attacks.any() || !attacks.bounds) return;
+  const HostTable test = materialize(data, Split::test);
+  const auto [low, high] = std::ranges::minmax(test.x);
+  const auto [lower, upper] = *attacks.bounds;
+  require(static_cast<float>(lower) <= low && static_cast<float>(upper) >= high,
+          "--attack-bounds: {}:{} excludes the test rows, which reach from {} to {}", lower, upper, low,
+          high);
+}
+
 void check_case(const PlannedCase& planned, int dim) {
   const Case& c = planned.settings;
   if (!c.shapes) {
@@ -138,6 +149,7 @@ void check_case(const PlannedCase& planned, int dim) {
   if (suite.pgd) validate(*suite.pgd, c.network.classes);
   if (suite.svd_uap) validate(*suite.svd_uap, c.network.classes);
   if (suite.as_uap) validate(*suite.as_uap, c.network.classes);
+  check_attack_bounds(c.attacks, planned.data.front());
 }
 
 void check_votes(const Case& c, const Options& options) {

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <sstream>
+
+#include <cblas.h>
 
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
@@ -37,6 +40,15 @@ std::string driver_of(const Device& device) {
   return version.empty() ? "unknown" : version;
 }
 
+// OpenBLAS as this process has it: its version, and the processor whose kernels it chose, on which its bits
+// depend too.
+std::string openblas() {
+  std::istringstream config(openblas_get_config());  // "OpenBLAS 0.3.21 DYNAMIC_ARCH …"
+  std::string name, version;
+  config >> name >> version;
+  return version + " " + openblas_get_corename();
+}
+
 nlohmann::ordered_json provenance(const Run& run) {
   nlohmann::ordered_json p;
   p["command"] = run.command;
@@ -46,6 +58,7 @@ nlohmann::ordered_json provenance(const Run& run) {
   p["flags"] = build_info::flags;
   nlohmann::ordered_json libraries = nlohmann::ordered_json::object();
   for (const build_info::Library& library : build_info::libraries) libraries[library.name] = library.version;
+  libraries["OpenBLAS"] = openblas();
   p["libraries"] = libraries;
   p["threads"] = run.device.threads;
   p["driver"] = driver_of(run.device);

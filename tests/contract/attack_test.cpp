@@ -1,5 +1,6 @@
 // Claim: input gradients, PGD, AS-UAP and scores under a universal perturbation give the scalar twin's bits
 // on every body, whatever the network, the members' settings and their company.
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -159,6 +160,29 @@ TEST_P(AttackBody, RowsAroundTheTiles) {
       ASSERT_NO_FATAL_FAILURE(expect_perturbed(e, *wave, std::vector<Pgd>(2, attack)));
       ASSERT_NO_FATAL_FAILURE(expect_universal(e, *wave, std::vector<AsUap>(2, universal)));
     }
+  }
+}
+
+// Where no row of a slice takes a step, starts are clamped all the same.
+TEST_P(AttackBody, MinimalWhereEveryRowIsMisclassified) {
+  Ensemble e;
+  e.spec.inputs = 6, e.spec.hidden = {9};
+  ArrayData::Table table = clouds({6, 2, 20, 0, 70}, 7);
+  for (float& value : table.x) value = std::clamp(value, -0.5f, 0.5f);
+  e.add(ArrayData{shared(table), 1}, Training{}, 8);
+  const std::vector<float> logits = twin_of(e, 0).logits(materialize(e.data[0], Split::test).x);
+  for (std::size_t row = 0; row < 70; ++row) table.y[row] = logits[2 * row] < logits[2 * row + 1] ? 0 : 1;
+  e.data[0] = ArrayData{shared(table), 1};
+  const auto backend = make();
+  const auto wave = open_loaded(*backend, e, false);
+  for (const Norm norm : {Norm::l2, Norm::linf}) {
+    Pgd attack{.norm = norm, .iterations = 3, .lower = -0.5, .upper = 0.5};
+    attack.minimal = true;
+    ASSERT_NO_FATAL_FAILURE(expect_perturbed(e, *wave, {&attack, 1}));
+    const HostTable rows = materialize(e.data[0], Split::test);
+    const Perturbed made = perturb(twin_of(e, 0), rows, attack);
+    EXPECT_LE(std::ranges::max(made.perturbation, {}, [](float p) { return std::abs(p); }), 1e-3f);
+    EXPECT_GT(std::ranges::count(made.perturbation, 0.0f), 20) << "some rows start beyond the bounds";
   }
 }
 

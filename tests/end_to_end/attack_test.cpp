@@ -1,4 +1,6 @@
 // universal_perturbations, adversarial_training and attack flags from the command line to their files.
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -94,6 +96,69 @@ TEST(AttackFlags, ImpossibleOnesAreOneLine) {
   refused({"--adversary-epsilon", "0.1", "--input-dropout", "0.2"}, "input dropout");
   refused({"--lr-epochs", "2", "--lr-factor", "0"}, "factor");
   refused({"--measure", "fgsm"}, "fgsm");
+  refused({"--attack-bounds", "1"}, "'1' is neither LOW:HIGH nor units");
+  refused({"--attack-bounds", "0:x"}, "'x' is not a finite number");
+  refused({"--attack-bounds", "2:1"}, "'2:1' holds no value");
+  refused({"--attack-bounds", "0:9"}, "0:9 excludes the test rows, which reach from -");
+}
+
+// A large radius takes rows to the bounds, whether they are given or the data's range.
+TEST(AttackFlags, BoundsByHandReplaceTheRange) {
+  const Folder folder;
+  const auto reach = [&](const std::string& bounds, const std::string& units) {
+    const Ended ended = run("train_slab",
+                            {"--device",
+                             "cpu",
+                             "--dim",
+                             "4",
+                             "--train",
+                             "100",
+                             "--test",
+                             "50",
+                             "--hidden",
+                             "5",
+                             "--max-updates",
+                             "20",
+                             "--measure",
+                             "pgd,svd-uap,as-uap",
+                             "--attack-epsilon",
+                             "60",
+                             "--attack-step",
+                             "20",
+                             "--svd-attack-epsilon",
+                             "1",
+                             "--attack-units",
+                             units,
+                             "--attack-bounds",
+                             bounds,
+                             "--save",
+                             "data",
+                             "--seeds",
+                             "1",
+                             "--out",
+                             folder / "out"},
+                            folder);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    const std::string path = folder / "out/train_slab";
+    const nlohmann::json of_case = cases_of(path)[0];
+    EXPECT_EQ(of_case["config"]["attack_bounds"], bounds);
+    const NpzReader arrays(path + "/arrays.npz");
+    const NpyArray x = arrays.read("default/data/test_x"), moved = arrays.read("default/pgd/perturbation");
+    float low = 0, high = 0;
+    for (std::size_t i = 0; i < x.values<float>().size(); ++i) {
+      low = std::min(low, x.values<float>()[i] + moved.values<float>()[i]);
+      high = std::max(high, x.values<float>()[i] + moved.values<float>()[i]);
+    }
+    return std::pair{low, high};
+  };
+  for (const std::string units : {"range", "absolute"}) {
+    const auto [low, high] = reach("-6.5:7", units);
+    EXPECT_NEAR(low, -6.5, 1e-5);
+    EXPECT_NEAR(high, 7, 1e-5);
+  }
+  const auto [low, high] = reach("units", "range");
+  EXPECT_GT(low, -3);
+  EXPECT_LT(high, 3);
 }
 
 }  // namespace

@@ -48,8 +48,9 @@ Vector pgd(const Net& net, const Parameters& parameters, const Vector& x, int la
     Vector moved = x;
     for (std::size_t k = 0; k < x.size(); ++k) moved[k] += delta[k];
     const Forward pass = forward(net, parameters, one_row(moved, label), Mode::inference);
-    if (settings.minimal && predicted_class(net, pass.logits.data()) != label) break;
-    Vector g = gradient(net, parameters, moved, settings.weight[static_cast<std::size_t>(label)]);
+    const bool stays = settings.minimal && predicted_class(net, pass.logits.data()) != label;
+    Vector g(x.size(), 0.0);  // a row that stays is clamped all the same
+    if (!stays) g = gradient(net, parameters, moved, settings.weight(t));
     for (double& value : g) value /= settings.batch_rows;
     const double norm = length(g);
     for (std::size_t k = 0; k < x.size(); ++k) {

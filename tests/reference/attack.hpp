@@ -2,6 +2,8 @@
 // al. 2018; the study's notebook 6). The start is given.
 #pragma once
 
+#include <functional>
+
 #include "reference/mlp.hpp"
 
 namespace reference {
@@ -12,9 +14,9 @@ struct AttackSettings {
   int iterations = 1;
   int batch_rows = 1;  // the gradient is that of the mean over so many rows
   bool minimal = false;
-  // Sum over the classes c of weight[label][c] · ℓ(c) is descended: −1 at the label itself is the untargeted
-  // loss.
-  std::vector<Vector> weight;
+  // The sum over the classes c of weight(iteration)[c] · ℓ(c) is descended: −1 at the label alone is the
+  // untargeted loss.
+  std::function<Vector(int iteration)> weight;
 };
 
 // x, start: one row [inputs]. Returns the perturbation [inputs].
