@@ -2,7 +2,6 @@
 #include "contract/ensembles.hpp"
 #include "occam/error.hpp"
 #include "occam/shapes.hpp"
-#include "support/message_of.hpp"
 #include "support/small_data.hpp"
 
 namespace occam::test {
@@ -109,17 +108,6 @@ TEST_P(BackendBody, SwappingWithinOneClassIsRefused) {
   const auto wave = open_loaded(*backend, e, false);
   std::vector<float> out(10 * 2);
   EXPECT_THROW(wave->logits(0, Split::test, {{0}, Randomization::Kind::swap, {}}, out), Error);
-}
-
-TEST_P(BackendBody, RowsInOrderAreTrainedOnByTheCpuAlone) {
-  Ensemble e = equal_members(1);
-  e.trainings[0].in_order = true;
-  const auto backend = make();
-  const std::string said =
-      message_of(ErrorKind::usage, [&] { open_loaded(*backend, e)->train(std::vector<std::int64_t>{1}); });
-  EXPECT_EQ(said, GetParam() == Body::cpu
-                      ? "no error"
-                      : "training: rows in order are trained on by the CPU alone (--device cpu)");
 }
 
 }  // namespace
