@@ -212,6 +212,13 @@ class Variants(unittest.TestCase):
     def test_odd_widths(self):
         self.check([], "--net=130,70", "--inputs=20", "--batch=200", "--rows=333", "--updates=3")
 
+    def test_every_number_of_columns(self):
+        # 8 and 1, 7 and 2, 6 and 4 columns a thread, in slices of 128 and of 64.
+        for net in ("125,16", "110,30", "90,60"):
+            for batch in ("128", "64"):
+                with self.subTest(net=net, batch=batch):
+                    self.check([], f"--net={net}", "--inputs=18", f"--batch={batch}", "--rows=150", "--updates=3")
+
     def test_layers_wider_than_a_quad_for_each_thread_are_refused(self):
         # 128 threads of variant 8 own 512 units; slices of 128 do not fit.
         rows = self.rows("--net=520", "--inputs=6", "--batch=64", "--rows=100", "--updates=1", "--variants=6,8")

@@ -105,9 +105,14 @@ class Resident(unittest.TestCase):
 
     def test_wavefronts_of_its_loads(self):
         found = {product.name: product for product in resident.products(STUDY, resident.Shape(64))}
-        # Each of 8 warps reads 4 samples' quads, the same by neighbouring lanes, and 7 units', different ones.
-        self.assertEqual(found["forward, layer 1, 100->100"].wavefronts, (4 * 2 + 7 * 4,) * 8)
-        self.assertEqual(found["input gradient, layer 1, 100->100"].wavefronts, (4 * 2 + 28,) * 8)
+        # Each of 8 warps reads quads of 4 samples and 7 units, all by pairs of lanes; of weights then a quad and 3
+        # single columns at each of four units.
+        self.assertEqual(found["forward, layer 1, 100->100"].wavefronts, (4 * 2 + 7 * 2,) * 8)
+        self.assertEqual(found["input gradient, layer 1, 100->100"].wavefronts, (4 * 2 + 4 * (2 + 3),) * 8)
+        # The variants' lanes read units side by side, without a pair.
+        variant = {product.name: product for product in resident.products(STUDY, resident.Shape(64, pairs=False))}
+        self.assertEqual(variant["forward, layer 1, 100->100"].wavefronts, (4 * 2 + 7 * 4,) * 8)
+        self.assertEqual(variant["input gradient, layer 1, 100->100"].wavefronts, (4 * 2 + 28,) * 8)
         # 10 threads share a quad of units; 250 of 256 threads have work.
         self.assertEqual(found["weight gradient, layer 1, 100->100"].wavefronts, (2 + 5 * 2,) * 8)
 
@@ -123,17 +128,21 @@ class Resident(unittest.TestCase):
         for loop, kind in (
             (loop_of(500, FFMA=448, LDS_128=30), ("forward", 7, 2)),
             (loop_of(500, FFMA=448, LDS_128=14, LD_128=16), ("forward", 7, 2)),
-            (loop_of(280, FFMA=224, LDS_128=8, LDS=28), ("input", 7, 1)),
+            (loop_of(280, FFMA=224, LDS_128=8 + 4, LDS=12), ("input", 7, 1)),
+            (loop_of(269, FFMA=448, LDS_128=2 * (8 + 4), LDS=24), ("input", 7, 2)),
+            (loop_of(280, FFMA=224, LDS_128=8, LDS=28), None),
             (loop_of(99, FFMA=80, LDS_128=2, LDS_64=10), ("weight", 5, 2)),
             (loop_of(32, FFMA=16, LDS_128=8), ("few", 1, 4)),
             (loop_of(200, FFMA=80, LDG=8), None),
             (loop_of(500, FFMA=447, LDS_128=30), None),
         ):
             self.assertEqual(resident.kind_of(loop, shape), kind, loop)
+        variant = resident.Shape(128, columns=(2, 4, 7), pairs=False)
+        self.assertEqual(resident.kind_of(loop_of(280, FFMA=224, LDS_128=8, LDS=28), variant), ("input", 7, 1))
 
     def loops(self, share):
         every = [
-            dict(FFMA=448, LDS_128=30), dict(FFMA=224, LDS_128=8, LDS=28),
+            dict(FFMA=448, LDS_128=30), dict(FFMA=224, LDS_128=12, LDS=12),
             dict(FFMA=80, LDS_128=2, LDS_64=10), dict(FFMA=48, LDS_128=2, LDS_64=6),
             dict(FFMA=16, LDS_128=2, LDS_64=2), dict(FFMA=16, LDS_128=8),
         ]  # fmt: skip
@@ -176,6 +185,10 @@ class Resident(unittest.TestCase):
         full = models_per_second(whole, 132, of, 5000)
         self.assertAlmostEqual(full, 132 * of.clock / whole.cycles / 5000)
         self.assertAlmostEqual(models_per_second(whole, 133, of, 5000), full * 133 / 264)
+
+    def test_one_member_of_plan_tiled_has_the_chip(self):
+        found = tiled.predict(Tiled.NET, 1, Tiled.SHARES)
+        self.assertAlmostEqual(models_per_second(found, 1, chip.Chip(), 5000), 1.98e9 / found.cycles / 5000)
 
     def test_the_models_numbers_are_those_of_the_kernel(self):
         text = source("kernels/resident_product.cuh")

@@ -23,9 +23,10 @@ def recorded():
 
 def kernel(mangled, columns, registers=168):
     """With a loop of every kind that the study's network needs, of threads with four samples, or eight."""
-    samples = 8 if "variant" in mangled else 4
+    samples, quads = (8, 0) if "variant" in mangled else (4, columns // 4)
     loops = [loop_of(10 * samples * columns, FFMA=8 * samples * columns, LDS_128=2 * (samples + columns))]
-    loops += [loop_of(5 * samples * columns, FFMA=4 * samples * columns, LDS_128=samples, LDS=4 * columns)]
+    loads = {"LDS_128": samples + 4 * quads, "LDS": 4 * (columns - 4 * quads)}
+    loops += [loop_of(5 * samples * columns, FFMA=4 * samples * columns, **loads)]
     for pairs in (1, 3, 5):
         loops.append(loop_of(20 * pairs, FFMA=16 * pairs, LDS_128=2, LDS_64=2 * pairs))
     return sass.Kernel(mangled, "sm_90", registers=registers, spills=3, loops=loops)

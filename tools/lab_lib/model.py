@@ -86,7 +86,7 @@ class Phase:
 class Prediction:
     phases: list
     floor: float  # cycles of an update on as much of the chip as the phases are of
-    members: int = 1  # that the phases work for
+    whole_chip: bool = False  # the phases are of all members on all multiprocessors, not of one on one
 
     @property
     def cycles(self):
@@ -126,6 +126,6 @@ def floor_cycles(net, precision="fp32", of=chip.Chip()):
 def models_per_second(prediction, members, of, updates):
     """Members that get `updates` updates a second. Plan resident: a multiprocessor takes the next member when one is
     done, so a last round may be a part of one."""
-    if prediction.members > 1:
+    if prediction.whole_chip:
         return members / (prediction.cycles * updates / of.clock)
     return members / (divided(members, of.multiprocessors) * prediction.cycles * updates / of.clock)

@@ -22,13 +22,15 @@ FEW_SHARE = 4 / 9
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """m x n threads over samples and features; the compiled numbers of columns of a thread; so few units are
-    multiplied with one thread a sample and unit."""
+    multiplied with one thread a sample and unit. Pairs: neighbouring lanes read the same features, and input gradients
+    own quads of neighbouring ones as far as the columns reach."""
 
     slice: int
     m: int = 16
     n: int = 16
     columns: tuple = (1, 2, 4, 6, 7, 8)
     few_units: int = 8
+    pairs: bool = True
 
     @property
     def per_m(self):
@@ -40,7 +42,14 @@ class Shape:
 
     def place(self, thread):
         """(m, n) of a thread."""
-        return divmod(thread, self.n)
+        if not self.pairs:
+            return divmod(thread, self.n)
+        warp, lane = divmod(thread, LANES)
+        return LANES // self.n * warp + lane % 2, lane // 2
+
+    def quads(self, columns):
+        """Of neighbouring columns of a thread in an input gradient; the others are single ones."""
+        return columns // QUAD if self.pairs else 0
 
 
 def shape_of(kernel):
@@ -51,7 +60,7 @@ def shape_of(kernel):
         return Shape(numbers[0])
     if kernel.name == "variant_kernel" and len(numbers) >= 3:
         m, n, slice_ = numbers[:3]
-        return Shape(slice_, m, n, (2, 4, 7), n // 2)
+        return Shape(slice_, m, n, (2, 4, 7), n // 2, pairs=False)
     return None
 
 
@@ -127,11 +136,12 @@ def few_product(fan_in, fan_out, shape):
 
 def input_product(fan_in, fan_out, shape):
     width, passes = columns_of(fan_in, shape)
-    row = padded(fan_out)
+    row, quads = padded(fan_out), shape.quads(width)
     waves = total(
         shape,
         (shape.per_m, 4, lambda thread: shape.place(thread)[0] * row),
-        (QUAD * width, 1, lambda thread: shape.place(thread)[1]),
+        (QUAD * quads, 4, lambda thread: QUAD * shape.place(thread)[1]),
+        (QUAD * (width - QUAD * quads), 1, lambda thread: shape.place(thread)[1]),
     )
     return "input", width, of_all_warps(shape, passes * divided(fan_out, QUAD)), QUAD * shape.per_m * width, waves
 
@@ -179,9 +189,9 @@ def products(net, shape):
 def kind_of(loop, shape):
     """(kind, width, unrolled steps) of an inner loop by its loads from shared memory; None for another loop.
 
-    A step of a forward product reads per_m + columns quads for 4 · per_m · columns multiply-adds, one of an
-    input gradient per_m quads and 4 · columns numbers for as many, one of a weight gradient a quad and
-    `pairs` pairs for 8 · pairs.
+    A step of a forward product reads per_m + columns quads for 4 · per_m · columns multiply-adds, one of an input
+    gradient per_m quads and, four times, its quads and single columns for as many, one of a weight gradient a quad
+    and `pairs` pairs for 8 · pairs.
     """
     per_m, ffma = shape.per_m, loop.operations["FFMA"]
     quads, pairs, single = (
@@ -195,7 +205,9 @@ def kind_of(loop, shape):
                 continue
             if pairs == single == 0 and quads == steps * (per_m + width):
                 return "forward", width, steps
-            if pairs == 0 and single == steps * 4 * width and quads == steps * per_m:
+            of_quads = shape.quads(width)
+            loads = steps * (per_m + QUAD * of_quads), steps * QUAD * (width - QUAD * of_quads)
+            if pairs == 0 and (quads, single) == loads:
                 return "input", width, steps
         for width in PAIRS:
             if (single, quads, pairs, ffma) == (0, steps, steps * width, steps * 8 * width):
@@ -214,7 +226,10 @@ def predict(net, shape, loops, chip=Chip()):
     slices = divided(net.batch, shape.slice)
     phases = []
     for product in products(net, shape):
-        share, _ = shares.get((product.kind, product.width), (FEW_SHARE if product.kind == "few" else None, 0))
+        kind = product.kind
+        if kind == "input" and QUAD * shape.quads(product.width) == product.width:
+            kind = "forward"  # the same loads and multiply-adds: kind_of cannot tell them apart
+        share, _ = shares.get((kind, product.width), (FEW_SHARE if kind == "few" else None, 0))
         phases.append(
             Phase(
                 product.name,

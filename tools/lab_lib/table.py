@@ -177,7 +177,7 @@ def lines(rows, net, ceilings, of):
         for row, entry in zip(rows, as_json(rows, net, ceilings, of))
     ]
     return [
-        f"{net.name}, batch {net.batch}: what runs, and its variants" + ("" if measured else " (no GPU: none was run)"),
+        f"{net.name}, batch {net.batch}: what runs, and its variants{'' if measured else ' (no GPU: none was run)'}",
         *columns(header, cells),
         "  predicted: cycles of an update on one multiprocessor at least, and what they are of the floor; hot share: of",
         "  FFMA or HMMA among the instructions of the products' inner loops, as often as these run.",

@@ -75,10 +75,12 @@ def forecast(case, members, kernels, of=Chip()):
     if prediction is None or prediction.unknown:
         return None
     models = models_per_second(prediction, members, of, MODEL_UPDATES)
-    # Cycles of the chip: plan resident's are of one of its multiprocessors, which a round keeps all busy.
-    rounds = divided(members, of.multiprocessors) / members if plan == "resident" else 1 / members
-    floor = prediction.floor / (of.multiprocessors if plan == "resident" else members)
-    cycles = prediction.cycles * rounds
+    # Cycles of the whole chip for one member's update.
+    if prediction.whole_chip:
+        cycles, floor = prediction.cycles / members, prediction.floor / members
+    else:
+        rounds = divided(members, of.multiprocessors)
+        cycles, floor = prediction.cycles * rounds / members, prediction.floor / of.multiprocessors
     return Forecast(
         case, members, plan, cycles, floor / cycles, models, of.clock / floor / MODEL_UPDATES, of_sgemm
     )

@@ -159,7 +159,7 @@ def predict(net, members, shares, of=chip.Chip()):
                 known=share is not None,
             )
         )
-    return Prediction(phases, members * floor_cycles(net, of=of) / of.multiprocessors, members)
+    return Prediction(phases, members * floor_cycles(net, of=of) / of.multiprocessors, whole_chip=True)
 
 
 def sgemm_cycles(net, members, of=chip.Chip()):
