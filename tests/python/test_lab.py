@@ -73,6 +73,12 @@ class MachineCode(unittest.TestCase):
         self.assertEqual(
             sass.instance_of("_ZN5occam4cuda14forward_kernelINS0_4TileILi16ELi8ELi8ELi8EEEEEvi"), "16x8x8x8"
         )
+        self.assertEqual(sass.instance_of(TENSOR.format("Bf16")), "BF16")
+
+    def test_kernels_are_in_order(self):
+        names = [RESIDENT.format(n) for n in (128, 16, 64)] + [TENSOR.format(p) for p in ("Tf32", "Bf16")]
+        ordered = sorted((sass.Kernel(name, "sm_90") for name in names), key=compiled.order)
+        self.assertEqual([kernel.instance for kernel in ordered], ["16", "64", "128", "BF16", "TF32"])
 
 
 class CommandLine(unittest.TestCase):

@@ -242,12 +242,12 @@ class TensorCores(unittest.TestCase):
         # 8 x 13 tiles of 16 x 8 are 8 of 2 x 7; 100 features are 12.5 steps of 8.
         self.assertEqual((forward.down, forward.across, forward.tiles, forward.steps), (2, 7, 8, 13))
         self.assertEqual(forward.loads("tf32"), (2 + 4, 0, 2 * 4 + 7 * 2))
-        weight = found["weight, layer 1, 100->100"]
+        weight = found["weight gradient, layer 1, 100->100"]
         self.assertEqual((weight.tiles, weight.bias_tiles, weight.steps), (8, 4, 16))
         self.assertEqual(weight.loads("tf32"), (0, 2 * 4 + 7 * 2, 22))
         self.assertEqual(weight.loads("bf16"), (6, 0, 22))
-        self.assertEqual(found["input, layer 1, 100->100"].loads("tf32"), (2, 14, 22))
-        self.assertNotIn("input, layer 0, 50->100", found)
+        self.assertEqual(found["input gradient, layer 1, 100->100"].loads("tf32"), (2, 14, 22))
+        self.assertNotIn("input gradient, layer 0, 50->100", found)
         self.assertEqual(self.products("bf16", 256)["forward, layer 1, 100->100"].steps, 7)
 
     def test_a_prediction(self):
@@ -260,7 +260,7 @@ class TensorCores(unittest.TestCase):
         self.assertAlmostEqual(forward.shared, 2 * 8 * 13 * 22)
         self.assertAlmostEqual(forward.tensor, 2 * 2 * 13 * 14 * 4 / 0.62)
         self.assertEqual(forward.cycles, forward.tensor)
-        weight = by_name["weight, layer 1, 100->100"]  # with products of ones for the bias, in half of the tiles
+        weight = by_name["weight gradient, layer 1, 100->100"]  # with products of ones for the bias in half of it
         self.assertAlmostEqual(weight.tensor, 2 * 16 * (2 * 14 + 1 * 2) * 4 / 0.62)
         # Parameters in and out, gradients of two slices out and in again.
         self.assertAlmostEqual(
@@ -305,10 +305,10 @@ class Tiled(unittest.TestCase):
         self.assertEqual((forward.tile, forward.tiles, forward.steps), (tiled.WIDE, 2 * 5, 75))
         # Activations in and out, the weights: rows of 300 floats are 75 quads, an odd number.
         self.assertEqual(forward.bytes, 4 * 300 * (256 + 256 + 300))
-        self.assertEqual(found["input, layer 1, 300->300"].bytes, 4 * 300 * (3 * 256 + 300))
-        self.assertEqual(found["weight, layer 1, 300->300"].bytes, 4 * 300 * (2 * 256 + 2 * 300))
+        self.assertEqual(found["input gradient, layer 1, 300->300"].bytes, 4 * 300 * (3 * 256 + 300))
+        self.assertEqual(found["weight gradient, layer 1, 300->300"].bytes, 4 * 300 * (2 * 256 + 2 * 300))
         self.assertEqual(found["forward, layer 2, 300->2"].tile, tiled.FEW_COLUMNS)
-        self.assertEqual(found["weight, layer 2, 300->2"].tile, tiled.FEW_UNITS)
+        self.assertEqual(found["weight gradient, layer 2, 300->2"].tile, tiled.FEW_UNITS)
         small = {product.name: product for product in tiled.products(Net((50, 300, 2), batch=16))}
         self.assertEqual(small["forward, layer 0, 50->300"].tile, tiled.FEW_ROWS)
 
@@ -329,7 +329,7 @@ class Tiled(unittest.TestCase):
 
     def test_a_launch_waits_for_its_bytes(self):
         found = tiled.predict(self.NET, 132, self.SHARES)
-        last = next(phase for phase in found.phases if phase.name == "input, layer 2, 300->2")
+        last = next(phase for phase in found.phases if phase.name == "input gradient, layer 2, 300->2")
         self.assertEqual(last.bound, "memory")
         self.assertAlmostEqual(last.cycles, 132 * 4 * (256 * 4 + 2 * 300 + 2 * 256 * 300) / 4.3e12 * 1.98e9)
         self.assertEqual(tiled.predict(self.NET, 132, {}).unknown, 8)

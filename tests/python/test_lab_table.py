@@ -8,7 +8,7 @@ import os
 import unittest
 from types import SimpleNamespace
 
-from lab_case import RESIDENT, ROOT, TENSOR, VARIANT, loop_of
+from lab_case import RESIDENT, ROOT, VARIANT, loop_of
 
 from lab_lib import chip, compiled, sass, table, targets  # noqa: E402
 from lab_lib.model import Net  # noqa: E402
@@ -49,7 +49,7 @@ MEASURED = {
 class OneTable(unittest.TestCase):
     def rows(self, measured=None, net=STUDY, ceilings=None):
         kernels = [kernel(RESIDENT.format(64), 7), kernel(VARIANT, 7), kernel(RESIDENT.format(128), 7)]
-        rows = table.rows_of(kernels, net, chip.Chip(), measured)
+        rows = table.rows_of(kernels, net, chip.Chip(), 132, measured)
         return rows, table.as_json(rows, net, ceilings or {}, chip.Chip())
 
     def test_without_a_gpu_there_is_the_prediction(self):
@@ -101,8 +101,22 @@ class OneTable(unittest.TestCase):
         rows, _ = self.rows(net=wide)
         variant = ("8x16, slice 64, unroll 2, 2 blocks", "does not fit")
         self.assertEqual([(row.name, row.obstacle) for row in rows], [variant])
-        rows = table.rows_of(recorded(), wide, chip.Chip())
-        self.assertEqual((rows[0].name, rows[0].prediction.unknown), ("plan tiled", 0))
+        rows = table.rows_of(recorded(), wide, chip.Chip(), 1024)
+        self.assertEqual((rows[0].name, rows[0].prediction.unknown), ("plan tiled, 1024 members", 0))
+        (entry, *_) = table.as_json(rows, wide, {}, chip.Chip())
+        # As of one member on one multiprocessor, whatever the members.
+        self.assertAlmostEqual(entry["predicted_cycles"], wide.multiply_adds / 128 / entry["predicted_share_of_floor"])
+
+    def test_where_the_cycles_go(self):
+        rows, (entry, _) = self.rows()
+        found = {phase["name"]: phase for phase in entry["phases"]}
+        forward = found["forward, layer 1, 100->100"]
+        self.assertAlmostEqual(forward["useful"], 100 / 112)
+        self.assertAlmostEqual(forward["issue"], 4 * 25 * 2 * 112 / 0.8, delta=20)
+        largest = (max(phase[name] for name in ("issue", "shared", "tensor", "memory")) for phase in found.values())
+        self.assertAlmostEqual(sum(largest), entry["predicted_cycles"])
+        (line,) = (line for line in table.phase_lines(rows, STUDY, chip.Chip()) if "forward, layer 1" in line)
+        self.assertRegex(line, r"28,000 +28,000 +17,600 +80% +89%$")
 
     def test_a_variant_with_too_few_threads_is_refused_not_divided_by_zero(self):
         rows, entries = self.rows(net=Net((6, 520, 2), batch=64))
@@ -145,7 +159,7 @@ class Published(unittest.TestCase):
         self.assertEqual(self.section("predictions"), targets.markdown(targets.forecasts(recorded())))
 
     def test_the_variants(self):
-        rows = table.rows_of(recorded(), STUDY, chip.Chip())
+        rows = table.rows_of(recorded(), STUDY, chip.Chip(), 132)
         self.assertEqual(self.section("variants"), table.markdown(rows, STUDY, chip.Chip()))
 
     def test_the_record_is_a_report_of_the_lab(self):

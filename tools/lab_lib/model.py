@@ -12,6 +12,7 @@ import dataclasses
 from . import chip
 
 QUAD = 4
+PRODUCTS = {"forward": "forward", "input": "input gradient", "weight": "weight gradient"}
 
 
 def divided(a, b):

@@ -24,6 +24,7 @@ class Row:
     shared_bytes: int | None = None
     obstacle: str = ""
     measured: dict | None = None  # a row of lab_runner's
+    scale: float = 1.0  # of the prediction's cycles to those of one member on one multiprocessor
 
     def numbers(self, net, ceilings, of):
         """GFLOP/s, GB/s of rows from device memory, and the share of the floor, as measured."""
@@ -77,13 +78,14 @@ def compiled_row(kernel, net, of):
     return row
 
 
-def rows_of(kernels, net, of, measured=None):
-    """The table's rows: first what runs. measured: lab_runner's report."""
+def rows_of(kernels, net, of, members, measured=None):
+    """The table's rows: first what runs. members: of plan tiled. measured: lab_runner's report."""
     kernels = newest(kernels)
     rows = [row for row in (compiled_row(kernel, net, of) for kernel in kernels) if row]
     shares = tiled.shares_of(kernels)
     if shares and resident.slice_of(net, of.shared_limit) is None:
-        rows.append(Row("plan tiled", "forward_kernel", prediction=tiled.predict(net, of.multiprocessors, shares, of)))
+        rows.append(Row(f"plan tiled, {members} members", prediction=tiled.predict(net, members, shares, of)))
+        rows[-1].scale = of.multiprocessors / members
     by_instance = {row.instance: row for row in rows if row.kernel in ("resident_kernel", "variant_kernel")}
     for found in (measured or {"variants": []})["variants"]:
         row = by_instance.get(found["instance"])
@@ -99,6 +101,12 @@ def rows_of(kernels, net, of, measured=None):
     return sorted(rows, key=lambda row: (row.kernel == "variant_kernel", row.kernel == "resident_tensor_kernel"))
 
 
+def phase_of(row, phase):
+    cycles = {name: row.scale * getattr(phase, name) for name in ("issue", "shared", "tensor", "memory")}
+    useful = phase.useful / phase.executed if phase.executed else None
+    return {"name": phase.name, **cycles, "hot_share": phase.share, "useful": useful}
+
+
 def as_json(rows, net, ceilings, of):
     found = []
     for row in rows:
@@ -107,8 +115,7 @@ def as_json(rows, net, ceilings, of):
             "name": row.name,
             "kernel": row.kernel,
             "instance": row.instance,
-            "predicted_cycles": row.prediction.cycles if known else None,
-            "predicted_issue_cycles": row.prediction.issue if known else None,
+            "predicted_cycles": row.prediction.cycles * row.scale if known else None,
             "hot_share": row.prediction.hot_share if known else None,
             "predicted_share_of_floor": row.prediction.share_of_floor if known else None,
             "products_without_a_loop": row.prediction.unknown if row.prediction else None,
@@ -116,7 +123,7 @@ def as_json(rows, net, ceilings, of):
             "spills": row.spills,
             "shared_bytes": row.shared_bytes,
             "obstacle": row.obstacle,
-            "phases": [vars(phase) for phase in row.prediction.phases] if row.prediction else [],
+            "phases": [phase_of(row, phase) for phase in row.prediction.phases] if row.prediction else [],
         }
         if row.measured:
             entry |= row.numbers(net, ceilings, of)
@@ -169,6 +176,22 @@ def markdown(rows, net, of):
     return "\n".join("| " + " | ".join(row) + " |" for row in [PREDICTED, ["---"] * len(PREDICTED), *cells])
 
 
+def phase_lines(rows, net, of):
+    """Where the cycles of what runs go."""
+    header = ["", "cycles", "issue", "shared", "tensor", "memory", "hot share", "useful"]
+    cells = []
+    for phase in as_json(rows[:1], net, {}, of)[0]["phases"]:
+        cycles = [phase[name] for name in ("issue", "shared", "tensor", "memory")]
+        cells.append([phase["name"], text(max(cycles)), *(text(n or None) for n in cycles)])
+        cells[-1] += [percent(phase["hot_share"]), percent(phase["useful"])]
+    return [
+        f"{net.name}, batch {net.batch}: where the cycles of {rows[0].name} go, predicted",
+        *columns(header, cells),
+        "  issue slots, cycles of shared memory, of a tensor core, of device memory or L2: the largest counts. useful:",
+        "  multiply-adds of the network among those executed, with idle lanes and padding.",
+    ]
+
+
 def lines(rows, net, ceilings, of):
     measured = any(row.measured for row in rows)
     header = PREDICTED + (MEASURED if measured else [])
@@ -177,7 +200,7 @@ def lines(rows, net, ceilings, of):
         for row, entry in zip(rows, as_json(rows, net, ceilings, of))
     ]
     return [
-        f"{net.name}, batch {net.batch}: what runs, and its variants{'' if measured else ' (no GPU: none was run)'}",
+        f"{net.name}, batch {net.batch}: what runs, and its variants" + ("" if measured else " (no GPU: none was run)"),
         *columns(header, cells),
         "  predicted: cycles of an update on one multiprocessor at least, and what they are of the floor; hot share: of",
         "  FFMA or HMMA among the instructions of the products' inner loops, as often as these run.",

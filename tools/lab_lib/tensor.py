@@ -11,7 +11,7 @@ beside the products. Not counted: barriers, latencies, activations, loss, roundi
 import dataclasses
 
 from . import chip
-from .model import Phase, Prediction, divided, floor_cycles, padded
+from .model import PRODUCTS, Phase, Prediction, divided, floor_cycles
 
 WARPS = 8
 # (down, across): kWarpTiles of kernels/resident_tensor.hpp.
@@ -129,7 +129,7 @@ def products(net, precision, slice_):
             tall, wide = divided(divided(rows, 16), down), divided(divided(columns, 8), across)
             found.append(
                 Product(
-                    f"{kind}, layer {number}, {fan_in}->{fan_out}",
+                    f"{PRODUCTS[kind]}, layer {number}, {fan_in}->{fan_out}",
                     kind,
                     down,
                     across,

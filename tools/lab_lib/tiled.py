@@ -10,7 +10,7 @@ activations are far larger than L2. Not counted: latencies, tails of waves, laun
 import dataclasses
 
 from . import chip
-from .model import QUAD, Phase, Prediction, divided, floor_cycles, padded
+from .model import PRODUCTS, QUAD, Phase, Prediction, divided, floor_cycles, padded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +120,7 @@ def products(net):
         for kind, (rows, columns, depth, size) in of_kind.items():
             if kind == "input" and number == 0:
                 continue
-            name = f"{kind}, layer {number}, {fan_in}->{fan_out}"
+            name = f"{PRODUCTS[kind]}, layer {number}, {fan_in}->{fan_out}"
             found.append(Product(name, kind, tile_of(kind, net, fan_out), rows, columns, depth, size))
     return found
 
