@@ -144,6 +144,29 @@ class CommandLine(unittest.TestCase):
             again = self.run_lab("--from", saved, "--net", "20", "--json", PATH="/usr/bin:/bin")
             self.assertEqual(json.loads(again.stdout)["table"], report["table"], again.stderr)
 
+    def test_what_a_runner_measured(self):
+        rows = [
+            {"number": 0, "name": "kernels/resident.cu", "instance": "128", "shared_bytes": 1024, "same_bits": True,
+             "changed": True, "updates_per_second": 5e5, "registers": 168, "local_bytes": 0},
+            {"number": 1, "name": "another", "instance": "8x16x64x2x2x0", "shared_bytes": 1024, "same_bits": True,
+             "changed": True, "updates_per_second": 1e6, "registers": 168, "local_bytes": 0},
+        ]  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            tools = self.fake_tools(folder)
+            runner = os.path.join(folder, "runner")
+            for same, code in ((True, 0), (False, 1)):
+                rows[1]["same_bits"] = same
+                with open(runner, "w", encoding="utf-8") as script:
+                    script.write(f"#!{sys.executable}\nprint({json.dumps(json.dumps({'variants': rows}))})\n")
+                os.chmod(runner, 0o700)
+                objects = ["--tools", tools, "--objects", tools + "/cuobjdump", "--runner", runner, "--json"]
+                done = self.run_lab(*objects, "--net", "20", PATH="/usr/bin:/bin")
+                self.assertEqual(done.returncode, code, done.stderr)
+                found = {row["name"]: row for row in json.loads(done.stdout)["table"]}
+                self.assertAlmostEqual(found["0: kernels/resident.cu"]["models_per_second"], 100)
+                self.assertEqual(found["1: another"]["same_bits"], same)
+                self.assertIn("same" if same else "DIFFERENT", done.stderr)
+
     def test_a_report_that_is_none(self):
         with tempfile.NamedTemporaryFile("w") as file:
             for text in ("{", "{}", '{"kernels": [{}]}'):
