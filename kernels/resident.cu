@@ -177,8 +177,7 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
   const ResidentLayer& below = t.plan.layer[l - 1];
   const Panel kept = t.kept(below), output = t.output(below);
   const Activation activation = below.view.activation;
-  const auto through = [&](int sample, int unit, float gradient) {
-    const float h = kept.row(sample)[unit];
+  const auto through = [&](float gradient, float h) {
     if (activation == Activation::relu)
       return law::activation_gradient<Activation::relu>(gradient, 0.0f, h, 0.0f);
     if (activation == Activation::leaky_relu)
@@ -190,9 +189,9 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
   const bool drops = t.member.hidden_dropout.threshold > 0, prelu = activation == Activation::prelu;
   const bool at_once = !drops && !prelu;
   input_gradient_product<slice>(delta, t.weight(view, t.parameters()), view.in, view.out,
-                                [&](int sample, int unit, float gradient) {
-                                  if (at_once) gradient = through(sample, unit, gradient);
-                                  output.row(sample)[unit] = gradient;
+                                [&](int sample, int unit, auto& gradient) {
+                                  if (at_once) through_run(kept.row(sample) + unit, gradient, through);
+                                  write_run(output.row(sample), unit, view.in, gradient);
                                 });
   __syncthreads();
   if (at_once) return;
@@ -205,8 +204,9 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
     prelu_gradient(t, now, below);
   } else {
     for (int item = thread(); item < now.samples * view.in; item += kResidentThreads) {
-      float& gradient = output.row(item / view.in)[item % view.in];
-      gradient = through(item / view.in, item % view.in, gradient);
+      const int sample = item / view.in, unit = item % view.in;
+      float& gradient = output.row(sample)[unit];
+      gradient = through(gradient, kept.row(sample)[unit]);
     }
   }
   __syncthreads();

@@ -27,6 +27,56 @@ static_assert(kGrid * kGrid == kResidentThreads);
 
 __device__ __forceinline__ int thread() { return static_cast<int>(threadIdx.x); }
 
+// A thread's place in the grid of samples and features. The lowest bit of a lane is of the sample, the others are of
+// the feature: lanes l and l ^ 1 read the same weights, l and l ^ 2 the same sample. Of such pairs shared memory
+// serves twice as many lanes at a time.
+struct GridPlace {
+  int m, n;
+};
+__device__ __forceinline__ GridPlace grid_place() {
+  return {thread() / 32 * 2 + thread() % 2, thread() % 32 / 2};
+}
+
+// A quad of neighbouring floats, or one.
+template <int width>
+__device__ __forceinline__ void read_run(const float* from, float (&value)[width]) {
+  if constexpr (width == kQuad) {
+    read_steps(from, value);
+  } else {
+    value[0] = *from;
+  }
+}
+
+// To a row of `columns` columns, from `column` on; beyond them goes the padding.
+template <int width>
+__device__ __forceinline__ void write_run(float* row, int column, int columns, const float (&value)[width]) {
+  if constexpr (width == kQuad) {
+    store_quad(row, column, columns, make_float4(value[0], value[1], value[2], value[3]));
+  } else {
+    row[column] = value[0];
+  }
+}
+
+// gradient[e] ← through(gradient[e], kept[e])
+template <int width, class Through>
+__device__ __forceinline__ void through_run(const float* kept, float (&gradient)[width],
+                                            const Through& through) {
+  float h[width];
+  read_run(kept, h);
+  OCCAM_UNROLL
+  for (int e = 0; e < width; ++e) gradient[e] = through(gradient[e], h[e]);
+}
+
+// A thread's `columns` columns as quads of neighbours and, what is left, single ones: calls f(columns before, width).
+template <int columns, int before = 0, class F>
+__device__ __forceinline__ void each_run(const F& f) {
+  if constexpr (before < columns) {
+    constexpr int width = columns - before >= kQuad ? kQuad : 1;
+    f(std::integral_constant<int, before>{}, std::integral_constant<int, width>{});
+    each_run<columns, before + width>(f);
+  }
+}
+
 // Calls f with the least of the compiled numbers of columns a thread may own that is at least `columns`.
 template <class F>
 __device__ __forceinline__ void with_columns(int columns, const F& f) {
@@ -44,7 +94,8 @@ template <int slice, int columns, class Store>
 __device__ __forceinline__ void forward_pass(Panel x, Panel weight, const float* bias, int in, int out,
                                              int first, const Store& store) {
   constexpr int per_m = slice / kGrid;
-  const int m = thread() / kGrid, n = thread() % kGrid;
+  const GridPlace own = grid_place();
+  const int m = own.m, n = own.n;
   const float* x_row = x.row(m);
   const float* weight_row[columns];
   float sum[per_m][columns];
@@ -123,25 +174,32 @@ __device__ __forceinline__ void forward_layer_product(Panel x, Panel weight, con
   forward_product<slice>(x, weight, bias, in, out, store);
 }
 
+// store(sample, feature, run) with run a float[4] or [1], of neighbouring features from `feature` on, of which at least
+// the first exists.
 template <int slice, int columns, class Store>
 __device__ __forceinline__ void input_gradient_pass(Panel delta, Panel weight, int in, int out, int first,
                                                     const Store& store) {
   constexpr int per_m = slice / kGrid;
-  const int m = thread() / kGrid, n = thread() % kGrid;
+  const GridPlace own = grid_place();
+  const int m = own.m;
+  const auto run_at = [&](int before, int width) { return before * kGrid + width * own.n; };
   const float* delta_row = delta.row(m);
   // Columns beyond `in` are what follows in shared memory, another row or other parameters; none is kept.
-  const float* weight_row = weight.data + first + n;
+  const float* weight_row = weight.data + first;
   float sum[per_m][columns] = {};
   const auto add = [&](const float(&a)[per_m], const float* row) {
-    OCCAM_UNROLL
-    for (int c = 0; c < columns; ++c) {
-      const float b = row[c * kGrid];
+    each_run<columns>([&](auto before, auto width) {
+      float b[width];
+      read_run(row + run_at(before, width), b);
       OCCAM_UNROLL
-      for (int i = 0; i < per_m; ++i) sum[i][c] = law::fma(a[i], b, sum[i][c]);
-    }
+      for (int e = 0; e < width; ++e) {
+        OCCAM_UNROLL
+        for (int i = 0; i < per_m; ++i) sum[i][before + e] = law::fma(a[i], b[e], sum[i][before + e]);
+      }
+    });
   };
   const int whole = out / kQuad * kQuad;
-  OCCAM_NO_UNROLL
+#pragma unroll(per_m > 4 ? 1 : 2)
   for (int j = 0; j < whole; j += kQuad) {
     float a[per_m][kQuad];
     OCCAM_UNROLL
@@ -163,13 +221,17 @@ __device__ __forceinline__ void input_gradient_pass(Panel delta, Panel weight, i
     add(of_step, weight_row);
     weight_row += weight.stride;
   }
-  OCCAM_UNROLL
-  for (int c = 0; c < columns; ++c) {
-    const int feature = first + n + c * kGrid;
-    if (feature >= in) continue;
+  each_run<columns>([&](auto before, auto width) {
+    const int feature = first + run_at(before, width);
+    if (feature >= in) return;
     OCCAM_UNROLL
-    for (int i = 0; i < per_m; ++i) store(m + i * kGrid, feature, sum[i][c]);
-  }
+    for (int i = 0; i < per_m; ++i) {
+      float run[width];
+      OCCAM_UNROLL
+      for (int e = 0; e < width; ++e) run[e] = sum[i][before + e];
+      store(m + i * kGrid, feature, run);
+    }
+  });
 }
 
 // dL/dx[s][k] = Σ_j delta[s][j] · weight[j][k]
@@ -205,7 +267,8 @@ __device__ __forceinline__ void weight_gradient_pass(Panel delta, Panel x, Panel
   if (!begins) each_element([](float& so_far, float& element) { element = so_far; });
   const float* delta_row = delta.data + kQuad * quad;
   const float* x_row = x.data + first;  // what follows the row is read and not kept
-  OCCAM_UNROLL_TWICE
+  // A thread with one pair is one of few: nobody else hides how long its loads take.
+#pragma unroll(pairs == 1 ? 8 : 2)
   for (int s = 0; s < samples; ++s, delta_row += delta.stride, x_row += x.stride) {
     float d[kQuad];
     read_steps(delta_row, d);

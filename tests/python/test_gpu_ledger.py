@@ -111,6 +111,24 @@ class Ptxas(unittest.TestCase):
         self.assertEqual(lines[2], "| `advance_kernel` |  |  | 12, 0 |")
         self.assertEqual(lines[3], "| `forward_kernel` | 128x64 | 168, 12 | 164, 0 |")
 
+    def test_instances_for_tensor_cores_are_told_apart_by_precision(self):
+        for mangled, tile in (
+            ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Tf32EEEvNS0_15TensorArgumentsE", "TF32"),
+            ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Bf16EEEvNS0_15TensorArgumentsE", "BF16"),
+            ("_ZN5occam4cuda15resident_kernelILi64EEEvNS0_17ResidentArgumentsE", "64 rows"),
+        ):
+            self.assertEqual(ptxas.tile_of(mangled), tile)
+
+    def test_every_kernel_of_the_ledger_has_a_row(self):
+        document = (ROOT / "docs/gpu.md").read_text()
+        table = document.split("<!-- begin ptxas -->")[1].split("<!-- end ptxas -->")[0]
+        rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
+        compiled = [k.name for k in kernels.find_kernels(ROOT) if k.on_simt]
+        self.assertEqual([name for name in compiled if name not in rows], [], "run tools/gpu_check --ledger --ptxas LOG")
+        self.assertEqual([name for name in rows if name not in compiled], [], "no such kernel any more")
+        for name, row in rows.items():
+            self.assertRegex(row, r"\| \d+, \d+ \| \d+, \d+ \|$", name)  # both architectures
+
     def test_output_without_a_report_has_no_kernels(self):
         self.assertEqual(ptxas.parse("ninja: no work to do.\n"), [])
 

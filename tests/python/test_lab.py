@@ -3,42 +3,18 @@ CPU."""
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import unittest
-from collections import Counter
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tools"))
+from lab_case import RESIDENT, ROOT, TENSOR, VARIANT, listing
 
-from lab_lib import model, sass  # noqa: E402
+from lab_lib import compiled, sass  # noqa: E402
 
 LAB = os.path.join(ROOT, "tools", "lab")
 BUILD = os.environ.get("OCCAM_BUILD_DIR", os.path.join(ROOT, "build"))
 RUNNER = os.path.join(BUILD, "tools", "lab_runner_simt")
-
-RESIDENT = "_ZN5occam4cuda15resident_kernelILi128EEEvNS0_17ResidentArgumentsE"
-VARIANT = (
-    "_ZN5occam3lab14variant_kernelINS0_5ShapeILi8ELi16ELi64ELi2ELi2ELNS0_9GradientsE0EEEEEv"
-    "NS_4cuda17ResidentArgumentsE"
-)
-
-
-def listing(loop, name=RESIDENT, architecture="sm_90a"):
-    """A kernel in cuobjdump's words: a loop around `loop`, a list of instructions, and a spill after it."""
-    lines = [f"arch = {architecture}", f"\tcode for {architecture}", f"\t\tFunction : {name}"]
-    body = ["MOV R1, c[0x0][0x28]", "S2R R0, SR_TID.X", *loop, "@P0 BRA 0x10", "STL [R1], R5", "EXIT"]
-    for number, text in enumerate(body):
-        lines.append(f"        /*{16 * number:04x}*/                   {text} ;      /* 0x00000000 */")
-        lines.append("                                                          /* 0x000fe20000000f00 */")
-    return "\n".join(lines) + "\n"
-
-
-def loop_of(instructions, **operations):
-    counts = Counter({name.replace("_", "."): n for name, n in operations.items()})
-    return sass.Loop(instructions, counts)
 
 
 class MachineCode(unittest.TestCase):
@@ -75,15 +51,16 @@ class MachineCode(unittest.TestCase):
         self.assertEqual([loop.instructions for loop in kernel.loops], [9])
 
     def test_tensor_products_are_hot_too(self):
-        (kernel,) = sass.parse_sass(listing(["HMMA.1688.F32.TF32 R4, R8, R2, R4"] * 8)).values()
+        # Two of them make a loop: the product of a few units has one a step.
+        (kernel,) = sass.parse_sass(listing(["HMMA.1688.F32.TF32 R4, R8, R2, R4"] * 2)).values()
         self.assertEqual(kernel.loops[0].hot, "HMMA")
 
     def test_resources_belong_to_their_architecture(self):
         kernels = {**sass.parse_sass(listing([], architecture="sm_80")), **sass.parse_sass(listing([]))}
         sass.add_resources(
             kernels,
-            f"arch = sm_80\n Function {RESIDENT}:\n  REG:254 STACK:16 SHARED:32 LOCAL:0\n"
-            f"arch = sm_90a\n Function {RESIDENT}:\n  REG:180 STACK:0 SHARED:1024 LOCAL:0\n",
+            f"arch = sm_80\n Function {RESIDENT.format(128)}:\n  REG:254 STACK:16 SHARED:32 LOCAL:0\n"
+            f"arch = sm_90a\n Function {RESIDENT.format(128)}:\n  REG:180 STACK:0 SHARED:1024 LOCAL:0\n",
         )
         self.assertEqual(
             {k.architecture: (k.registers, k.stack, k.shared) for k in kernels.values()},
@@ -96,87 +73,12 @@ class MachineCode(unittest.TestCase):
         self.assertEqual(
             sass.instance_of("_ZN5occam4cuda14forward_kernelINS0_4TileILi16ELi8ELi8ELi8EEEEEvi"), "16x8x8x8"
         )
+        self.assertEqual(sass.instance_of(TENSOR.format("Bf16")), "BF16")
 
-
-class Model(unittest.TestCase):
-    widths = [50, 100, 100, 2]
-
-    def test_shapes(self):
-        self.assertEqual(model.shape_of(sass.Kernel(RESIDENT, "sm_90a")), model.Shape(128))
-        shape = model.shape_of(sass.Kernel(VARIANT, "sm_90a"))
-        self.assertEqual((shape.slice, shape.m, shape.n, shape.threads, shape.per_m), (64, 8, 16, 128, 8))
-        self.assertIsNone(
-            model.shape_of(sass.Kernel("_ZN5occam4cuda14advance_kernelEPNS0_8ProgressEi", "sm_80"))
-        )
-
-    def test_products_of_the_studys_network(self):
-        found = {product.name: product for product in model.products(self.widths, model.Shape(128))}
-        self.assertEqual(len(found), 8)  # 3 forward, 2 input gradients, 3 weight gradients
-        forward = found["forward, layer 1, 100->100"]
-        # 100 units are 7 columns of 16 threads; 8 samples a thread; 100 steps.
-        self.assertEqual(
-            (forward.width, forward.multiply_adds, forward.useful), (7, 8 * 7 * 100, 128 * 100 * 100)
-        )
-        weight = found["weight gradient, layer 0, 50->100"]
-        # 25 quads of units leave 10 threads for 50 features: 3 pairs of a quad each, 128 samples.
-        self.assertEqual((weight.width, weight.multiply_adds), (3, 24 * 128))
-        for product in found.values():
-            self.assertGreaterEqual(product.multiply_adds * 256, product.useful, product.name)
-
-    def test_kinds_of_loops(self):
-        shape = model.Shape(128)  # 8 samples a thread
-        for loop, kind in (
-            (loop_of(500, FFMA=448, LDS_128=30), ("forward", 7, 2)),
-            (loop_of(500, FFMA=448, LDS_128=14, LD_128=16), ("forward", 7, 2)),
-            (loop_of(280, FFMA=224, LDS_128=8, LDS=28), ("input", 7, 1)),
-            (loop_of(99, FFMA=80, LDS_128=2, LDS_64=10), ("weight", 5, 2)),
-            (loop_of(32, FFMA=16, LDS_128=8), ("few", 1, 4)),
-            (loop_of(200, FFMA=80, LDG=8), None),
-            (loop_of(500, FFMA=447, LDS_128=30), None),
-        ):
-            self.assertEqual(model.kind_of(loop, shape), kind, loop)
-
-    def loops(self, share):
-        every = [
-            dict(FFMA=448, LDS_128=30), dict(FFMA=224, LDS_128=8, LDS=28),
-            dict(FFMA=80, LDS_128=2, LDS_64=10), dict(FFMA=48, LDS_128=2, LDS_64=6), dict(FFMA=16, LDS_128=2, LDS_64=2), dict(FFMA=16, LDS_128=8),
-        ]  # fmt: skip
-        return [loop_of(round(of["FFMA"] / share), **of) for of in every]
-
-    def test_cycles_follow_the_share(self):
-        shape = model.Shape(128)
-        whole = model.predict(self.widths, 256, shape, self.loops(1.0))
-        half = model.predict(self.widths, 256, shape, self.loops(0.5))
-        self.assertEqual((whole.unknown, half.unknown), (0, 0))
-        self.assertAlmostEqual(half.cycles, 2 * whole.cycles)
-        self.assertGreater(whole.cycles, whole.floor)  # idle threads and columns
-        # 20.8 MFLOP of the model, 256 a cycle.
-        useful = 256 * (2 * 50 * 100 + 3 * 100 * 100 + 3 * 100 * 2)
-        self.assertAlmostEqual(whole.floor, useful / 128)
-        by_hand = sum(2 * 2 * product.multiply_adds for product in model.products(self.widths, shape))
-        self.assertAlmostEqual(whole.cycles, by_hand)
-
-    def test_a_loop_that_is_missing_is_said(self):
-        self.assertEqual(model.predict(self.widths, 256, model.Shape(128), self.loops(1.0)[1:]).unknown, 2)
-
-    def test_the_main_loop_counts_not_its_remainder(self):
-        loops = self.loops(1.0) + [loop_of(448, FFMA=224, LDS_128=15)]
-        whole = model.predict(self.widths, 256, model.Shape(128), loops)
-        self.assertEqual(
-            whole.cycles, model.predict(self.widths, 256, model.Shape(128), self.loops(1.0)).cycles
-        )
-
-    def test_the_models_numbers_are_those_of_the_kernel(self):
-        with open(os.path.join(ROOT, "kernels", "resident_product.cuh"), encoding="utf-8") as source:
-            text = source.read()
-        self.assertEqual(int(re.search(r"kGrid = (\d+);", text).group(1)), model.Shape(128).n)
-        compiled = re.findall(r"if \(columns <= (\d+)\)", text) + [
-            re.search(r"kMostColumns = (\d+)", text).group(1)
-        ]
-        self.assertEqual(tuple(map(int, compiled)), model.Shape(128).columns)
-        self.assertEqual(
-            tuple(map(int, re.findall(r"return run\(std::integral_constant<int, (\d)>", text))), model.PAIRS
-        )
+    def test_kernels_are_in_order(self):
+        names = [RESIDENT.format(n) for n in (128, 16, 64)] + [TENSOR.format(p) for p in ("Tf32", "Bf16")]
+        ordered = sorted((sass.Kernel(name, "sm_90") for name in names), key=compiled.order)
+        self.assertEqual([kernel.instance for kernel in ordered], ["16", "64", "128", "BF16", "TF32"])
 
 
 class CommandLine(unittest.TestCase):
@@ -209,7 +111,7 @@ class CommandLine(unittest.TestCase):
         """A cuobjdump that says the same of every object."""
         texts = {
             "-sass": listing(loop),
-            "--dump-resource-usage": f"arch = sm_90a\n Function {RESIDENT}:\n REG:168 STACK:8 SHARED:0",
+            "--dump-resource-usage": f"arch = sm_90a\n Function {RESIDENT.format(128)}:\n REG:168 STACK:8 SHARED:0",
         }
         path = os.path.join(folder, "cuobjdump")
         with open(path, "w", encoding="utf-8") as script:
@@ -221,22 +123,60 @@ class CommandLine(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             loop = ["LD.E.128 R4, [R2]"] * 16 + ["LDS.128 R4, [R2]"] * 14 + ["FFMA R1, R4, R5, R1"] * 448
             tools = self.fake_tools(folder, loop)
-            done = self.run_lab(
-                "--tools", tools, "--objects", tools + "/cuobjdump", "--json", PATH="/usr/bin:/bin"
-            )
+            objects = ["--tools", tools, "--objects", tools + "/cuobjdump"]
+            done = self.run_lab(*objects, "--net", "20", "--loops", "--json", PATH="/usr/bin:/bin")
             self.assertEqual(done.returncode, 0, done.stderr)
             report = json.loads(done.stdout)
-            (kernel,), (predicted,) = report["kernels"], report["predictions"]
+            (kernel,), (row,) = report["kernels"], report["table"]
             self.assertEqual(
                 (kernel["registers"], kernel["stack_bytes"], kernel["spill_instructions"]), (168, 8, 1)
             )
-            self.assertEqual(kernel["loops"][0]["generic_loads"], 16)
-            self.assertEqual(
-                (predicted["slice"], predicted["cycles_per_update"]), (128, None)
-            )  # no other loop
+            self.assertEqual(kernel["loops"][0]["operations"], {"LD.128": 16, "LDS.128": 14, "FFMA": 448})
+            self.assertEqual((row["registers"], row["spills"], row["predicted_cycles"]), (168, "1 ops", None))
             self.assertIn("forward 7 x2", done.stderr)
             self.assertIn("generic loads (LD) in inner loops: resident_kernel", done.stderr)
             self.assertIn("Predicted, not measured", done.stderr)
+            self.assertIn("loops not found", done.stderr)
+            # The report is as good as the objects.
+            saved = os.path.join(folder, "lab.json")
+            with open(saved, "w", encoding="utf-8") as file:
+                file.write(done.stdout)
+            again = self.run_lab("--from", saved, "--net", "20", "--json", PATH="/usr/bin:/bin")
+            self.assertEqual(json.loads(again.stdout)["table"], report["table"], again.stderr)
+
+    def test_what_a_runner_measured(self):
+        rows = [
+            {"number": 0, "name": "kernels/resident.cu", "instance": "128", "shared_bytes": 1024, "same_bits": True,
+             "changed": True, "updates_per_second": 5e5, "registers": 168, "local_bytes": 0},
+            {"number": 1, "name": "another", "instance": "8x16x64x2x2x0", "shared_bytes": 1024, "same_bits": True,
+             "changed": True, "updates_per_second": 1e6, "registers": 168, "local_bytes": 0},
+        ]  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            tools = self.fake_tools(folder)
+            runner = os.path.join(folder, "runner")
+            for same, code in ((True, 0), (False, 1)):
+                rows[1]["same_bits"] = same
+                with open(runner, "w", encoding="utf-8") as script:
+                    script.write(f"#!{sys.executable}\nprint({json.dumps(json.dumps({'variants': rows}))})\n")
+                os.chmod(runner, 0o700)
+                objects = ["--tools", tools, "--objects", tools + "/cuobjdump", "--runner", runner, "--json"]
+                done = self.run_lab(*objects, "--net", "20", PATH="/usr/bin:/bin")
+                self.assertEqual(done.returncode, code, done.stderr)
+                found = {row["name"]: row for row in json.loads(done.stdout)["table"]}
+                self.assertAlmostEqual(found["0: kernels/resident.cu"]["models_per_second"], 100)
+                self.assertEqual(found["1: another"]["same_bits"], same)
+                self.assertIn("same" if same else "DIFFERENT", done.stderr)
+
+    def test_a_report_that_is_none(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            for text in ("{", "{}", '{"kernels": [{}]}'):
+                file.seek(0)
+                file.truncate()
+                file.write(text)
+                file.flush()
+                done = self.run_lab("--from", file.name)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertIn("not a report of tools/lab --json", done.stderr)
 
     def test_a_real_compiler(self):
         tools = {
@@ -300,6 +240,19 @@ class Variants(unittest.TestCase):
 
     def test_odd_widths(self):
         self.check([], "--net=130,70", "--inputs=20", "--batch=200", "--rows=333", "--updates=3")
+
+    def test_every_number_of_columns(self):
+        # 8 and 1, 7 and 2, 6 and 4 columns a thread, in slices of 128 and of 64.
+        for net in ("125,16", "110,30", "90,60"):
+            for batch in ("128", "64"):
+                with self.subTest(net=net, batch=batch):
+                    self.check([], f"--net={net}", "--inputs=18", f"--batch={batch}", "--rows=150", "--updates=3")
+
+    def test_layers_wider_than_a_quad_for_each_thread_are_refused(self):
+        # 128 threads of variant 8 own 512 units; slices of 128 do not fit.
+        rows = self.rows("--net=520", "--inputs=6", "--batch=64", "--rows=100", "--updates=1", "--variants=6,8")
+        self.assertTrue(rows[6]["same_bits"] and rows[6]["changed"], rows[6])
+        self.assertEqual(rows[8]["obstacle"], "layer 0 has 520 units, more than 4 for each of 128 threads")
 
     def test_a_network_that_does_not_fit(self):
         done = subprocess.run(

@@ -9,12 +9,13 @@ USED = re.compile(r"Used (\d+) registers")
 NAME = re.compile(r"(\d+)([A-Za-z_]\w*)")
 TILE = re.compile(r"4TileILi(\d+)ELi(\d+)ELi(\d+)ELi(\d+)E(?:EELb([01])E)?")
 SLICE = re.compile(r"_kernelILi(\d+)EE")
+PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)EE")
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     kernel: str
-    tile: str  # "128x64", "64 rows" of a slice, or "" where there is none
+    tile: str  # "128x64", "64 rows" of a slice, "TF32", or "" where there is none
     architecture: str
     registers: int
     stack: int  # bytes
@@ -33,7 +34,15 @@ def kernel_of(mangled):
     return name
 
 
+def precision_of(mangled):
+    """TF32 or BF16 of a kernel's instance for tensor cores; "" of another."""
+    match = PRECISION.search(mangled)
+    return match.group(1).upper() if match else ""
+
+
 def tile_of(mangled):
+    if precision := precision_of(mangled):
+        return precision
     if match := SLICE.search(mangled):
         return f"{match.group(1)} rows"
     match = TILE.search(mangled)

@@ -186,9 +186,15 @@ json run(const Options& options) {
     row["updates_per_second"] = best > 0 ? all / (best * 1e-3) : 0.0;
     return row;
   };
-  report["variants"].push_back(
-      measure(0, "kernels/resident.cu", *answer.resident,
-              [](cuda::Stream& stream, const ResidentArguments& a) { launch_resident(stream, a); }));
+  const auto add_resources = [](json& row, const std::string& instance, const KernelResources& resources) {
+    row["instance"] = instance;
+    row["registers"] = resources.registers, row["local_bytes"] = resources.local_bytes;
+    row["blocks"] = resources.blocks;
+  };
+  json own = measure(0, "kernels/resident.cu", *answer.resident,
+                     [](cuda::Stream& stream, const ResidentArguments& a) { launch_resident(stream, a); });
+  add_resources(own, std::to_string(answer.resident->slice), resident_resources(*answer.resident));
+  report["variants"].push_back(own);
   for (const Variant& variant : variants()) {
     if (!options.only.empty() &&
         std::find(options.only.begin(), options.only.end(), variant.number) == options.only.end())
@@ -199,15 +205,17 @@ json run(const Options& options) {
       why = fmt::format("it needs {} bytes of shared memory, a block has {}", plan.bytes,
                         device.shared_per_block);
     if (!why.empty()) {
-      report["variants"].push_back({{"number", variant.number}, {"name", variant.name}, {"obstacle", why}});
+      report["variants"].push_back({{"number", variant.number},
+                                    {"name", variant.name},
+                                    {"instance", variant.instance},
+                                    {"obstacle", why}});
       continue;
     }
     json row = measure(variant.number, variant.name, plan, variant.launch);
     row["threads"] = variant.threads, row["unroll"] = variant.unroll;
-    const KernelResources resources =
-        kernel_resources(variant.kernel, variant.name, variant.threads, static_cast<std::size_t>(plan.bytes));
-    row["registers"] = resources.registers, row["local_bytes"] = resources.local_bytes;
-    row["blocks"] = resources.blocks;
+    add_resources(row, variant.instance,
+                  kernel_resources(variant.kernel, variant.name, variant.threads,
+                                   static_cast<std::size_t>(plan.bytes)));
     report["variants"].push_back(row);
   }
   return report;

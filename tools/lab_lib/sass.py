@@ -16,10 +16,10 @@ USAGE = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)")
 INSTRUCTION = re.compile(r"^\s+/\*([0-9a-f]{4,6})\*/\s+(.*?)\s*;")
 BRANCH = re.compile(r"\bBRA\b[^`]*?(0x[0-9a-f]+)")
 OPERATION = re.compile(r"^(?:@!?U?P\w+\s+)?([A-Z][\w.]*)")
-HOT = ("FFMA", "HMMA", "HGMMA")  # what a product is made of
 # Loads and stores; LD and ST are generic: the compiler did not see that the address is of shared memory.
 WITH_WIDTH = ("LDS", "LDG", "LD", "LDL", "STS", "STG", "ST", "STL")
-LEAST_HOT = 8  # of a loop worth a line
+# What a product is made of, and how many make a loop worth a line.
+LEAST_HOT = {"FFMA": 8, "HMMA": 2, "HGMMA": 1}
 
 TOOLKITS = ("CUDA_HOME", "CUDA_PATH", "CUDA_ROOT")
 
@@ -33,7 +33,7 @@ class Loop:
 
     @property
     def hot(self):
-        return max(HOT, key=lambda name: self.operations[name])
+        return max(LEAST_HOT, key=lambda name: self.operations[name])
 
     @property
     def share(self):
@@ -61,8 +61,8 @@ class Kernel:
 
 
 def instance_of(mangled):
-    """Template arguments that are numbers: "128", "16x8x8x8" of a Tile; "" where there are none."""
-    return "x".join(re.findall(r"L[a-zN][\w]*?(?<![0-9])(\d+)E", mangled))
+    """Template arguments: numbers as "128" or, of a Tile, "16x8x8x8"; a precision; "" where there are none."""
+    return ptxas.precision_of(mangled) or "x".join(re.findall(r"L[a-zN][\w]*?(?<![0-9])(\d+)E", mangled))
 
 
 def find_tool(name, folders=()):
@@ -85,7 +85,7 @@ def operation_of(text):
 
 
 def loops_of(instructions):
-    """The innermost loops with at least LEAST_HOT hot instructions. instructions: [(address, text)]."""
+    """The innermost loops with at least LEAST_HOT of a hot instruction. instructions: [(address, text)]."""
     at = {address: i for i, (address, _) in enumerate(instructions)}
     operations = [operation_of(text) for _, text in instructions]
     spans = []
@@ -93,7 +93,8 @@ def loops_of(instructions):
         target = BRANCH.search(text)
         if target and int(target.group(1), 16) < address and int(target.group(1), 16) in at:
             first = at[int(target.group(1), 16)]
-            if sum(operation in HOT for operation in operations[first : i + 1]) >= LEAST_HOT:
+            counts = Counter(operations[first : i + 1])
+            if any(counts[name] >= least for name, least in LEAST_HOT.items()):
                 spans.append((first, i))
     inner = [(a, b) for a, b in spans if not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans)]
     return [Loop(b - a + 1, Counter(operations[a : b + 1])) for a, b in inner]

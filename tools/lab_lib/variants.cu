@@ -16,6 +16,8 @@ template <class S>
 Variant variant(int number, const char* name) {
   return {number,
           name,
+          fmt::format("{}x{}x{}x{}x{}x{}", S::kM, S::kN, S::kSlice, S::kUnroll, S::kBlocks,
+                      static_cast<int>(S::kGradients)),
           S::kThreads,
           S::kSlice,
           S::kUnroll,
@@ -46,12 +48,19 @@ const std::vector<Variant>& variants() {
 }
 
 std::string obstacle(const Variant& of, const ResidentArguments& a) {
+  for (int l = 0; l < a.plan.layers; ++l) {
+    // A weight gradient deals out quads of units: with more of them than threads, a thread would own none.
+    const int units = a.plan.layer[l].view.out;
+    if (units > kQuad * of.threads)
+      return fmt::format("layer {} has {} units, more than {} for each of {} threads", l, units, kQuad,
+                         of.threads);
+  }
   if (!of.holds_gradients) return "";
   if (a.plan.layers != kHeldLayers) return fmt::format("it is for {} layers", kHeldLayers);
   for (int l = 0; l < kHeldLayers; ++l) {
     const LayerView& view = a.plan.layer[l].view;
     const int across = of.threads / ((view.out + kQuad - 1) / kQuad);
-    if (view.out > of.threads || across < 1 || view.in > 2 * held_pairs(l) * across)
+    if (view.out > of.threads || view.in > 2 * held_pairs(l) * across)
       return fmt::format("a thread holds {} pairs of layer {}, too few", held_pairs(l), l);
   }
   return "";

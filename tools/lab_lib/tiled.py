@@ -1,0 +1,181 @@
+"""Predicted cycles of plan tiled in fp32, from the machine code of its loops: one launch a product, for all members.
+
+A block owns a tile of a product. It executes the whole tile, whatever lies beyond the matrix, and the depth in quads;
+a launch takes as long as the multiprocessor with the most blocks needs for them, in issue slots or in wavefronts of
+shared memory; or as long as its bytes take through device memory. Bytes count once a launch, as if the tiles of a
+member found each other's rows in L2 and no launch found anything of the one before: right where all members'
+activations are far larger than L2. Not counted: latencies, tails of waves, launches, epilogues.
+"""
+
+import dataclasses
+
+from . import chip
+from .model import PRODUCTS, QUAD, Phase, Prediction, divided, floor_cycles, padded
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    threads_m: int
+    threads_n: int
+    per_m: int
+    per_n: int
+
+    @property
+    def m(self):
+        return self.threads_m * self.per_m
+
+    @property
+    def n(self):
+        return self.threads_n * self.per_n
+
+    @property
+    def threads(self):
+        return self.threads_m * self.threads_n
+
+    @property
+    def instance(self):
+        return f"{self.threads_m}x{self.threads_n}x{self.per_m}x{self.per_n}"
+
+
+# kernels/epilogue.cuh
+WIDE, SQUARE = Tile(16, 8, 8, 8), Tile(8, 8, 8, 8)
+FEW_ROWS, FEW_COLUMNS, FEW_UNITS = Tile(4, 16, 4, 4), Tile(64, 1, 2, 4), Tile(2, 32, 4, 4)
+STAGE_ROW = 20  # floats between rows of a stage along the depth
+KERNELS = ("forward_kernel", "input_gradient_kernel", "weight_gradient_kernel")
+
+
+def tile_of(kind, net, fan_out):
+    """What the launchers of kernels/{forward,input_gradient,weight_gradient}.cu choose."""
+    if kind == "weight":
+        return FEW_UNITS if fan_out <= FEW_UNITS.m else SQUARE
+    if kind == "forward" and fan_out <= FEW_COLUMNS.n:
+        return FEW_COLUMNS
+    return FEW_ROWS if net.batch <= FEW_ROWS.m else SQUARE if net.batch <= SQUARE.m else WIDE
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    name: str
+    kind: str  # forward, input, weight
+    tile: Tile
+    rows: int  # of the result, for one member
+    columns: int
+    depth: int
+    bytes: int  # through device memory, of one member
+
+    @property
+    def tiles(self):
+        return divided(self.rows, self.tile.m) * divided(self.columns, self.tile.n)
+
+    @property
+    def steps(self):
+        """Quads of the depth."""
+        return divided(self.depth, QUAD)
+
+    @property
+    def multiply_adds(self):
+        """Of a thread in a step."""
+        return QUAD * self.tile.per_m * self.tile.per_n
+
+    @property
+    def useful(self):
+        return self.rows * self.columns * self.depth
+
+
+def wavefronts(kind, tile):
+    """Of all warps of a block in a step."""
+
+    def m(thread):
+        return thread // tile.threads_n
+
+    def n(thread):
+        return thread % tile.threads_n
+
+    def along_depth(place, count):  # a quad of the depth of each of `count` rows
+        return count * sum(chip.of_warps(tile.threads, 4, lambda thread: STAGE_ROW * place(thread)))
+
+    def along_extent(place, count):  # quads of rows or columns, at each of the four depths
+        return count * sum(chip.of_warps(tile.threads, 4, lambda thread: QUAD * place(thread)))
+
+    of_a = along_extent if kind == "weight" else along_depth
+    of_b = along_depth if kind == "forward" else along_extent
+    return of_a(m, tile.per_m) + of_b(n, tile.per_n)
+
+
+def products(net):
+    """The products of an update. Bytes: what a launch reads and writes, each once."""
+
+    def matrix(rows, columns):
+        return 4 * rows * padded(columns)
+
+    found = []
+    for number, (fan_in, fan_out) in enumerate(net.layers):
+        x, z, weight = matrix(net.batch, fan_in), matrix(net.batch, fan_out), matrix(fan_out, fan_in)
+        of_kind = {
+            "forward": (net.batch, fan_out, fan_in, x + weight + z),
+            # delta and weights; h below for its derivative, the gradient in a place of its own
+            "input": (net.batch, fan_in, fan_out, z + weight + 2 * x),
+            "weight": (fan_out, fan_in, net.batch, z + x + 2 * weight),
+        }
+        for kind, (rows, columns, depth, size) in of_kind.items():
+            if kind == "input" and number == 0:
+                continue
+            name = f"{PRODUCTS[kind]}, layer {number}, {fan_in}->{fan_out}"
+            found.append(Product(name, kind, tile_of(kind, net, fan_out), rows, columns, depth, size))
+    return found
+
+
+def shares_of(kernels):
+    """{(kind, tile's instance): share of FFMA} of the main loops of a build's kernels, of one architecture."""
+    shares = {}
+    for kernel in kernels:
+        if kernel.name not in KERNELS:
+            continue
+        tile = Tile(*map(int, kernel.instance.split("x")[:4]))
+        kind = kernel.name.split("_")[0]
+        of_step = QUAD * tile.per_m * tile.per_n
+        loops = [loop for loop in kernel.loops if loop.operations["FFMA"] % of_step == 0 and loop.operations["FFMA"]]
+        if loops:
+            shares[kind, tile.instance] = max(loop.share for loop in loops)
+    return shares
+
+
+def predict(net, members, shares, of=chip.Chip()):
+    """An update of all members on the whole chip: cycles of its busiest multiprocessor."""
+    phases = []
+    for product in products(net):
+        tile, share = product.tile, shares.get((product.kind, product.tile.instance))
+        blocks = divided(members * product.tiles, of.multiprocessors)
+        executed = blocks * product.steps * product.multiply_adds * tile.threads
+        phases.append(
+            Phase(
+                product.name,
+                issue=executed / chip.FMA_PER_CYCLE / share if share else 0.0,
+                shared=blocks * product.steps * wavefronts(product.kind, tile),
+                memory=members * product.bytes / of.memory * of.clock,
+                share=share,
+                useful=members * product.useful / of.multiprocessors,
+                executed=executed,
+                known=share is not None,
+            )
+        )
+    return Prediction(phases, members * floor_cycles(net, of=of) / of.multiprocessors, whole_chip=True)
+
+
+def sgemm_cycles(net, members, of=chip.Chip()):
+    """The same products by cuBLAS's batched sgemm, at best: each at its share of the FFMA peak, or at the memory
+    bandwidth with the product's operands and result read and written once. Bias, activation, their derivatives and
+    the optimiser, which sgemm leaves to further launches, cost nothing here."""
+    total = 0.0
+    for product in products(net):
+        compute = members * product.useful / (of.fma_per_second * of.sgemm)
+        elements = sum(
+            rows * padded(columns)
+            for rows, columns in (
+                (product.rows, product.depth),
+                (product.columns, product.depth),
+                (product.rows, product.columns),
+            )
+        )
+        total += max(compute, 4 * members * elements / of.memory)
+    return total * of.clock
