@@ -77,6 +77,22 @@ __device__ __forceinline__ void each_run(const F& f) {
   }
 }
 
+// add(stage) for steps 0 … steps − 1, in order, each after load(stage, step). While one stage is added the next one's
+// loads are under way: with two warps a scheduler nobody else hides how long they take.
+template <class Stage, class Load, class Add>
+__device__ __forceinline__ void pipelined(int steps, const Load& load, const Add& add) {
+  Stage even, odd;
+  load(even, 0);
+  OCCAM_NO_UNROLL
+  for (int step = 0; step < steps; step += 2) {
+    load(odd, step + 1 < steps ? step + 1 : step);
+    add(even);
+    if (step + 1 == steps) break;
+    load(even, step + 2 < steps ? step + 2 : step + 1);
+    add(odd);
+  }
+}
+
 // Calls f with the least of the compiled numbers of columns a thread may own that is at least `columns`.
 template <class F>
 __device__ __forceinline__ void with_columns(int columns, const F& f) {
@@ -107,23 +123,26 @@ __device__ __forceinline__ void forward_pass(Panel x, Panel weight, const float*
     OCCAM_UNROLL
     for (int i = 0; i < per_m; ++i) sum[i][j] = start;
   }
-  // Beyond `in` x is −0 and the weight +0: no accumulator notices (product.cuh).
-  OCCAM_UNROLL_TWICE
-  for (int k = 0; k < in; k += kQuad) {
-    float a[per_m][kQuad];
+  struct Stage {
+    float a[per_m][kQuad], b[columns][kQuad];
+  };
+  const auto load = [&](Stage& to, int quad) {
     OCCAM_UNROLL
-    for (int i = 0; i < per_m; ++i) read_steps(x_row + i * kGrid * x.stride + k, a[i]);
+    for (int i = 0; i < per_m; ++i) read_steps(x_row + i * kGrid * x.stride + kQuad * quad, to.a[i]);
+    OCCAM_UNROLL
+    for (int j = 0; j < columns; ++j) read_steps(weight_row[j] + kQuad * quad, to.b[j]);
+  };
+  // Beyond `in` x is −0 and the weight +0: no accumulator notices (product.cuh).
+  pipelined<Stage>((in + kQuad - 1) / kQuad, load, [&](const Stage& of) {
     OCCAM_UNROLL
     for (int j = 0; j < columns; ++j) {
-      float b[kQuad];
-      read_steps(weight_row[j] + k, b);
       OCCAM_UNROLL
       for (int step = 0; step < kQuad; ++step) {
         OCCAM_UNROLL
-        for (int i = 0; i < per_m; ++i) sum[i][j] = law::fma(a[i][step], b[step], sum[i][j]);
+        for (int i = 0; i < per_m; ++i) sum[i][j] = law::fma(of.a[i][step], of.b[j][step], sum[i][j]);
       }
     }
-  }
+  });
   OCCAM_UNROLL
   for (int j = 0; j < columns; ++j) {
     const int unit = first + n + j * kGrid;
@@ -153,6 +172,7 @@ __device__ __forceinline__ void forward_few(Panel x, Panel weight, const float* 
   for (int item = thread(); item < samples * out; item += kResidentThreads) {
     const int sample = item / out, unit = item % out;
     float sum = bias[unit];
+#pragma unroll 8  // few threads: their loads must overlap
     for (int k = 0; k < in; k += kQuad) {
       float a[kQuad], b[kQuad];
       read_steps(x.row(sample) + k, a);
@@ -187,39 +207,45 @@ __device__ __forceinline__ void input_gradient_pass(Panel delta, Panel weight, i
   // Columns beyond `in` are what follows in shared memory, another row or other parameters; none is kept.
   const float* weight_row = weight.data + first;
   float sum[per_m][columns] = {};
-  const auto add = [&](const float(&a)[per_m], const float* row) {
+  const auto read_row = [&](int j, float(&b)[columns]) {
     each_run<columns>([&](auto before, auto width) {
-      float b[width];
-      read_run(row + run_at(before, width), b);
+      float run[width];
+      read_run(weight_row + j * weight.stride + run_at(before, width), run);
       OCCAM_UNROLL
-      for (int e = 0; e < width; ++e) {
-        OCCAM_UNROLL
-        for (int i = 0; i < per_m; ++i) sum[i][before + e] = law::fma(a[i], b[e], sum[i][before + e]);
-      }
+      for (int e = 0; e < width; ++e) b[before + e] = run[e];
     });
   };
-  const int whole = out / kQuad * kQuad;
-#pragma unroll(per_m > 4 ? 1 : 2)
-  for (int j = 0; j < whole; j += kQuad) {
-    float a[per_m][kQuad];
+  struct Stage {
+    float a[per_m][kQuad], b[kQuad][columns];
+  };
+  const auto load = [&](Stage& to, int quad) {
     OCCAM_UNROLL
-    for (int i = 0; i < per_m; ++i) read_steps(delta_row + i * kGrid * delta.stride + j, a[i]);
+    for (int i = 0; i < per_m; ++i) read_steps(delta_row + i * kGrid * delta.stride + kQuad * quad, to.a[i]);
     OCCAM_UNROLL
-    for (int step = 0; step < kQuad; ++step) {
-      float of_step[per_m];
+    for (int step = 0; step < kQuad; ++step) read_row(kQuad * quad + step, to.b[step]);
+  };
+  const int quads = out / kQuad;
+  if (quads > 0)
+    pipelined<Stage>(quads, load, [&](const Stage& of) {
       OCCAM_UNROLL
-      for (int i = 0; i < per_m; ++i) of_step[i] = a[i][step];
-      add(of_step, weight_row);
-      weight_row += weight.stride;
-    }
-  }
+      for (int step = 0; step < kQuad; ++step) {
+        OCCAM_UNROLL
+        for (int c = 0; c < columns; ++c) {
+          OCCAM_UNROLL
+          for (int i = 0; i < per_m; ++i) sum[i][c] = law::fma(of.a[i][step], of.b[step][c], sum[i][c]);
+        }
+      }
+    });
   OCCAM_NO_UNROLL
-  for (int j = whole; j < out; ++j) {
-    float of_step[per_m];
+  for (int j = kQuad * quads; j < out; ++j) {
+    float b[columns];
+    read_row(j, b);
     OCCAM_UNROLL
-    for (int i = 0; i < per_m; ++i) of_step[i] = delta_row[i * kGrid * delta.stride + j];
-    add(of_step, weight_row);
-    weight_row += weight.stride;
+    for (int i = 0; i < per_m; ++i) {
+      const float a = delta_row[i * kGrid * delta.stride + j];
+      OCCAM_UNROLL
+      for (int c = 0; c < columns; ++c) sum[i][c] = law::fma(a, b[c], sum[i][c]);
+    }
   }
   each_run<columns>([&](auto before, auto width) {
     const int feature = first + run_at(before, width);
@@ -247,42 +273,87 @@ __device__ __forceinline__ void input_gradient_product(Panel delta, Panel weight
   });
 }
 
+// f(place of the pair, unit of the quad, pair) for those of a thread's pairs that exist, as float2*; as float* where
+// the second feature is padding.
+template <int pairs, class F>
+__device__ __forceinline__ void each_pair(Panel gradient, int in, int out, int quad, int first, const F& f) {
+  OCCAM_UNROLL
+  for (int e = 0; e < kQuad; ++e) {
+    const int unit = kQuad * quad + e;
+    if (unit >= out) continue;
+    float* const row = gradient.row(unit) + first;
+    OCCAM_UNROLL
+    for (int p = 0; p < pairs; ++p) {
+      if (first + 2 * p + 1 < in)
+        f(reinterpret_cast<float2*>(row + 2 * p), e, p);
+      else if (first + 2 * p < in)
+        f(row + 2 * p, e, p);
+    }
+  }
+}
+
 // `pairs` pairs of neighbouring features, from `first` on, of a quad of units. An odd number of pairs keeps
 // the pairs that a warp reads at once in different banks.
 template <int pairs>
 __device__ __forceinline__ void weight_gradient_pass(Panel delta, Panel x, Panel gradient, int samples,
                                                      int in, int out, int quad, int first, bool begins) {
   static_assert(pairs % 2 == 1);
-  float sum[kQuad][2 * pairs] = {};
-  const auto each_element = [&](const auto& f) {
-    OCCAM_UNROLL
-    for (int e = 0; e < kQuad; ++e) {
-      const int unit = kQuad * quad + e;
-      if (unit >= out) continue;
-      OCCAM_UNROLL
-      for (int c = 0; c < 2 * pairs; ++c)
-        if (first + c < in) f(gradient.row(unit)[first + c], sum[e][c]);
-    }
-  };
-  if (!begins) each_element([](float& so_far, float& element) { element = so_far; });
+  float2 sum[kQuad][pairs] = {};
+  if (!begins)
+    each_pair<pairs>(gradient, in, out, quad, first, [&](auto* at, int e, int p) {
+      if constexpr (std::is_same_v<decltype(at), float2*>)
+        sum[e][p] = *at;
+      else
+        sum[e][p].x = *at;
+    });
   const float* delta_row = delta.data + kQuad * quad;
   const float* x_row = x.data + first;  // what follows the row is read and not kept
-  // A thread with one pair is one of few: nobody else hides how long its loads take.
-#pragma unroll(pairs == 1 ? 8 : 2)
-  for (int s = 0; s < samples; ++s, delta_row += delta.stride, x_row += x.stride) {
-    float d[kQuad];
-    read_steps(delta_row, d);
+  // A thread with one pair is one of few, which have little to add: they load more samples at a time.
+  constexpr int at_once = pairs == 1 ? 8 : 2;
+  struct Stage {
+    float d[at_once][kQuad];
+    float2 x[at_once][pairs];
+  };
+  const auto load_sample = [&](Stage& to, int at, int s) {
+    read_steps(delta_row + s * delta.stride, to.d[at]);
+    OCCAM_UNROLL
+    for (int p = 0; p < pairs; ++p)
+      to.x[at][p] = *reinterpret_cast<const float2*>(x_row + s * x.stride + 2 * p);
+  };
+  const auto add_sample = [&](const Stage& of, int at) {
     OCCAM_UNROLL
     for (int p = 0; p < pairs; ++p) {
-      const float2 value = *reinterpret_cast<const float2*>(x_row + 2 * p);
       OCCAM_UNROLL
       for (int e = 0; e < kQuad; ++e) {
-        sum[e][2 * p] = law::fma(d[e], value.x, sum[e][2 * p]);
-        sum[e][2 * p + 1] = law::fma(d[e], value.y, sum[e][2 * p + 1]);
+        sum[e][p].x = law::fma(of.d[at][e], of.x[at][p].x, sum[e][p].x);
+        sum[e][p].y = law::fma(of.d[at][e], of.x[at][p].y, sum[e][p].y);
       }
     }
+  };
+  const int stages = samples / at_once;
+  if (stages > 0)
+    pipelined<Stage>(
+        stages,
+        [&](Stage& to, int stage) {
+          OCCAM_UNROLL
+          for (int at = 0; at < at_once; ++at) load_sample(to, at, stage * at_once + at);
+        },
+        [&](const Stage& of) {
+          OCCAM_UNROLL
+          for (int at = 0; at < at_once; ++at) add_sample(of, at);
+        });
+  OCCAM_NO_UNROLL
+  for (int s = stages * at_once; s < samples; ++s) {
+    Stage one;
+    load_sample(one, 0, s);
+    add_sample(one, 0);
   }
-  each_element([](float& so_far, float& element) { so_far = element; });
+  each_pair<pairs>(gradient, in, out, quad, first, [&](auto* at, int e, int p) {
+    if constexpr (std::is_same_v<decltype(at), float2*>)
+      *at = sum[e][p];
+    else
+      *at = sum[e][p].x;
+  });
 }
 
 // gradient[j][k] = (begins ? 0 : gradient[j][k]) + Σ_s delta[s][j] · x[s][k], and the bias's with x = 1.
@@ -292,6 +363,7 @@ __device__ __forceinline__ void weight_gradient_product(Panel delta, Panel x, Pa
   // Without a barrier in between, these few chains run beside the product.
   for (int unit = thread(); unit < out; unit += kResidentThreads) {
     float sum = begins ? 0.0f : bias_gradient[unit];
+#pragma unroll 16
     for (int s = 0; s < samples; ++s) sum += delta.row(s)[unit];
     bias_gradient[unit] = sum;
   }
