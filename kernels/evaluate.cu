@@ -94,9 +94,8 @@ __global__ void __launch_bounds__(kResidentThreads, 1) evaluate_kernel(Evaluatio
     }
     __syncthreads();
     if (rotates) {  // x[s][j] = Σ_k plain[s][k] · rotation[k][j]
-      input_gradient_product<slice>(
-          made, Panel{base + plan.rotation, stride}, inputs, inputs,
-          [&](int s, int j, auto& value) { write_run(x.row(s), j, inputs, value); });
+      input_gradient_product<slice>(made, Panel{base + plan.rotation, stride}, inputs, inputs,
+                                    [&](int s, int j, float value) { x.row(s)[j] = value; });
       __syncthreads();
     }
     for (int l = 0; l < plan.layers; ++l) {

@@ -125,9 +125,9 @@ __device__ __forceinline__ void backward(const OnChipAttack& t) {
       return gradient;
     };
     input_gradient_product<slice>(t.delta(l), t.weight(l), view.in, view.out,
-                                  [&](int s, int unit, auto& gradient) {
-                                    if (at_once) through_run(kept.row(s) + unit, gradient, through);
-                                    write_run(output.row(s), unit, view.in, gradient);
+                                  [&](int s, int unit, float gradient) {
+                                    if (at_once) gradient = through(gradient, kept.row(s)[unit]);
+                                    output.row(s)[unit] = gradient;
                                   });
     __syncthreads();
     if (at_once) continue;
@@ -143,9 +143,8 @@ __device__ __forceinline__ void backward(const OnChipAttack& t) {
   }
   const LayerView& first = t.plan.layer[0].view;
   const Panel moved = t.rows(t.plan.moved);
-  input_gradient_product<slice>(
-      t.delta(0), t.weight(0), first.in, first.out,
-      [&](int s, int k, auto& gradient) { write_run(moved.row(s), k, first.in, gradient); });
+  input_gradient_product<slice>(t.delta(0), t.weight(0), first.in, first.out,
+                                [&](int s, int k, float gradient) { moved.row(s)[k] = gradient; });
   __syncthreads();
 }
 

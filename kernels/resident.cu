@@ -177,7 +177,8 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
   const ResidentLayer& below = t.plan.layer[l - 1];
   const Panel kept = t.kept(below), output = t.output(below);
   const Activation activation = below.view.activation;
-  const auto through = [&](float gradient, float h) {
+  const auto through = [&](int sample, int unit, float gradient) {
+    const float h = kept.row(sample)[unit];
     if (activation == Activation::relu)
       return law::activation_gradient<Activation::relu>(gradient, 0.0f, h, 0.0f);
     if (activation == Activation::leaky_relu)
@@ -189,9 +190,9 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
   const bool drops = t.member.hidden_dropout.threshold > 0, prelu = activation == Activation::prelu;
   const bool at_once = !drops && !prelu;
   input_gradient_product<slice>(delta, t.weight(view, t.parameters()), view.in, view.out,
-                                [&](int sample, int unit, auto& gradient) {
-                                  if (at_once) through_run(kept.row(sample) + unit, gradient, through);
-                                  write_run(output.row(sample), unit, view.in, gradient);
+                                [&](int sample, int unit, float gradient) {
+                                  if (at_once) gradient = through(sample, unit, gradient);
+                                  output.row(sample)[unit] = gradient;
                                 });
   __syncthreads();
   if (at_once) return;
@@ -204,17 +205,88 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
     prelu_gradient(t, now, below);
   } else {
     for (int item = thread(); item < now.samples * view.in; item += kResidentThreads) {
-      const int sample = item / view.in, unit = item % view.in;
-      float& gradient = output.row(sample)[unit];
-      gradient = through(gradient, kept.row(sample)[unit]);
+      float& gradient = output.row(item / view.in)[item % view.in];
+      gradient = through(item / view.in, item % view.in, gradient);
     }
   }
   __syncthreads();
 }
 
+// Where the weight gradients of a batch grow, slice by slice, and the optimiser's step from there.
+template <bool held>
+struct Gradients;
+
+// In shared memory, for every network and optimiser.
+template <>
+struct Gradients<false> {
+  __device__ __forceinline__ void clear(const OnChipMember& t, int count) const {
+    for (int i = kQuad * thread(); i < count; i += kQuad * kResidentThreads)
+      *reinterpret_cast<float4*>(t.gradients() + i) = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  }
+  template <int>
+  __device__ __forceinline__ void add(const OnChipMember& t, const LayerView& view, Panel delta, Panel input,
+                                      int samples, bool begins) const {
+    weight_gradient_product(delta, input, t.weight(view, t.gradients()), t.gradients() + view.bias, samples,
+                            view.in, view.out, begins);
+  }
+  __device__ __forceinline__ void step(const OnChipMember& t, const Trainee& trainee, int count) const {
+    with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
+      for (int i = kQuad * thread(); i < count; i += kQuad * kResidentThreads) {
+        float gradient[kQuad];
+        read_steps(t.gradients() + i, gradient);
+        trainee.step_quad<decltype(kind)::value, decltype(momentum)::value>(i, kQuad, gradient);
+      }
+    });
+  }
+};
+
+// In registers, for the networks that kHeldLayers and held_pairs() describe and plain SGD: more of the batch fits beside
+// the parameters, and no sum travels.
+template <>
+struct Gradients<true> {
+  GradientPart<held_pairs(0)> first;
+  GradientPart<held_pairs(1)> second;
+  GradientPart<held_pairs(2)> third;
+  float bias[kHeldLayers];
+
+  template <int l>
+  __device__ __forceinline__ auto& part() {
+    if constexpr (l == 0) return first;
+    if constexpr (l == 1) return second;
+    if constexpr (l == 2) return third;
+  }
+  __device__ __forceinline__ void clear(const OnChipMember&, int) const {}
+  template <int l>
+  __device__ __forceinline__ void add(const OnChipMember&, const LayerView& view, Panel delta, Panel input,
+                                      int samples, bool begins) {
+    if (begins) part<l>() = {}, bias[l] = 0.0f;
+    if (thread() < view.out) bias[l] = bias_gradient(delta, samples, thread(), bias[l]);
+    const GradientPlace own(view.out);
+    const int first = 2 * held_pairs(l) * own.place;
+    if (own.quad >= 0 && first < view.in) part<l>().add(delta, input, samples, own.quad, first);
+  }
+  template <int l>
+  __device__ __forceinline__ void step_layer(const OnChipMember& t, const Trainee& trainee) {
+    const LayerView& view = t.plan.layer[l].view;
+    if (thread() < view.out) trainee.step<OptimizerKind::sgd, false>(view.bias + thread(), bias[l]);
+    const GradientPlace own(view.out);
+    if (own.quad < 0) return;
+    part<l>().each(view.in, view.out, own.quad, 2 * held_pairs(l) * own.place,
+                   [&](int unit, int k, float gradient) {
+                     trainee.step<OptimizerKind::sgd, false>(
+                         view.weight + static_cast<std::int64_t>(unit) * view.in_stride + k, gradient);
+                   });
+  }
+  __device__ __forceinline__ void step(const OnChipMember& t, const Trainee& trainee, int) {
+    step_layer<0>(t, trainee);
+    step_layer<1>(t, trainee);
+    step_layer<2>(t, trainee);
+  }
+};
+
 // ---- kernels ----------------------------------------------------------------------------------------------
 
-template <int slice>
+template <int slice, bool held>
 __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentArguments a) {
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
@@ -224,11 +296,11 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
   const int parameter_count = static_cast<int>(a.wave.parameter_stride);
   const int last = plan.layers - 1;
+  Gradients<held> gradients;
 
-  for (int i = kQuad * thread(); i < parameter_count; i += kQuad * kResidentThreads) {
+  for (int i = kQuad * thread(); i < parameter_count; i += kQuad * kResidentThreads)
     *reinterpret_cast<float4*>(t.parameters() + i) = *reinterpret_cast<const float4*>(trained + i);
-    *reinterpret_cast<float4*>(t.gradients() + i) = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  }
+  gradients.clear(t, parameter_count);
   if (thread() < 2) t.base[plan.adam + thread()] = 0.0f;  // read, and not used, for other optimisers
   // Padding stays −0; rows that no slice has reached yet are numbers.
   for (int i = plan.begin_activations + thread(); i < plan.end_activations; i += kResidentThreads)
@@ -270,30 +342,29 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
         }
       }
       loss_gradient(t, now, a.loss, t.output(plan.layer[last]), plan.layer[last].view.out, place.count);
-      for (int l = last; l >= 0; --l) {
+      const auto backward = [&](auto number, int l) {
         const ResidentLayer& layer = plan.layer[l];
         const Panel input = t.input(l, x), delta = t.output(layer);
-        weight_gradient_product(delta, input, t.weight(layer.view, t.gradients()),
-                                t.gradients() + layer.view.bias, now.samples, layer.view.in, layer.view.out,
-                                first == 0);
-        if (layer.view.slope >= 0 && left <= slice) slope_gradient(t, layer, place.count);
-        if (l == 0) continue;
+        gradients.template add<decltype(number)::value>(t, layer.view, delta, input, now.samples, first == 0);
+        if (!held && layer.view.slope >= 0 && left <= slice) slope_gradient(t, layer, place.count);
+        if (l == 0) return;
         __syncthreads();  // all have read the activations that the gradient now replaces
         input_gradient<slice>(t, now, l, delta);
+      };
+      if constexpr (held) {  // registers have no index
+        backward(std::integral_constant<int, 2>{}, 2);
+        backward(std::integral_constant<int, 1>{}, 1);
+        backward(std::integral_constant<int, 0>{}, 0);
+      } else {
+        for (int l = last; l >= 0; --l) backward(std::integral_constant<int, 0>{}, l);
       }
     }
     __syncthreads();  // all gradients are there
-    const Trainee trainee{a.wave, id, t.parameters(), {t.base[plan.adam], t.base[plan.adam + 1]}};
-    with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
-      for (int i = kQuad * thread(); i < parameter_count; i += kQuad * kResidentThreads) {
-        float gradient[kQuad];
-        read_steps(t.gradients() + i, gradient);
-        trainee.step_quad<decltype(kind)::value, decltype(momentum)::value>(i, kQuad, gradient);
-      }
-    });
+    gradients.step(t, {a.wave, id, t.parameters(), {t.base[plan.adam], t.base[plan.adam + 1]}},
+                   parameter_count);
     place = next;
   }
-  // Each thread stepped the parameters that it stores.
+  if constexpr (held) __syncthreads();  // else each thread stepped the parameters that it stores
   for (int i = kQuad * thread(); i < parameter_count; i += kQuad * kResidentThreads)
     *reinterpret_cast<float4*>(trained + i) = *reinterpret_cast<const float4*>(t.parameters() + i);
 }
@@ -305,11 +376,12 @@ namespace {
 // Calls f with the kernel for the plan's slices.
 template <class F>
 decltype(auto) with_kernel(const ResidentPlan& plan, const F& f) {
+  if (plan.gradients < 0) return f(resident_kernel<kHeldSlice, true>);
   switch (plan.slice) {
-    case 16: return f(resident_kernel<16>);
-    case 32: return f(resident_kernel<32>);
-    case 64: return f(resident_kernel<64>);
-    case 128: return f(resident_kernel<128>);
+    case 16: return f(resident_kernel<16, false>);
+    case 32: return f(resident_kernel<32, false>);
+    case 64: return f(resident_kernel<64, false>);
+    case 128: return f(resident_kernel<128, false>);
     default: fail(ErrorKind::device, "resident: slices of {} samples; give 16, 32, 64 or 128", plan.slice);
   }
 }

@@ -12,8 +12,9 @@ namespace occam::cuda {
 
 namespace {
 
-using ForwardTile = Square;
-using GradientTile = Square;
+// 64 × 64 by many threads with little each: they wait for masks and places, not for multiply-adds.
+using ForwardTile = Tile<32, 8, 2, 8>;
+using GradientTile = Tile<16, 16, 4, 4>;
 
 constexpr int kColumns = 32;                           // pixels of an image row that are staged at a time
 constexpr int kStageStride = ForwardTile::kN + kQuad;  // floats from pixel to pixel
@@ -31,7 +32,8 @@ struct GradientStage {
   alignas(16) Stage<GradientTile::kM, GradientTile::kDepth, Order::extent> delta;
   alignas(16) Stage<GradientTile::kN, GradientTile::kDepth, Order::extent> pixel;
   law::ShapePlace place[kListed];
-  int listed[kListed];  // places among them of the samples that light the tile, ascending
+  bool lit[kListed];    // which of them light the tile
+  int listed[kListed];  // places among them of those that do, ascending
   int count;
 };
 
@@ -86,9 +88,11 @@ __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, cons
     if (s >= rows) continue;
     const law::ShapePlace place = stage.place[s];
     const law::ShapeSpan span = law::lit_span(shapes, place, y);
+    const law::ShapeRow pixels = law::shape_row(shapes, place, y);
     const int end = span.end < last ? span.end : last;
+#pragma unroll 4  // their loads overlap
     for (int x = span.begin > first ? span.begin : first; x < end; ++x) {
-      const float pixel = law::shape_pixel(shapes, place, y, x);
+      const float pixel = pixels[x];
       float weight[T::kPerN];
       read_step<T::kPerN, T::kThreadsN>(
           stage.weight + (x - first) * kStageStride + kQuad * (static_cast<int>(threadIdx.x) % T::kThreadsN),
@@ -156,8 +160,9 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   const int id = a.slots.member_of(slot), thread = static_cast<int>(threadIdx.x);
   const Member& member = a.wave.members[id];
   const auto is_live = [&](int n) { return member.live[n / kQuad] != 0; };
-  bool live = false;
-  for (int n = first_n; n < first_n + T::kN && n < a.layer.in; n += kQuad) live |= is_live(n);
+  static_assert(T::kN / kQuad <= T::kThreads, "a thread looks at one quad");
+  const int looked_at = first_n + kQuad * thread;
+  const bool live = __syncthreads_or(kQuad * thread < T::kN && looked_at < a.layer.in && is_live(looked_at));
   if (!live && first_n != 0) return;
   const law::Shapes shapes = *member.shapes;
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
@@ -171,13 +176,15 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
       bias_gradient += delta[static_cast<std::int64_t>(s) * a.layer.out_stride + first_m + thread];
   for (int first_s = 0; live && first_s < rows; first_s += kListed) {
     const int looked = rows - first_s < kListed ? rows - first_s : kListed;
-    for (int s = thread; s < looked; s += T::kThreads)
+    for (int s = thread; s < looked; s += T::kThreads) {
       stage.place[s] = place_of(member, Split::train, a.batch + place, 0, first_s + s);
+      stage.lit[s] = lights(shapes, stage.place[s], first_n, T::kN);
+    }
     __syncthreads();
     if (thread < kWarp) {
       int count = 0;
       for (int s = thread; s - thread < looked; s += kWarp) {
-        const bool meets = s < looked && lights(shapes, stage.place[s], first_n, T::kN);
+        const bool meets = s < looked && stage.lit[s];
         const unsigned lit = __ballot_sync(0xFFFFFFFFu, meets);
         if (meets) stage.listed[count + __popc(lit & ((1u << thread) - 1u))] = s;
         count += __popc(lit);

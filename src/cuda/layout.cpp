@@ -30,37 +30,21 @@ DeviceLayout::DeviceLayout(const MlpSpec& spec) : host_(spec) {
     layers_[l].running_mean = host_.layers[l].running_mean < 0 ? -1 : take(layers_[l].out);
     layers_[l].running_variance = host_.layers[l].running_variance < 0 ? -1 : take(layers_[l].out);
   }
-  for_each_row([this](std::int64_t host, std::int64_t device, int) { as_on_host_ &= host == device; });
-}
-
-template <class Copy>
-void DeviceLayout::for_each_row(const Copy& copy) const {
-  for (std::size_t l = 0; l < layers_.size(); ++l) {
-    const ParameterLayout::Layer& from = host_.layers[l];
-    const LayerView& to = layers_[l];
-    for (std::int64_t j = 0; j < to.out; ++j)
-      copy(from.weight + j * to.in, to.weight + j * to.in_stride, to.in);
-    copy(from.bias, to.bias, to.out);
-    if (to.slope >= 0) copy(from.slope, to.slope, 1);
-    if (to.gamma < 0) continue;
-    copy(from.gamma, to.gamma, to.out);
-    copy(from.beta, to.beta, to.out);
-    copy(from.running_mean, to.running_mean, to.out);
-    copy(from.running_variance, to.running_variance, to.out);
-  }
 }
 
 std::vector<float> DeviceLayout::to_device(std::span<const float> parameters) const {
   std::vector<float> image(static_cast<std::size_t>(stride_), 0.0f);
-  for_each_row([&](std::int64_t host, std::int64_t device, int count) {
-    std::copy_n(parameters.data() + host, count, image.data() + device);
+  for_each_tensor([&](std::int64_t host, std::int64_t device, int rows, int columns, int stride) {
+    for (std::int64_t r = 0; r < rows; ++r)
+      std::copy_n(parameters.data() + host + r * columns, columns, image.data() + device + r * stride);
   });
   return image;
 }
 
 void DeviceLayout::to_host(std::span<const float> image, std::span<float> parameters) const {
-  for_each_row([&](std::int64_t host, std::int64_t device, int count) {
-    std::copy_n(image.data() + device, count, parameters.data() + host);
+  for_each_tensor([&](std::int64_t host, std::int64_t device, int rows, int columns, int stride) {
+    for (std::int64_t r = 0; r < rows; ++r)
+      std::copy_n(image.data() + device + r * stride, columns, parameters.data() + host + r * columns);
   });
 }
 

@@ -20,8 +20,25 @@ class DeviceLayout {
   int widest() const { return widest_; }           // padded width of the widest layer, logits included
   std::int64_t total() const { return host_.total; }
 
-  // Whether every tensor lies on the device where it lies on the host: nothing but the end is padded.
-  bool as_on_host() const { return as_on_host_; }
+  // Calls f(host offset, device offset, rows, columns, row stride on the device) for each tensor; rows are
+  // one after the other on the host.
+  template <class F>
+  void for_each_tensor(const F& f) const {
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+      const ParameterLayout::Layer& from = host_.layers[l];
+      const LayerView& to = layers_[l];
+      f(from.weight, to.weight, to.out, to.in, to.in_stride);
+      const auto vector = [&](std::int64_t host, std::int64_t device, int count) {
+        if (host >= 0) f(host, device, 1, count, count);
+      };
+      vector(from.bias, to.bias, to.out);
+      vector(from.slope, to.slope, 1);
+      vector(from.gamma, to.gamma, to.out);
+      vector(from.beta, to.beta, to.out);
+      vector(from.running_mean, to.running_mean, to.out);
+      vector(from.running_variance, to.running_variance, to.out);
+    }
+  }
 
   // Between a member's host parameters [ParameterLayout::total] and its image on the device [stride()],
   // padding +0.
@@ -29,14 +46,10 @@ class DeviceLayout {
   void to_host(std::span<const float> image, std::span<float> parameters) const;
 
  private:
-  template <class Copy>
-  void for_each_row(const Copy& copy) const;  // copy(offset on the host, offset on the device, floats)
-
   ParameterLayout host_;
   std::vector<LayerView> layers_;
   std::int64_t stride_ = 0;
   int widest_ = 0;
-  bool as_on_host_ = true;
 };
 
 }  // namespace occam::cuda

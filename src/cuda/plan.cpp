@@ -22,7 +22,8 @@ TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trai
 
 namespace {
 
-ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, bool apart, int slice) {
+ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, bool apart, int slice,
+                   bool holds_gradients) {
   ResidentPlan plan{};
   plan.slice = slice, plan.batch = batch, plan.inputs = spec.inputs, plan.x_stride = padded(spec.inputs);
   std::int64_t used = 0;  // floats; quads stay aligned
@@ -32,8 +33,9 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
     return static_cast<int>(at);
   };
   plan.parameters = take(layout.stride());
-  plan.gradients = take(layout.stride());
+  plan.gradients = holds_gradients ? -1 : take(layout.stride());
   plan.begin_activations = static_cast<int>(used);
+  if (holds_gradients) take(kReadBeyondWeights);  // else the gradients are what is read there
   for (int& x : plan.x) x = take(static_cast<std::int64_t>(slice) * plan.x_stride + kReadBeyond);
   for (const LayerView& view : layout.layers()) {
     ResidentLayer& layer = plan.layer[plan.layers++];
@@ -51,6 +53,17 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
   plan.adam = take(2);
   plan.bytes = static_cast<int>(std::min<std::int64_t>(used * 4, INT32_MAX));
   return plan;
+}
+
+// Whether the threads' registers have room for the weight gradients.
+bool can_hold_gradients(const DeviceLayout& layout, const TrainingNeeds& needs) {
+  if (needs.slots > 0 || needs.prelu || layout.layers().size() != kHeldLayers) return false;
+  for (int l = 0; l < kHeldLayers; ++l) {
+    const LayerView& view = layout.layers()[static_cast<std::size_t>(l)];
+    const int across = kResidentThreads / ((view.out + kQuad - 1) / kQuad);
+    if (view.out > kResidentThreads || view.in > 2 * held_pairs(l) * across) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -73,10 +86,16 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   if (layout.stride() > INT32_MAX / 16 || layout.widest() > INT32_MAX / 1024 || batch > INT32_MAX / 64)
     return {{}, "the network or the batch is far larger than shared memory"};
   for (const int slice : kSlices) {
-    const ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), slice);
+    const ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), slice, false);
     least = static_cast<std::size_t>(plan.bytes);
     if (least > shared_limit) continue;
     if (!answer.resident || worked(slice) < worked(answer.resident->slice)) answer.resident = plan;
+  }
+  if (can_hold_gradients(layout, needs)) {
+    const ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), kHeldSlice, true);
+    if (static_cast<std::size_t>(plan.bytes) <= shared_limit &&
+        (!answer.resident || worked(kHeldSlice) <= worked(answer.resident->slice)))
+      answer.resident = plan;
   }
   if (!answer.resident)
     answer.obstacle =

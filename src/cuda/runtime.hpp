@@ -121,6 +121,18 @@ void* allocate_buffer(const char* name, std::size_t count, std::size_t element_b
 void* allocate_pinned(std::size_t bytes);
 void copy_to_device(Stream& stream, void* device, const void* host, std::size_t bytes);
 void copy_to_host(Stream& stream, void* host, const void* device, std::size_t bytes);
+// `rows` rows of row_bytes, one after the other on the host, `pitch` bytes apart on the device.
+struct PitchedRows {
+  std::size_t rows, row_bytes, pitch;
+
+  template <class T>
+  static PitchedRows of(std::int64_t rows, std::int64_t columns, std::int64_t stride) {
+    const auto bytes = [](std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(T); };
+    return {static_cast<std::size_t>(rows), bytes(columns), bytes(stride)};
+  }
+};
+void copy_to_device(Stream& stream, void* device, const void* host, const PitchedRows& rows);
+void copy_to_host(Stream& stream, void* host, const void* device, const PitchedRows& rows);
 void copy_on_device(Stream& stream, void* to, const void* from, std::size_t bytes);
 void fill(Stream& stream, void* device, unsigned char byte, std::size_t bytes);
 }  // namespace detail
@@ -201,6 +213,20 @@ template <class T>
 void copy_on_device(Stream& stream, T* to, const std::type_identity_t<T>* from, std::size_t count) {
   static_assert(std::is_trivially_copyable_v<T>);
   detail::copy_on_device(stream, to, from, count * sizeof(T));
+}
+
+// As above, of `rows` rows of `columns` elements that are `stride` elements apart on the device.
+template <class T>
+void copy_rows_to_device(Stream& stream, T* device, std::int64_t stride, const std::type_identity_t<T>* host,
+                         std::int64_t rows, std::int64_t columns) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  detail::copy_to_device(stream, device, host, detail::PitchedRows::of<T>(rows, columns, stride));
+}
+template <class T>
+void copy_rows_to_host(Stream& stream, T* host, const std::type_identity_t<T>* device, std::int64_t stride,
+                       std::int64_t rows, std::int64_t columns) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  detail::copy_to_host(stream, host, device, detail::PitchedRows::of<T>(rows, columns, stride));
 }
 
 // Every byte of `count` elements, in stream order, asynchronous.

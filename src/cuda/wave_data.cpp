@@ -26,6 +26,13 @@ DeviceBuffer<T> upload(Stream& stream, const char* name, std::span<const T> valu
   return buffer;
 }
 
+// A small network travels in one piece, with its padding; of a large one that piece would cost more than copies of its
+// tensors, whose padding stays as it is.
+bool travels_by_tensor(const DeviceLayout& layout) {
+  constexpr std::int64_t kLarge = 1 << 20;
+  return layout.stride() >= kLarge && layout.layers().front().in <= kLarge && layout.widest() <= kLarge;
+}
+
 }  // namespace
 
 WaveData::WaveData(const WaveRequest& request)
@@ -178,7 +185,11 @@ void WaveData::load(int member, std::span<const float> parameters) {
   require(static_cast<std::int64_t>(parameters.size()) == layout_.total(),
           "load: {} parameters, the network has {}", parameters.size(), layout_.total());
   float* const to = parameters_.data() + member * layout_.stride();
-  if (layout_.as_on_host()) return copy_to_device(stream_, to, parameters.data(), parameters.size());
+  if (travels_by_tensor(layout_))
+    return layout_.for_each_tensor(
+        [&](std::int64_t host, std::int64_t device, int rows, int columns, int stride) {
+          copy_rows_to_device(stream_, to + device, stride, parameters.data() + host, rows, columns);
+        });
   const std::vector<float> image = layout_.to_device(parameters);
   copy_to_device(stream_, to, image.data(), image.size());
 }
@@ -187,7 +198,11 @@ void WaveData::store(int member, std::span<float> parameters) {
   require(static_cast<std::int64_t>(parameters.size()) == layout_.total(),
           "store: {} parameters, the network has {}", parameters.size(), layout_.total());
   const float* const from = parameters_.data() + member * layout_.stride();
-  if (layout_.as_on_host()) return copy_to_host(stream_, parameters.data(), from, parameters.size());
+  if (travels_by_tensor(layout_))
+    return layout_.for_each_tensor(
+        [&](std::int64_t host, std::int64_t device, int rows, int columns, int stride) {
+          copy_rows_to_host(stream_, parameters.data() + host, from + device, stride, rows, columns);
+        });
   std::vector<float> image(static_cast<std::size_t>(layout_.stride()));
   copy_to_host(stream_, image.data(), from, image.size());
   layout_.to_host(image, parameters);

@@ -52,12 +52,26 @@ OCCAM_HD ShapeSpan lit_span(const Shapes& shapes, const ShapePlace& place, int y
   return shape_span(shapes, place, y);
 }
 
+// A row of the image by column: the shape's box covers [begin, end), and the rest is background.
+struct ShapeRow {
+  const float* value;  // of column `begin`
+  int begin, end;
+  float background;
+
+  OCCAM_HD float operator[](int x) const { return x >= begin && x < end ? value[x - begin] : background; }
+};
+
+OCCAM_HD ShapeRow shape_row(const Shapes& shapes, const ShapePlace& place, int y) {
+  const ShapeBox& box = shapes.box[place.shape];
+  const int i = y - box.top - place.dy, begin = box.left + place.dx;
+  const bool inside = i >= 0 && i < box.height;
+  return {shapes.value + box.value + (inside ? i * box.width : 0), begin, inside ? begin + box.width : begin,
+          shapes.background};
+}
+
 // Pixel (y, x) of the image.
 OCCAM_HD float shape_pixel(const Shapes& shapes, const ShapePlace& place, int y, int x) {
-  const ShapeBox& box = shapes.box[place.shape];
-  const int i = y - box.top - place.dy, j = x - box.left - place.dx;
-  const bool inside = i >= 0 && i < box.height && j >= 0 && j < box.width;
-  return inside ? shapes.value[box.value + i * box.width + j] : shapes.background;
+  return shape_row(shapes, place, y)[x];
 }
 
 }  // namespace occam::law

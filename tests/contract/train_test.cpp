@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "contract/ensembles.hpp"
+#include "cuda/plan.hpp"
 #include "support/small_data.hpp"
 
 namespace occam::test {
@@ -200,6 +201,37 @@ TEST_P(TrainOnTheChip, Slices) {
   }
 }
 
+// Gradients in registers: three layers, plain SGD; batches of one slice, of whole and of short ones.
+TEST_P(TrainOnTheChip, GradientsInRegisters) {
+  struct Shape {
+    int inputs;
+    std::vector<int> hidden;
+    int batch;
+  };
+  std::vector<Shape> shapes = {
+      {9, {18, 5}, 127}, {50, {33, 64}, 250}, {1, {1, 1}, 128}};  // with dropout, too
+  if (!is_slow()) shapes.insert(shapes.end(), {{51, {100, 100}, 256}, {50, {100, 97}, 380}});
+  for (const Shape& shape : shapes)
+    for (const Activation activation :
+         {Activation::relu, Activation::leaky_relu, Activation::tanh, Activation::identity}) {
+      Ensemble e;
+      e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden, e.spec.activation = activation;
+      for (const double dropout : {0.0, 0.3}) {
+        if (dropout > 0 && (activation != Activation::tanh || shape.hidden[0] == 100)) continue;
+        Training training;
+        training.optimizer.weight_decay = 0.01;
+        training.batch = shape.batch;
+        training.input_dropout = training.hidden_dropout = dropout;
+        e.add(slabs(shape.inputs, 2 * shape.batch + 1, 0, 1, true, 3), training, 5);
+      }
+      const cuda::PlanAnswer answer = cuda::plan_resident(
+          e.spec, shape.batch, cuda::TrainingNeeds(e.spec, e.trainings), std::size_t{227} << 10);
+      ASSERT_TRUE(answer.resident && answer.resident->gradients < 0) << describe(e);
+      const std::vector<std::int64_t> updates(static_cast<std::size_t>(e.members()), 3);
+      ASSERT_NO_FATAL_FAILURE(expect_twins(e, {updates, updates}));
+    }
+}
+
 // Divergence shows: NaN and infinities go through every body alike.
 TEST_P(Train, Divergence) {
   for (const Activation activation : {Activation::leaky_relu, Activation::identity, Activation::prelu}) {
@@ -315,6 +347,20 @@ TEST_P(Train, LoadAndStore) {
   wave->train(std::vector<std::int64_t>{0, 2});
   ASSERT_TRUE(same_bits(parameters(e, *wave, 1), parameters(e, *wave, 0)));
   ASSERT_FALSE(same_bits(parameters(e, *wave, 1), half));
+}
+
+// So large that tensors travel one by one, with rows that are padded on a device.
+TEST_P(Train, LargeNetworksLoadAndStore) {
+  Ensemble e;
+  e.spec.inputs = 1003, e.spec.hidden = {1050, 3}, e.spec.activation = Activation::prelu;
+  e.add(slabs(1003, 4, 0, 1, false, 1), {}, 3);
+  e.add(slabs(1003, 4, 0, 1, false, 1), {}, 4);
+  const auto backend = make();
+  const auto wave = open_loaded(*backend, e, false);
+  for (int m = 0; m < 2; ++m)
+    ASSERT_TRUE(same_bits(parameters(e, *wave, m), e.start[static_cast<std::size_t>(m)]));
+  wave->load(0, e.start[1]);
+  ASSERT_TRUE(same_bits(parameters(e, *wave, 0), e.start[1]));
 }
 
 }  // namespace

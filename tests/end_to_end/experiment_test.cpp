@@ -395,7 +395,7 @@ TEST(Errors, HelpVersionAndDevice) {
     const std::string plan =
         run(name, {"--explain-plan", "--device", "cpu", "--hidden", "100x100,300x300"}, folder).out;
     EXPECT_THAT(plan,
-                HasSubstr("plan resident: a block of 256 threads owns a member; 4 slices of 64 samples"));
+                HasSubstr("plan resident: a block of 256 threads owns a member; 2 slices of 128 samples"));
     EXPECT_THAT(plan, HasSubstr("plan tiled"));
     EXPECT_THAT(plan, HasSubstr("20.79 MFLOP"));
     // 20.79 MFLOP at 256 a cycle and 1.98 GHz; 106,202 parameters of (300,2), read and written, at 4.8 TB/s.

@@ -74,6 +74,28 @@ TEST_P(Copies, CopiesOfOneStreamKeepTheirOrder) {
   EXPECT_EQ(host, second);
 }
 
+TEST_P(Copies, RowsLieApartOnTheDevice) {
+  Stream stream(GetParam());
+  struct Shape {
+    std::int64_t rows, columns, stride;
+  };
+  for (const auto [rows, columns, stride] :
+       {Shape{1, 1, 1}, {3, 1, 4}, {7, 5, 5}, {300, 40'001, 40'004}, {9, 1 << 20, (1 << 20) + 4}}) {
+    const std::vector<unsigned char> bytes = random_bytes(static_cast<std::size_t>(rows * columns) * 4);
+    std::vector<std::uint32_t> host(static_cast<std::size_t>(rows * columns)), back(host);
+    std::memcpy(host.data(), bytes.data(), bytes.size());
+    const std::vector<std::uint32_t> kept = host;
+    DeviceBuffer<std::uint32_t> device("rows", static_cast<std::size_t>(rows * stride));
+    std::ranges::fill_n(device.data(), rows * stride, 7u);
+    copy_rows_to_device(stream, device.data(), stride, host.data(), rows, columns);
+    std::ranges::fill(host, 0u);  // while the stream still works
+    copy_rows_to_host(stream, back.data(), device.data(), stride, rows, columns);
+    EXPECT_EQ(back, kept);
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t k = columns; k < stride; ++k) ASSERT_EQ(device.data()[r * stride + k], 7u);
+  }
+}
+
 TEST_P(Copies, LargeOnesAreMadeByTheThreadsAskedFor) {
   Stream stream(GetParam());
   const std::vector<unsigned char> bytes(160 * kMiB, 1);

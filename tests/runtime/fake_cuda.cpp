@@ -203,6 +203,18 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   });
   return cudaSuccess;
 }
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                              std::size_t width, std::size_t height, cudaMemcpyKind kind,
+                              cudaStream_t stream) {
+  if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
+  for (std::size_t r = 0; r < height; ++r)
+    if (const cudaError_t status =
+            cudaMemcpyAsync(static_cast<unsigned char*>(to) + r * to_pitch,
+                            static_cast<const unsigned char*>(from) + r * from_pitch, width, kind, stream);
+        status != cudaSuccess)
+      return status;
+  return cudaSuccess;
+}
 cudaError_t cudaMemsetAsync(void* memory, int byte, std::size_t bytes, cudaStream_t stream) {
   queue_of(stream).add([=] { std::memset(memory, byte, bytes); });
   return cudaSuccess;

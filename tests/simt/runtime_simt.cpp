@@ -200,6 +200,18 @@ void copy_to_host(Stream& stream, void* host, const void* device, std::size_t by
   stream.synchronize();
 }
 
+void copy_to_device(Stream& stream, void* device, const void* host, const PitchedRows& rows) {
+  for (std::size_t r = 0; r < rows.rows; ++r)
+    copy_to_device(stream, static_cast<unsigned char*>(device) + r * rows.pitch,
+                   static_cast<const unsigned char*>(host) + r * rows.row_bytes, rows.row_bytes);
+}
+
+void copy_to_host(Stream& stream, void* host, const void* device, const PitchedRows& rows) {
+  for (std::size_t r = 0; r < rows.rows; ++r)
+    copy_to_host(stream, static_cast<unsigned char*>(host) + r * rows.row_bytes,
+                 static_cast<const unsigned char*>(device) + r * rows.pitch, rows.row_bytes);
+}
+
 void copy_on_device(Stream& stream, void* to, const void* from, std::size_t bytes) {
   do_or_record(stream.state(), {"copy on the device"}, [=] {
     simt::memory::require_range(from, bytes, Access::read, "copy on the device, read");
