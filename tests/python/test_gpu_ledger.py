@@ -115,7 +115,9 @@ class Ptxas(unittest.TestCase):
         for mangled, tile in (
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Tf32EEEvNS0_15TensorArgumentsE", "TF32"),
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Bf16EEEvNS0_15TensorArgumentsE", "BF16"),
-            ("_ZN5occam4cuda15resident_kernelILi64EEEvNS0_17ResidentArgumentsE", "64 rows"),
+            ("_ZN5occam4cuda16fused_pgd_kernelILi64EEEvNS0_17FusedPgdArgumentsE", "64 rows"),
+            ("_ZN5occam4cuda15resident_kernelILi64ELb0EEEvNS0_17ResidentArgumentsE", "64 rows"),
+            ("_ZN5occam4cuda15resident_kernelILi128ELb1EEEvNS0_17R", "128 rows, gradients in registers"),
         ):
             self.assertEqual(ptxas.tile_of(mangled), tile)
 

@@ -8,7 +8,7 @@ STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) by
 USED = re.compile(r"Used (\d+) registers")
 NAME = re.compile(r"(\d+)([A-Za-z_]\w*)")
 TILE = re.compile(r"4TileILi(\d+)ELi(\d+)ELi(\d+)ELi(\d+)E(?:EELb([01])E)?")
-SLICE = re.compile(r"_kernelILi(\d+)EE")
+SLICE = re.compile(r"_kernelILi(\d+)E(?:Lb([01])E)?E")
 PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)EE")
 
 
@@ -44,7 +44,7 @@ def tile_of(mangled):
     if precision := precision_of(mangled):
         return precision
     if match := SLICE.search(mangled):
-        return f"{match.group(1)} rows"
+        return f"{match.group(1)} rows" + (", gradients in registers" if match.group(2) == "1" else "")
     match = TILE.search(mangled)
     if not match:
         return ""

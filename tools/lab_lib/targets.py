@@ -67,7 +67,7 @@ def forecast(case, members, kernels, of=Chip()):
         kernel = next((k for k in kernels if tensor.precision_of(k) == case.precision), None)
         plan, prediction = "resident", kernel and tensor.predict(net, case.precision, kernel.loops, of)
     elif slice_ := resident.slice_of(net, of.shared_limit):
-        kernel = next((k for k in kernels if k.name == "resident_kernel" and k.instance == str(slice_)), None)
+        kernel = next((k for k in kernels if k.name == "resident_kernel" and k.instance in (str(slice_), f"{slice_}x0")), None)
         plan, prediction = "resident", kernel and resident.predict(net, resident.Shape(slice_), kernel.loops, of)
     else:
         plan, prediction = "tiled", tiled.predict(net, members, tiled.shares_of(kernels), of)
