@@ -403,7 +403,7 @@ TEST(Errors, HelpVersionAndDevice) {
     EXPECT_THAT(plan, HasSubstr("0.85 MB of parameters and state through memory, 0.177 us: 433"));
     EXPECT_THAT(plan, HasSubstr("1 block a multiprocessor by shared memory, if a thread takes at most 255 "));
     EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "8"}, folder).out,
-                HasSubstr("8 blocks a multiprocessor by shared memory, if a thread takes at most 32 "));
+                HasSubstr("3 blocks a multiprocessor by shared memory, if a thread takes at most 80 "));
     for (const char* precision : {"tf32", "bf16"}) {
       const std::string tensor =
           run(name, {"--explain-plan", "--device", "cpu", "--precision", precision}, folder).out;

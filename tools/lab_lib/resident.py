@@ -72,7 +72,8 @@ def shared_bytes(net, slice_):
 
 
 def slice_of(net, limit):
-    """Samples that plan resident works on at a time; None where it does not take the network."""
+    """Samples that plan resident with gradients in shared memory works on at a time; None where it does not take the
+    network."""
     fitting = [slice_ for slice_ in SLICES if shared_bytes(net, slice_) <= limit]
     if not fitting or max(net.widths[1:]) > QUAD * Shape(16).threads:
         return None
