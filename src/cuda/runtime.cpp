@@ -38,10 +38,11 @@ struct Staging {
   std::array<cudaEvent_t, 2> done{};
 
   void open() {
-    if (chunk[0] != nullptr) return;
-    for (std::size_t i = 0; i < 2; ++i) {
-      check(cudaEventCreateWithFlags(&done[i], cudaEventDisableTiming), "cudaEventCreateWithFlags");
-      check(cudaHostAlloc(&chunk[i], kStagingBytes, cudaHostAllocDefault), "cudaHostAlloc");
+    for (std::size_t i = 0; i < 2; ++i) {  // what an earlier try has made stays
+      if (done[i] == nullptr)
+        check(cudaEventCreateWithFlags(&done[i], cudaEventDisableTiming), "cudaEventCreateWithFlags");
+      if (chunk[i] == nullptr)
+        check(cudaHostAlloc(&chunk[i], kStagingBytes, cudaHostAllocDefault), "cudaHostAlloc");
     }
   }
   ~Staging() {

@@ -138,6 +138,19 @@ TEST(PageLocked, MemoryNeedsNoStaging) {
   EXPECT_EQ(fake_cuda::seen().copies, 2);
 }
 
+TEST(PageLocked, StagingThatWasRefusedIsAskedForAgain) {
+  for (const int refused : {1, 2}) {
+    Stream stream;
+    const std::vector<unsigned char> bytes = random_bytes(10 * kMiB);
+    DeviceBuffer<unsigned char> device("bytes", bytes.size());
+    fake_cuda::fail_pinned(refused);
+    EXPECT_THROW(copy_to_device(stream, device.data(), bytes.data(), bytes.size()), Error);
+    copy_to_device(stream, device.data(), bytes.data(), bytes.size());
+    stream.synchronize();
+    EXPECT_EQ(std::memcmp(device.data(), bytes.data(), bytes.size()), 0);
+  }
+}
+
 TEST(PageLocked, StagingIsGivenBackWithTheStream) {
   const std::size_t before = fake_cuda::seen().pinned;
   {

@@ -17,7 +17,7 @@ constexpr auto kLate = std::chrono::microseconds(300);
 
 std::mutex mutex;  // of all that follows
 fake_cuda::Seen noticed;
-int failing = 0;
+int failing = 0, pinned_left = 0;
 std::map<const unsigned char*, std::size_t> pinned;
 thread_local int current = 0;  // device
 
@@ -99,6 +99,11 @@ void fail_copy(int n) {
   failing = n;
 }
 
+void fail_pinned(int n) {
+  const std::lock_guard lock(mutex);
+  pinned_left = n;
+}
+
 }  // namespace fake_cuda
 
 extern "C" {
@@ -168,8 +173,9 @@ cudaError_t cudaFree(void* memory) {  // waits for the device, as CUDA's does
   return std::free(memory), cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned) {
-  *memory = std::malloc(bytes);
   const std::lock_guard lock(mutex);
+  if (pinned_left > 0 && --pinned_left == 0) return cudaErrorMemoryAllocation;
+  *memory = std::malloc(bytes);
   pinned[static_cast<unsigned char*>(*memory)] = bytes;
   noticed.pinned += bytes;
   return cudaSuccess;

@@ -21,4 +21,7 @@ void forget_copies();
 // From now on: the n-th cudaMemcpyAsync, counted from 1, fails; 0: none does.
 void fail_copy(int n);
 
+// The n-th page-locked allocation from now on fails; 0: none does.
+void fail_pinned(int n);
+
 }  // namespace fake_cuda
