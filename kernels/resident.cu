@@ -11,6 +11,7 @@
 #include "law/loss.hpp"
 #include "optimizer.cuh"
 #include "resident_product.cuh"
+#include "whole_batch.hpp"
 
 namespace occam::cuda {
 
@@ -177,21 +178,22 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
   const ResidentLayer& below = t.plan.layer[l - 1];
   const Panel kept = t.kept(below), output = t.output(below);
   const Activation activation = below.view.activation;
-  const auto through = [&](int sample, int unit, float gradient) {
+  const bool relu = activation == Activation::relu, leaky = activation == Activation::leaky_relu,
+             tanh = activation == Activation::tanh;
+  const auto activated = [&](int sample, int unit, float gradient) {
+    // Selected among values, because a branch for each element costs more than all of them.
     const float h = kept.row(sample)[unit];
-    if (activation == Activation::relu)
-      return law::activation_gradient<Activation::relu>(gradient, 0.0f, h, 0.0f);
-    if (activation == Activation::leaky_relu)
-      return law::activation_gradient<Activation::leaky_relu>(gradient, 0.0f, h, 0.0f);
-    if (activation == Activation::tanh)
-      return law::activation_gradient<Activation::tanh>(gradient, 0.0f, h, 0.0f);
-    return gradient;
+    float through = gradient;
+    through = relu ? law::activation_gradient<Activation::relu>(gradient, 0.0f, h, 0.0f) : through;
+    through = leaky ? law::activation_gradient<Activation::leaky_relu>(gradient, 0.0f, h, 0.0f) : through;
+    through = tanh ? law::activation_gradient<Activation::tanh>(gradient, 0.0f, h, 0.0f) : through;
+    return through;
   };
   const bool drops = t.member.hidden_dropout.threshold > 0, prelu = activation == Activation::prelu;
   const bool at_once = !drops && !prelu;
   input_gradient_product<slice>(delta, t.weight(view, t.parameters()), view.in, view.out,
                                 [&](int sample, int unit, float gradient) {
-                                  if (at_once) gradient = through(sample, unit, gradient);
+                                  if (at_once) gradient = activated(sample, unit, gradient);
                                   output.row(sample)[unit] = gradient;
                                 });
   __syncthreads();
@@ -206,87 +208,15 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
   } else {
     for (int item = thread(); item < now.samples * view.in; item += kResidentThreads) {
       float& gradient = output.row(item / view.in)[item % view.in];
-      gradient = through(item / view.in, item % view.in, gradient);
+      gradient = activated(item / view.in, item % view.in, gradient);
     }
   }
   __syncthreads();
 }
 
-// Where the weight gradients of a batch grow, slice by slice, and the optimiser's step from there.
-template <bool held>
-struct Gradients;
-
-// In shared memory, for every network and optimiser.
-template <>
-struct Gradients<false> {
-  __device__ __forceinline__ void clear(const OnChipMember& t, int count) const {
-    for (int i = kQuad * thread(); i < count; i += kQuad * kResidentThreads)
-      *reinterpret_cast<float4*>(t.gradients() + i) = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  }
-  template <int>
-  __device__ __forceinline__ void add(const OnChipMember& t, const LayerView& view, Panel delta, Panel input,
-                                      int samples, bool begins) const {
-    weight_gradient_product(delta, input, t.weight(view, t.gradients()), t.gradients() + view.bias, samples,
-                            view.in, view.out, begins);
-  }
-  __device__ __forceinline__ void step(const OnChipMember& t, const Trainee& trainee, int count) const {
-    with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
-      for (int i = kQuad * thread(); i < count; i += kQuad * kResidentThreads) {
-        float gradient[kQuad];
-        read_steps(t.gradients() + i, gradient);
-        trainee.step_quad<decltype(kind)::value, decltype(momentum)::value>(i, kQuad, gradient);
-      }
-    });
-  }
-};
-
-// In registers, for the networks that kHeldLayers and held_pairs() describe and plain SGD: more of the batch fits beside
-// the parameters, and no sum travels.
-template <>
-struct Gradients<true> {
-  GradientPart<held_pairs(0)> first;
-  GradientPart<held_pairs(1)> second;
-  GradientPart<held_pairs(2)> third;
-  float bias[kHeldLayers];
-
-  template <int l>
-  __device__ __forceinline__ auto& part() {
-    if constexpr (l == 0) return first;
-    if constexpr (l == 1) return second;
-    if constexpr (l == 2) return third;
-  }
-  __device__ __forceinline__ void clear(const OnChipMember&, int) const {}
-  template <int l>
-  __device__ __forceinline__ void add(const OnChipMember&, const LayerView& view, Panel delta, Panel input,
-                                      int samples, bool begins) {
-    if (begins) part<l>() = {}, bias[l] = 0.0f;
-    if (thread() < view.out) bias[l] = bias_gradient(delta, samples, thread(), bias[l]);
-    const GradientPlace own(view.out);
-    const int first = 2 * held_pairs(l) * own.place;
-    if (own.quad >= 0 && first < view.in) part<l>().add(delta, input, samples, own.quad, first);
-  }
-  template <int l>
-  __device__ __forceinline__ void step_layer(const OnChipMember& t, const Trainee& trainee) {
-    const LayerView& view = t.plan.layer[l].view;
-    if (thread() < view.out) trainee.step<OptimizerKind::sgd, false>(view.bias + thread(), bias[l]);
-    const GradientPlace own(view.out);
-    if (own.quad < 0) return;
-    part<l>().each(view.in, view.out, own.quad, 2 * held_pairs(l) * own.place,
-                   [&](int unit, int k, float gradient) {
-                     trainee.step<OptimizerKind::sgd, false>(
-                         view.weight + static_cast<std::int64_t>(unit) * view.in_stride + k, gradient);
-                   });
-  }
-  __device__ __forceinline__ void step(const OnChipMember& t, const Trainee& trainee, int) {
-    step_layer<0>(t, trainee);
-    step_layer<1>(t, trainee);
-    step_layer<2>(t, trainee);
-  }
-};
-
 // ---- kernels ----------------------------------------------------------------------------------------------
 
-template <int slice, bool held>
+template <int slice>
 __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentArguments a) {
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
@@ -296,11 +226,11 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
   const int parameter_count = static_cast<int>(a.wave.parameter_stride);
   const int last = plan.layers - 1;
-  Gradients<held> gradients;
 
   for (int i = kQuad * thread(); i < parameter_count; i += kQuad * kResidentThreads)
     *reinterpret_cast<float4*>(t.parameters() + i) = *reinterpret_cast<const float4*>(trained + i);
-  gradients.clear(t, parameter_count);
+  for (int i = kQuad * thread(); i < parameter_count; i += kQuad * kResidentThreads)
+    *reinterpret_cast<float4*>(t.gradients() + i) = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   if (thread() < 2) t.base[plan.adam + thread()] = 0.0f;  // read, and not used, for other optimisers
   // Padding stays −0; rows that no slice has reached yet are numbers.
   for (int i = plan.begin_activations + thread(); i < plan.end_activations; i += kResidentThreads)
@@ -342,29 +272,30 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
         }
       }
       loss_gradient(t, now, a.loss, t.output(plan.layer[last]), plan.layer[last].view.out, place.count);
-      const auto backward = [&](auto number, int l) {
+      for (int l = last; l >= 0; --l) {
         const ResidentLayer& layer = plan.layer[l];
         const Panel input = t.input(l, x), delta = t.output(layer);
-        gradients.template add<decltype(number)::value>(t, layer.view, delta, input, now.samples, first == 0);
-        if (!held && layer.view.slope >= 0 && left <= slice) slope_gradient(t, layer, place.count);
-        if (l == 0) return;
+        weight_gradient_product(delta, input, t.weight(layer.view, t.gradients()),
+                                t.gradients() + layer.view.bias, now.samples, layer.view.in, layer.view.out,
+                                first == 0);
+        if (layer.view.slope >= 0 && left <= slice) slope_gradient(t, layer, place.count);
+        if (l == 0) break;
         __syncthreads();  // all have read the activations that the gradient now replaces
         input_gradient<slice>(t, now, l, delta);
-      };
-      if constexpr (held) {  // registers have no index
-        backward(std::integral_constant<int, 2>{}, 2);
-        backward(std::integral_constant<int, 1>{}, 1);
-        backward(std::integral_constant<int, 0>{}, 0);
-      } else {
-        for (int l = last; l >= 0; --l) backward(std::integral_constant<int, 0>{}, l);
       }
     }
     __syncthreads();  // all gradients are there
-    gradients.step(t, {a.wave, id, t.parameters(), {t.base[plan.adam], t.base[plan.adam + 1]}},
-                   parameter_count);
+    const Trainee trainee{a.wave, id, t.parameters(), {t.base[plan.adam], t.base[plan.adam + 1]}};
+    with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
+      for (int i = kQuad * thread(); i < parameter_count; i += kQuad * kResidentThreads) {
+        float gradient[kQuad];
+        read_steps(t.gradients() + i, gradient);
+        trainee.step_quad<decltype(kind)::value, decltype(momentum)::value>(i, kQuad, gradient);
+      }
+    });
     place = next;
   }
-  if constexpr (held) __syncthreads();  // else each thread stepped the parameters that it stores
+  // Each thread stepped the parameters that it stores.
   for (int i = kQuad * thread(); i < parameter_count; i += kQuad * kResidentThreads)
     *reinterpret_cast<float4*>(trained + i) = *reinterpret_cast<const float4*>(t.parameters() + i);
 }
@@ -376,12 +307,11 @@ namespace {
 // Calls f with the kernel for the plan's slices.
 template <class F>
 decltype(auto) with_kernel(const ResidentPlan& plan, const F& f) {
-  if (plan.gradients < 0) return f(resident_kernel<kHeldSlice, true>);
   switch (plan.slice) {
-    case 16: return f(resident_kernel<16, false>);
-    case 32: return f(resident_kernel<32, false>);
-    case 64: return f(resident_kernel<64, false>);
-    case 128: return f(resident_kernel<128, false>);
+    case 16: return f(resident_kernel<16>);
+    case 32: return f(resident_kernel<32>);
+    case 64: return f(resident_kernel<64>);
+    case 128: return f(resident_kernel<128>);
     default: fail(ErrorKind::device, "resident: slices of {} samples; give 16, 32, 64 or 128", plan.slice);
   }
 }
@@ -389,6 +319,7 @@ decltype(auto) with_kernel(const ResidentPlan& plan, const F& f) {
 }  // namespace
 
 void launch_resident(Stream& stream, const ResidentArguments& a) {
+  if (a.plan.whole_batch) return launch_whole_batch(stream, a);
   const NvtxRange range{"resident"};
   require(a.members >= 1 && a.plan.layers >= 1 && a.plan.layers <= kMaxResidentLayers,
           "resident: {} members, {} layers (1 to {})", a.members, a.plan.layers, kMaxResidentLayers);
@@ -399,6 +330,7 @@ void launch_resident(Stream& stream, const ResidentArguments& a) {
 }
 
 KernelResources resident_resources(const ResidentPlan& plan) {
+  if (plan.whole_batch) return whole_batch_resources();
   return with_kernel(plan, [&](auto* kernel) {
     return kernel_resources(reinterpret_cast<const void*>(kernel), "resident", kResidentThreads,
                             static_cast<std::size_t>(plan.bytes));

@@ -17,11 +17,6 @@ struct ResidentLayer {
   int slope_gradient;  // [batch] a sample's share of the gradient of PReLU's slope
 };
 
-// Weight gradients may stay in registers over the whole batch: in networks of three layers each of whose threads owns
-// at most so many pairs of features of a quad of units, layer by layer.
-inline constexpr int kHeldLayers = 3, kHeldSlice = 128;
-OCCAM_HD constexpr int held_pairs(int layer) { return layer == 0 ? 3 : layer == 1 ? 5 : 1; }
-
 // Floats that a product may read beyond a panel's last row, into numbers that nobody writes meanwhile.
 inline constexpr int kReadBeyond = 12;
 // And beyond the weights: an input gradient reads rows as wide as its grid of columns.
@@ -30,11 +25,12 @@ inline constexpr int kReadBeyondWeights = 128;
 // A batch is worked through in slices of so many samples, because not all its activations fit on the chip.
 // Weight gradients are sums over the samples in ascending order; they continue from slice to slice.
 struct ResidentPlan {
-  int slice;  // samples: 16, 32, 64 or 128
+  bool whole_batch;  // the batch is one slice, and the kernel and its layout those of whole_batch.hpp
+  int slice;         // samples: 16, 32, 64 or 128
   int batch, inputs;
   int x_stride;
   int layers;
-  int parameters, gradients;  // [parameter_stride] each; gradients −1: they are held in registers
+  int parameters, gradients;  // [parameter_stride] each
   int x[2];                   // [slice][x_stride], then kReadBeyond; one is used while the other is filled
   int rows, labels;           // [2][batch]: of this update and the next one
   int adam;                   // [2] AdamScale

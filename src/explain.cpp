@@ -96,11 +96,14 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
     const cuda::ResidentPlan& plan = *answer.resident;
     const double parameters = kib(static_cast<double>(cuda::DeviceLayout(spec).stride()));
     text += fmt::format(
-        "    plan resident: a block of {} threads owns a member; {} slice{} of {} samples an update\n"
+        "    plan resident: a block of {} threads owns a member; {} an update\n"
         "    shared memory {:.1f} KiB: parameters {:.1f}, gradients {}, rows and activations {:.1f}\n",
-        cuda::kResidentThreads, (plan.batch + plan.slice - 1) / plan.slice,
-        plan.batch > plan.slice ? "s" : "", plan.slice, plan.bytes / 1024.0, parameters,
-        plan.gradients < 0 ? "in registers" : fmt::format("{:.1f}", parameters),
+        cuda::kResidentThreads,
+        plan.whole_batch ? "its whole batch"
+                         : fmt::format("{} slice{} of {} samples", (plan.batch + plan.slice - 1) / plan.slice,
+                                       plan.batch > plan.slice ? "s" : "", plan.slice),
+        plan.bytes / 1024.0, parameters,
+        plan.whole_batch ? "in registers" : fmt::format("{:.1f}", parameters),
         kib(plan.end_activations - plan.begin_activations));
     text += measured.empty() ? occupancy(plan.bytes, cuda::kResidentThreads) : measured;
   } else {

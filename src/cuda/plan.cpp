@@ -6,6 +6,7 @@
 
 #include "law/dropout.hpp"
 #include "law/optimizer.hpp"
+#include "whole_batch.hpp"
 
 namespace occam::cuda {
 
@@ -22,8 +23,7 @@ TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trai
 
 namespace {
 
-ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, bool apart, int slice,
-                   bool holds_gradients) {
+ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, bool apart, int slice) {
   ResidentPlan plan{};
   plan.slice = slice, plan.batch = batch, plan.inputs = spec.inputs, plan.x_stride = padded(spec.inputs);
   std::int64_t used = 0;  // floats; quads stay aligned
@@ -33,9 +33,8 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
     return static_cast<int>(at);
   };
   plan.parameters = take(layout.stride());
-  plan.gradients = holds_gradients ? -1 : take(layout.stride());
+  plan.gradients = take(layout.stride());  // a product may read beyond the parameters
   plan.begin_activations = static_cast<int>(used);
-  if (holds_gradients) take(kReadBeyondWeights);  // else the gradients are what is read there
   for (int& x : plan.x) x = take(static_cast<std::int64_t>(slice) * plan.x_stride + kReadBeyond);
   for (const LayerView& view : layout.layers()) {
     ResidentLayer& layer = plan.layer[plan.layers++];
@@ -55,15 +54,28 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
   return plan;
 }
 
-// Whether the threads' registers have room for the weight gradients.
-bool can_hold_gradients(const DeviceLayout& layout, const TrainingNeeds& needs) {
-  if (needs.slots > 0 || needs.prelu || layout.layers().size() != kHeldLayers) return false;
-  for (int l = 0; l < kHeldLayers; ++l) {
-    const LayerView& view = layout.layers()[static_cast<std::size_t>(l)];
-    const int across = kResidentThreads / ((view.out + kQuad - 1) / kQuad);
-    if (view.out > kResidentThreads || view.in > 2 * held_pairs(l) * across) return false;
-  }
-  return true;
+// Whether a batch is on the chip as a whole, and the other half of the second layer in registers.
+bool takes_whole_batch(const DeviceLayout& layout, const MlpSpec& spec, int batch,
+                       const TrainingNeeds& needs) {
+  using B = WholeBatch;
+  if (needs.slots > 0 || needs.input_dropout || needs.hidden_dropout || spec.activation != Activation::relu)
+    return false;
+  if (layout.layers().size() != 3 || spec.inputs > B::kInputs || spec.outputs() > B::kOutputs) return false;
+  if (batch <= B::kHalf || batch > B::kSamples) return false;
+  return std::all_of(spec.hidden.begin(), spec.hidden.end(), [](int units) {
+    return units >= B::kLeastUnits && units <= B::kUnits && units % kQuad == 0;
+  });
+}
+
+ResidentPlan whole_batch_plan(const DeviceLayout& layout, const MlpSpec& spec, int batch) {
+  ResidentPlan plan{};
+  plan.whole_batch = true;
+  plan.slice = WholeBatch::kSamples, plan.batch = batch, plan.inputs = spec.inputs,
+  plan.x_stride = padded(spec.inputs);
+  plan.begin_activations = WholeBatch::kHidden, plan.end_activations = WholeBatch::kRowNumbers;
+  plan.bytes = WholeBatch::kBytes;
+  for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
+  return plan;
 }
 
 }  // namespace
@@ -79,6 +91,8 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   for (const LayerView& view : layout.layers())
     if (view.out > kMaxResidentWidth)
       return {{}, fmt::format("a layer of {} units, of which it takes {}", view.out, kMaxResidentWidth)};
+  if (takes_whole_batch(layout, spec, batch, needs) && WholeBatch::kBytes <= shared_limit)
+    return {whole_batch_plan(layout, spec, batch), ""};
   constexpr int kSlices[] = {128, 64, 32, 16};
   const auto worked = [&](int slice) { return (batch + slice - 1) / slice * slice; };
   PlanAnswer answer;
@@ -86,16 +100,10 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   if (layout.stride() > INT32_MAX / 16 || layout.widest() > INT32_MAX / 1024 || batch > INT32_MAX / 64)
     return {{}, "the network or the batch is far larger than shared memory"};
   for (const int slice : kSlices) {
-    const ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), slice, false);
+    const ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), slice);
     least = static_cast<std::size_t>(plan.bytes);
     if (least > shared_limit) continue;
     if (!answer.resident || worked(slice) < worked(answer.resident->slice)) answer.resident = plan;
-  }
-  if (can_hold_gradients(layout, needs)) {
-    const ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), kHeldSlice, true);
-    if (static_cast<std::size_t>(plan.bytes) <= shared_limit &&
-        (!answer.resident || worked(kHeldSlice) <= worked(answer.resident->slice)))
-      answer.resident = plan;
   }
   if (!answer.resident)
     answer.obstacle =

@@ -74,6 +74,10 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
     wave->train(std::vector<std::int64_t>(static_cast<std::size_t>(ensemble.members()), 2));
     score(ensemble, *wave, Split::train, {});
   }
+  Ensemble whole;
+  whole.spec.inputs = 3, whole.spec.hidden = {92, 92};
+  whole.add(slabs(3, 130, 0, 5, true, 1), {.batch = 130}, 10);
+  open_loaded(*backend, whole)->train(std::vector<std::int64_t>{1});
   for (const Precision precision : {Precision::tf32, Precision::bf16}) {
     Ensemble ensemble;
     ensemble.spec.inputs = 9, ensemble.spec.hidden = {6};

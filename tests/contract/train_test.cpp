@@ -201,35 +201,35 @@ TEST_P(TrainOnTheChip, Slices) {
   }
 }
 
-// Gradients in registers: three layers, plain SGD; batches of one slice, of whole and of short ones.
-TEST_P(TrainOnTheChip, GradientsInRegisters) {
+// The batch on the chip as a whole: every loss it takes, as many units as its tiles and fewer, batches around its half
+// and its most, short last ones that fill one half and part of the other, and a member that diverges.
+TEST_P(TrainOnTheChip, WholeBatches) {
   struct Shape {
     int inputs;
     std::vector<int> hidden;
-    int batch;
+    int batch, rows;
+    Loss loss;
   };
-  std::vector<Shape> shapes = {
-      {9, {18, 5}, 127}, {50, {33, 64}, 250}, {1, {1, 1}, 128}};  // with dropout, too
-  if (!is_slow()) shapes.insert(shapes.end(), {{51, {100, 100}, 256}, {50, {100, 97}, 380}});
-  for (const Shape& shape : shapes)
-    for (const Activation activation :
-         {Activation::relu, Activation::leaky_relu, Activation::tanh, Activation::identity}) {
-      Ensemble e;
-      e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden, e.spec.activation = activation;
-      for (const double dropout : {0.0, 0.3}) {
-        if (dropout > 0 && (activation != Activation::tanh || shape.hidden[0] == 100)) continue;
-        Training training;
-        training.optimizer.weight_decay = 0.01;
-        training.batch = shape.batch;
-        training.input_dropout = training.hidden_dropout = dropout;
-        e.add(slabs(shape.inputs, 2 * shape.batch + 1, 0, 1, true, 3), training, 5);
-      }
-      const cuda::PlanAnswer answer = cuda::plan_resident(
-          e.spec, shape.batch, cuda::TrainingNeeds(e.spec, e.trainings), std::size_t{227} << 10);
-      ASSERT_TRUE(answer.resident && answer.resident->gradients < 0) << describe(e);
-      const std::vector<std::int64_t> updates(static_cast<std::size_t>(e.members()), 3);
-      ASSERT_NO_FATAL_FAILURE(expect_twins(e, {updates, updates}));
+  std::vector<Shape> shapes = {{50, {100, 100}, 256, 256 + 160, Loss::cross_entropy},
+                               {3, {92, 96}, 129, 129 + 1, Loss::hinge}};
+  if (!is_slow())
+    shapes.insert(shapes.end(), {{52, {100, 92}, 255, 2 * 255 + 128, Loss::binary_cross_entropy},
+                                 {49, {96, 100}, 256, 100, Loss::cross_entropy}});
+  for (const Shape& shape : shapes) {
+    Ensemble e;
+    e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden, e.spec.loss = shape.loss;
+    for (const double learning_rate : {0.1, 1e30}) {
+      Training training;
+      training.optimizer.learning_rate = learning_rate;
+      training.optimizer.weight_decay = 0.01;
+      training.batch = shape.batch;
+      e.add(slabs(shape.inputs, shape.rows, 0, 1, true, 3), training, 5);
     }
+    const cuda::PlanAnswer answer = cuda::plan_resident(
+        e.spec, shape.batch, cuda::TrainingNeeds(e.spec, e.trainings), std::size_t{227} << 10);
+    ASSERT_TRUE(answer.resident && answer.resident->whole_batch) << describe(e);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{2, 1}, {3, 0}}, Nan::matched));
+  }
 }
 
 // Divergence shows: NaN and infinities go through every body alike.

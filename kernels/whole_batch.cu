@@ -1,0 +1,375 @@
+// Plan *resident, whole batch*: one block trains one member, and all 256 samples of a batch stay on the chip, for
+// which only one hidden layer has room in shared memory. The other one stays in registers, where its product left
+// it: a thread owns 8 × 13 of samples and units there. Halves of it pass through the room of the batch's rows when
+// others need to read it, and the rows are fetched once more, from the L2 cache, for the last product.
+//
+// Against slices of the batch this is fewer loads for each multiply-add, because tiles are larger, half the meetings
+// of the block, and no gradient that waits for the next slice.
+
+#include "whole_batch.hpp"
+
+#include "law/activation.hpp"
+#include "law/batch.hpp"
+#include "law/loss.hpp"
+#include "optimizer.cuh"
+#include "resident_product.cuh"
+
+namespace occam::cuda {
+
+// ---- building blocks --------------------------------------------------------------------------------------
+
+using B = WholeBatch;
+
+// Samples m, m + 32, … and features n, n + 8, … of a matrix.
+using BatchTile = float[B::kPerM][B::kPerN];
+
+// Where a thread's tile begins. Neighbouring lanes share a feature, and lanes two apart a sample, so that 16 of them
+// are served at a time where 16 bytes are read; samples two apart put what a warp stores into different banks.
+struct TilePosition {
+  int m, n;
+
+  __device__ __forceinline__ TilePosition() {
+    const int lane = thread() % 32, warp = thread() / 32;
+    m = 2 * (lane % 2 + lane / 4 % 2 * 2) + warp % 2 + warp / 2 * 8;
+    n = lane / 2 % 2 + lane / 8 * 2;
+  }
+};
+
+// tile[s][j] = bias[j] + Σ_k x[s][k] · weight[j][k]; x at the tile's first sample, weight and bias at its first unit.
+template <int stride>
+__device__ __forceinline__ void multiply_forward(const float* x, const float* weight, const float* bias,
+                                                 int quads, BatchTile& tile) {
+  OCCAM_UNROLL
+  for (int j = 0; j < B::kPerN; ++j) {
+    const float start = bias[j * B::kColumns];
+    OCCAM_UNROLL
+    for (int i = 0; i < B::kPerM; ++i) tile[i][j] = start;
+  }
+  OCCAM_NO_UNROLL
+  for (int k = 0; k < quads; ++k, x += kQuad, weight += kQuad) {
+    float a[B::kPerM][kQuad];
+    OCCAM_UNROLL
+    for (int i = 0; i < B::kPerM; ++i) read_steps(x + i * B::kRows * stride, a[i]);
+    OCCAM_UNROLL
+    for (int j = 0; j < B::kPerN; ++j) {
+      float b[kQuad];
+      read_steps(weight + j * B::kColumns * stride, b);
+      OCCAM_UNROLL
+      for (int step = 0; step < kQuad; ++step) {
+        OCCAM_UNROLL
+        for (int i = 0; i < B::kPerM; ++i) tile[i][j] = law::fma(a[i][step], b[step], tile[i][j]);
+      }
+    }
+  }
+}
+
+// tile[s][k] = Σ_j delta[s][j] · weight[j][k]; delta at the tile's first sample, weight at its first feature.
+__device__ __forceinline__ void multiply_backward(const float* delta, const float* weight, int quads,
+                                                  BatchTile& tile) {
+  OCCAM_UNROLL
+  for (int i = 0; i < B::kPerM; ++i) {
+    OCCAM_UNROLL
+    for (int c = 0; c < B::kPerN; ++c) tile[i][c] = 0.0f;
+  }
+  OCCAM_NO_UNROLL
+  for (int j = 0; j < quads; ++j, delta += kQuad, weight += kQuad * B::kUnits) {
+    float a[B::kPerM][kQuad];
+    OCCAM_UNROLL
+    for (int i = 0; i < B::kPerM; ++i) read_steps(delta + i * B::kRows * B::kUnits, a[i]);
+    OCCAM_UNROLL
+    for (int step = 0; step < kQuad; ++step) {
+      OCCAM_UNROLL
+      for (int c = 0; c < B::kPerN; ++c) {
+        const float b = weight[step * B::kUnits + c * B::kColumns];
+        OCCAM_UNROLL
+        for (int i = 0; i < B::kPerM; ++i) tile[i][c] = law::fma(a[i][step], b, tile[i][c]);
+      }
+    }
+  }
+}
+
+// The part of a weight gradient that a thread owns: a quad of units and one of ten places along the features.
+// Neighbouring lanes share the quad, and lanes two apart the place.
+struct PartPosition {
+  static constexpr int kPlaces = 10;
+  int quad, place;  // quad −1: none
+
+  __device__ __forceinline__ explicit PartPosition(int units) {
+    const int quads = units / kQuad, group = thread() / 4, paired = quads / 2 * (kPlaces / 2);
+    quad = group / (kPlaces / 2) * 2 + thread() / 2 % 2, place = group % (kPlaces / 2) * 2 + thread() % 2;
+    if (group < paired) return;
+    quad = quads % 2 ? quads - 1 : -1, place = 4 * (group - paired) + thread() % 4;
+    if (place >= kPlaces) quad = -1;
+  }
+};
+
+// What one block works with.
+struct WholeBatchMember {
+  const ResidentPlan& plan;
+  const Member& member;
+  float* const base;
+
+  __device__ __forceinline__ const LayerView& view(int l) const { return plan.layer[l].view; }
+  __device__ __forceinline__ std::uint32_t* rows(int which) const {
+    return reinterpret_cast<std::uint32_t*>(base + B::kRowNumbers) + which * B::kSamples;
+  }
+  __device__ __forceinline__ std::int32_t* labels(int which) const {
+    return reinterpret_cast<std::int32_t*>(base + B::kLabels) + which * B::kSamples;
+  }
+
+  // Draws the rows of the batch at `place` and starts to fetch their labels.
+  __device__ __forceinline__ void open(const law::BatchPlace& place, int which) const {
+    const law::EpochOrder order = law::epoch_order(member.order_seed, member.in_order, place.epoch,
+                                                   member.rows[static_cast<int>(Split::train)]);
+    if (thread() >= place.count) return;
+    const std::uint32_t row =
+        order(static_cast<std::uint32_t>(place.first) + static_cast<std::uint32_t>(thread()));
+    rows(which)[thread()] = row;
+    copy_async<4>(labels(which) + thread(), member.train_y + row);
+  }
+
+  // Starts to copy the rows of the batch's samples first … end − 1.
+  __device__ __forceinline__ void copy_rows(int which, int first, int end) const {
+    constexpr int kQuads = B::kInputs / kQuad;
+    for (int item = thread(); item < (end - first) * kQuads; item += kResidentThreads) {
+      const int sample = first + item / kQuads, at = item % kQuads * kQuad;
+      if (at < plan.inputs)
+        copy_async<16>(base + B::kSpare + sample * B::kInputs + at,
+                       member.train_x + static_cast<std::int64_t>(rows(which)[sample]) * plan.x_stride + at);
+    }
+    copy_async_commit();
+  }
+
+  // f(offset on the chip, offset in the wave's parameters) of each of the thread's quads of weights and biases.
+  template <class F>
+  __device__ __forceinline__ void each_quad(const F& f) const {
+    constexpr int kWeight[] = {B::kWeight1, B::kWeight2, B::kWeight3},
+                  kBias[] = {B::kBias1, B::kBias2, B::kBias3};
+    constexpr int kStride[] = {B::kInputs, B::kUnits, B::kUnits};
+    OCCAM_UNROLL
+    for (int l = 0; l < 3; ++l) {
+      const int quads = (view(l).in + kQuad - 1) / kQuad;
+      for (int item = thread(); item < view(l).out * quads; item += kResidentThreads) {
+        const int unit = item / quads, at = item % quads * kQuad;
+        f(kWeight[l] + unit * kStride[l] + at, view(l).weight + unit * view(l).in_stride + at);
+      }
+      for (int at = kQuad * thread(); at < view(l).out; at += kQuad * kResidentThreads)
+        f(kBias[l] + at, view(l).bias + at);
+    }
+  }
+};
+
+// ---- kernel -----------------------------------------------------------------------------------------------
+
+__global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(ResidentArguments a) {
+  const int id = static_cast<int>(blockIdx.x);
+  const Progress& progress = a.wave.progress[id];
+  if (progress.remaining == 0) return;
+  const WholeBatchMember t{a.plan, a.wave.members[id], &shared<float>()};
+  float *const base = t.base, *const hidden = base + B::kHidden, *const spare = base + B::kSpare;
+  float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
+  const int units1 = t.view(0).out, units2 = t.view(1).out, outputs = t.view(2).out;
+  const TilePosition at;
+  const PartPosition own1(units1), own2(units2);
+  const Trainee trainee{a.wave, id, base, {}};
+
+  for (int i = thread(); i < B::kBytes / 4; i += kResidentThreads) base[i] = 0.0f;
+  __syncthreads();
+  t.each_quad([&](int to, std::int64_t from) {
+    *reinterpret_cast<float4*>(base + to) = *reinterpret_cast<const float4*>(trained + from);
+  });
+
+  const std::int64_t all_rows = t.member.rows[static_cast<int>(Split::train)];
+  law::BatchPlace place = law::batch_place(progress.update, all_rows, a.plan.batch);
+  int batch = 0;
+  t.open(place, batch);
+  __syncthreads();
+  t.copy_rows(batch, 0, place.count);
+
+  BatchTile tile;
+  const auto put = [&](float* panel, auto begin,
+                       auto end) {  // samples from 32 · begin on; panel begins with them
+    OCCAM_UNROLL
+    for (int j = 0; j < B::kPerN; ++j) {
+      const int unit = at.n + j * B::kColumns;
+      if (unit >= B::kUnits) continue;
+      OCCAM_UNROLL
+      for (int i = begin; i < end; ++i)
+        panel[(at.m + (i - begin) * B::kRows) * B::kUnits + unit] = tile[i][j];
+    }
+  };
+  constexpr std::integral_constant<int, 0> kFirst;
+  constexpr std::integral_constant<int, B::kPerM / 2> kMiddle;
+  constexpr std::integral_constant<int, B::kPerM> kEnd;
+
+  const std::int64_t end = progress.update + progress.remaining;
+  for (std::int64_t update = progress.update; update < end; ++update, batch ^= 1) {
+    const law::BatchPlace next = law::following(place, all_rows, a.plan.batch);
+    const bool goes_on = update + 1 < end;
+    const float inverse = 1.0f / static_cast<float>(place.count);
+    copy_async_wait<0>();
+    __syncthreads();  // the rows have arrived, and all have done their step
+    if (goes_on) t.open(next, batch ^ 1);
+
+    multiply_forward<B::kInputs>(spare + at.m * B::kInputs, base + B::kWeight1 + at.n * B::kInputs,
+                                 base + B::kBias1 + at.n, (a.plan.inputs + kQuad - 1) / kQuad, tile);
+    std::uint32_t active[(B::kPerM * B::kPerN + 31) / 32] =
+        {};  // what ReLU's derivative asks of the first layer
+    OCCAM_UNROLL
+    for (int i = 0; i < B::kPerM; ++i) {
+      OCCAM_UNROLL
+      for (int j = 0; j < B::kPerN; ++j) {
+        const int bit = i * B::kPerN + j;
+        tile[i][j] = law::activate<Activation::relu>(tile[i][j], 0.0f);
+        if (tile[i][j] > 0.0f) active[bit / 32] |= 1u << bit % 32;
+      }
+    }
+    put(hidden, kFirst, kEnd);
+    __syncthreads();
+    multiply_forward<B::kUnits>(hidden + at.m * B::kUnits, base + B::kWeight2 + at.n * B::kUnits,
+                                base + B::kBias2 + at.n, units1 / kQuad, tile);
+    OCCAM_UNROLL
+    for (int i = 0; i < B::kPerM; ++i) {
+      OCCAM_UNROLL
+      for (int j = 0; j < B::kPerN; ++j) tile[i][j] = law::activate<Activation::relu>(tile[i][j], 0.0f);
+    }
+
+    GradientPart<5> second{};
+    float last = 0.0f, bias2 = 0.0f;
+    const int last_unit = thread() % units2,
+              last_class = thread() / units2;  // of the weight whose gradient is `last`
+    // The tile's samples of one half, h of the second layer, become dL/dz; gradients of the layers above the first.
+    const auto half = [&](auto begin, auto end_of_half) {
+      const int first = begin * B::kRows, left = place.count - first,
+                samples = left < B::kHalf ? left : B::kHalf;
+      put(spare, begin, end_of_half);
+      __syncthreads();
+      float* const logits = base + B::kLogits;
+      const int sample = thread() / outputs, output = thread() % outputs;
+      if (sample < samples) {
+        float sum = base[B::kBias3 + output];
+        const float *h = spare + sample * B::kUnits, *weight = base + B::kWeight3 + output * B::kUnits;
+#pragma unroll 4
+        for (int k = 0; k < units2; k += kQuad) {
+          float x[kQuad], w[kQuad];
+          read_steps(h + k, x);
+          read_steps(weight + k, w);
+          OCCAM_UNROLL
+          for (int step = 0; step < kQuad; ++step) sum = law::fma(x[step], w[step], sum);
+        }
+        logits[sample * B::kOutputs + output] = sum;
+      }
+      __syncwarp();
+      if (sample < samples && output == 0)
+        law::sample_loss_gradient(a.loss, logits + sample * B::kOutputs, outputs,
+                                  t.labels(batch)[first + sample], inverse, logits + sample * B::kOutputs);
+      __syncthreads();
+
+      if (last_class < outputs) {
+#pragma unroll 8
+        for (int s = 0; s < samples; ++s)
+          last = law::fma(logits[s * B::kOutputs + last_class], spare[s * B::kUnits + last_unit], last);
+      } else if (thread() - outputs * units2 < outputs) {
+        for (int s = 0; s < samples; ++s) last += logits[s * B::kOutputs + thread() - outputs * units2];
+      }
+      float gradient[B::kPerM / 2][B::kPerN] = {};
+      OCCAM_NO_UNROLL
+      for (int c = 0; c < outputs; ++c) {
+        OCCAM_UNROLL
+        for (int j = 0; j < B::kPerN; ++j) {
+          const float weight = base[B::kWeight3 + c * B::kUnits + at.n + j * B::kColumns];
+          OCCAM_UNROLL
+          for (int i = 0; i < B::kPerM / 2; ++i)
+            gradient[i][j] =
+                law::fma(logits[(at.m + i * B::kRows) * B::kOutputs + c], weight, gradient[i][j]);
+        }
+      }
+      OCCAM_UNROLL
+      for (int i = 0; i < B::kPerM / 2; ++i) {
+        OCCAM_UNROLL
+        for (int j = 0; j < B::kPerN; ++j) {
+          float& h = tile[begin + i][j];
+          h = law::activation_gradient<Activation::relu>(gradient[i][j], 0.0f, h, 0.0f);
+        }
+      }
+      __syncthreads();
+      put(spare, begin, end_of_half);
+      __syncthreads();
+      const Panel delta{spare, B::kUnits}, input{hidden + first * B::kUnits, B::kUnits};
+      if (thread() < units2) bias2 = bias_gradient(delta, samples, thread(), bias2);
+      if (own2.quad >= 0) second.add(delta, input, samples, own2.quad, 10 * own2.place);
+      __syncthreads();
+    };
+    half(kFirst, kMiddle);
+    half(kMiddle, kEnd);
+
+    t.copy_rows(batch, 0, place.count);
+    put(hidden, kFirst, kEnd);
+    __syncthreads();
+    multiply_backward(hidden + at.m * B::kUnits, base + B::kWeight2 + at.n, units2 / kQuad, tile);
+    OCCAM_UNROLL
+    for (int i = 0; i < B::kPerM; ++i) {
+      OCCAM_UNROLL
+      for (int j = 0; j < B::kPerN; ++j) {
+        const int bit = i * B::kPerN + j;
+        if (!(active[bit / 32] >> bit % 32 & 1)) tile[i][j] = 0.0f;
+      }
+    }
+    copy_async_wait<0>();
+    __syncthreads();  // all have read the second layer's weights and delta
+    put(hidden, kFirst, kEnd);
+    if (thread() < units2) trainee.step<OptimizerKind::sgd, false>(B::kBias2 + thread(), bias2);
+    if (own2.quad >= 0)
+      second.each(units1, units2, own2.quad, 10 * own2.place, [&](int unit, int k, float gradient) {
+        trainee.step<OptimizerKind::sgd, false>(B::kWeight2 + unit * B::kUnits + k, gradient);
+      });
+    if (last_class < outputs)
+      trainee.step<OptimizerKind::sgd, false>(B::kWeight3 + last_class * B::kUnits + last_unit, last);
+    else if (thread() - outputs * units2 < outputs)
+      trainee.step<OptimizerKind::sgd, false>(B::kBias3 + thread() - outputs * units2, last);
+    __syncthreads();
+
+    // Rows of the next update take the place of those that everybody is done with.
+    GradientPart<3> first_layer{};
+    float bias1 = 0.0f;
+    const auto add_first = [&](int first, int samples) {
+      const Panel delta{hidden + first * B::kUnits, B::kUnits}, input{spare + first * B::kInputs, B::kInputs};
+      if (thread() < units1) bias1 = bias_gradient(delta, samples, thread(), bias1);
+      if (own1.quad >= 0 && 6 * own1.place < a.plan.inputs)
+        first_layer.add(delta, input, samples, own1.quad, 6 * own1.place);
+      __syncthreads();
+    };
+    const auto in_first_half = [](int count) { return count < B::kHalf ? count : B::kHalf; };
+    add_first(0, in_first_half(place.count));
+    if (goes_on) t.copy_rows(batch ^ 1, 0, in_first_half(next.count));
+    add_first(B::kHalf, place.count - B::kHalf);
+    if (goes_on) t.copy_rows(batch ^ 1, B::kHalf, next.count);
+    if (thread() < units1) trainee.step<OptimizerKind::sgd, false>(B::kBias1 + thread(), bias1);
+    if (own1.quad >= 0)
+      first_layer.each(
+          a.plan.inputs, units1, own1.quad, 6 * own1.place, [&](int unit, int k, float gradient) {
+            trainee.step<OptimizerKind::sgd, false>(B::kWeight1 + unit * B::kInputs + k, gradient);
+          });
+    place = next;
+  }
+  __syncthreads();
+  t.each_quad([&](int from, std::int64_t to) {
+    *reinterpret_cast<float4*>(trained + to) = *reinterpret_cast<const float4*>(base + from);
+  });
+}
+
+// ---- launchers --------------------------------------------------------------------------------------------
+
+void launch_whole_batch(Stream& stream, const ResidentArguments& a) {
+  const NvtxRange range{"whole batch"};
+  require(a.members >= 1, "whole batch: {} members", a.members);
+  launch(stream, "whole batch", whole_batch_kernel, dim3(static_cast<unsigned>(a.members)),
+         dim3(kResidentThreads), B::kBytes, a);
+}
+
+KernelResources whole_batch_resources() {
+  return kernel_resources(reinterpret_cast<const void*>(whole_batch_kernel), "whole batch", kResidentThreads,
+                          B::kBytes);
+}
+
+}  // namespace occam::cuda
