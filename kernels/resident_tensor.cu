@@ -7,6 +7,7 @@
 #include "resident_tensor.hpp"
 
 #include "resident_tensor_steps.cuh"
+#include "whole_batch_tensor.hpp"
 
 namespace occam::cuda {
 
@@ -14,7 +15,7 @@ template <class P>
 __global__ void __launch_bounds__(kTensorThreads, 1) resident_tensor_kernel(TensorArguments a) {
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
-  if (progress.remaining == 0) return;
+  if (progress.remaining == 0 || (a.passes_plain && is_plain(a.wave.members[id]))) return;
   const TensorPlan& plan = a.plan;
   char* const base = reinterpret_cast<char*>(&shared<float>());
   float* const gradients = plan.gradients < 0 ? a.gradients + id * a.wave.parameter_stride
@@ -111,6 +112,7 @@ decltype(auto) with_kernel(const TensorPlan& plan, const F& f) {
 }  // namespace
 
 void launch_resident_tensor(Stream& stream, const TensorArguments& a) {
+  if (a.plan.whole_batch) return launch_whole_batch_tensor(stream, a);
   const NvtxRange range{"resident on tensor cores"};
   require(a.members >= 1 && a.plan.layers >= 1 && a.plan.layers <= kMaxTensorLayers,
           "resident on tensor cores: {} members, {} layers (1 to {})", a.members, a.plan.layers,
@@ -122,6 +124,7 @@ void launch_resident_tensor(Stream& stream, const TensorArguments& a) {
 }
 
 KernelResources resident_tensor_resources(const TensorPlan& plan) {
+  if (plan.whole_batch) return whole_batch_tensor_resources();
   return with_kernel(plan, [&](auto* kernel) {
     return kernel_resources(reinterpret_cast<const void*>(kernel), "resident on tensor cores", kTensorThreads,
                             static_cast<std::size_t>(plan.bytes));

@@ -42,6 +42,7 @@ struct TensorLayer {
 };
 
 struct TensorPlan {
+  bool whole_batch;  // the kernel and its layout are those of whole_batch_tensor.hpp
   Precision precision;
   int slice;  // samples worked on at a time, a multiple of 16
   int batch, inputs;
@@ -60,11 +61,19 @@ struct TensorArguments {
   WaveView wave;
   int members;
   Loss loss;
-  float* gradients;  // [members][parameter_stride] zeros; null where the plan keeps them on the chip
+  float* gradients;   // [members][parameter_stride] zeros; null where the plan keeps them on the chip
+  bool passes_plain;  // leaves plain members to a launch of their own
   TensorPlan plan;
 };
 
-// Every member does its progress.remaining updates. Progress itself stays as it is.
+// Plain SGD and no dropout: what whole batches are for. A member's plan follows from itself, not from its company,
+// because here the plan decides about the bits.
+OCCAM_HD bool is_plain(const Member& m) {
+  return m.optimizer.kind == OptimizerKind::sgd && m.optimizer.momentum == 0.0f &&
+         m.input_dropout.threshold == 0 && m.hidden_dropout.threshold == 0;
+}
+
+// Every member, or every one that is not plain, does its progress.remaining updates. Progress itself stays as it is.
 void launch_resident_tensor(Stream& stream, const TensorArguments& arguments);
 
 // What the plan's kernel takes of the present device.

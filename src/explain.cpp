@@ -85,10 +85,15 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
       return text + fmt::format("    no plan for {}: {}\n", name_of(training.precision), tensor.obstacle);
     return text +
            fmt::format(
-               "    plan resident on tensor cores, {}: a block of {} threads owns a member; slices "
-               "of {} samples\n    shared memory {:.1f} KiB; gradients {}\n",
-               name_of(training.precision), cuda::kTensorThreads, tensor.plan->slice,
-               tensor.plan->bytes / 1024.0, tensor.plan->gradients >= 0 ? "there, too" : "in L2") +
+               "    plan resident on tensor cores, {}: a block of {} threads owns a member; {}\n"
+               "    shared memory {:.1f} KiB; gradients {}\n",
+               name_of(training.precision), cuda::kTensorThreads,
+               tensor.plan->whole_batch ? "its whole batch an update"
+                                        : fmt::format("slices of {} samples", tensor.plan->slice),
+               tensor.plan->bytes / 1024.0,
+               tensor.plan->whole_batch      ? "in registers"
+               : tensor.plan->gradients >= 0 ? "there, too"
+                                             : "in L2") +
            (measured.empty() ? occupancy(tensor.plan->bytes, cuda::kTensorThreads) : measured) +
            floor_of(chip, spec, training, needs, pixels, false);
   }

@@ -6,7 +6,7 @@
 
 #include "law/dropout.hpp"
 #include "law/optimizer.hpp"
-#include "whole_batch.hpp"
+#include "whole_batch_tensor.hpp"
 
 namespace occam::cuda {
 
@@ -58,8 +58,7 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
 bool takes_whole_batch(const DeviceLayout& layout, const MlpSpec& spec, int batch,
                        const TrainingNeeds& needs) {
   using B = WholeBatch;
-  if (needs.slots > 0 || needs.input_dropout || needs.hidden_dropout || spec.activation != Activation::relu)
-    return false;
+  if (!needs.is_plain() || spec.activation != Activation::relu) return false;
   if (layout.layers().size() != 3 || spec.inputs > B::kInputs || spec.outputs() > B::kOutputs) return false;
   if (batch <= B::kHalf || batch > B::kSamples) return false;
   return std::all_of(spec.hidden.begin(), spec.hidden.end(), [](int units) {
@@ -180,6 +179,15 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   const DeviceLayout layout(spec);
   if (layout.stride() > INT32_MAX / 16 || layout.widest() > INT32_MAX / 1024 || batch > INT32_MAX / 64)
     return {{}, "the network or the batch is far larger than shared memory"};
+  if (precision == Precision::tf32 && takes_whole_batch(layout, spec, batch, needs) &&
+      WholeBatchTensor::kBytes <= shared_limit) {
+    TensorPlan plan{};
+    plan.whole_batch = true, plan.precision = precision;
+    plan.slice = WholeBatchTensor::kSamples, plan.batch = batch, plan.inputs = spec.inputs;
+    plan.bytes = WholeBatchTensor::kBytes;
+    for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
+    return {plan, ""};
+  }
   // As few slices as fit, each as small as their number allows; then gradients on the chip, if they fit too.
   std::size_t least = 0;
   for (int slices = 1, slice = 0; slice != 16; ++slices) {

@@ -24,6 +24,8 @@ struct TrainingNeeds {
 
   TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings, bool images = false);
 
+  // Plain SGD and no dropout.
+  bool is_plain() const { return slots == 0 && !input_dropout && !hidden_dropout; }
   // The activation's derivative reads something else than the next layer does.
   bool keeps_apart() const { return hidden_dropout || prelu; }
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "cuda/tiled_trainer.hpp"
 
@@ -22,11 +23,16 @@ class ResidentTrainer final : public Trainer {
   ResidentPlan plan_;
 };
 
+// Whether no gradient needs device memory.
+bool are_on_chip(std::span<const TensorPlan> plans) {
+  return std::all_of(plans.begin(), plans.end(), [](const TensorPlan& plan) { return plan.gradients >= 0; });
+}
+
 class TensorTrainer final : public Trainer {
  public:
-  TensorTrainer(WaveData& data, std::span<const Training> trainings, const TensorPlan& plan)
-      : Trainer(data, trainings), plan_(plan) {
-    if (plan.gradients >= 0) return;
+  TensorTrainer(WaveData& data, std::span<const Training> trainings, std::vector<TensorPlan> plans)
+      : Trainer(data, trainings), plans_(std::move(plans)) {
+    if (are_on_chip(plans_)) return;
     gradients_ =
         DeviceBuffer<float>("gradients", trainings.size() * static_cast<std::size_t>(data.layout().stride()));
     fill(data.stream(), gradients_);
@@ -34,25 +40,37 @@ class TensorTrainer final : public Trainer {
 
  private:
   void launch_updates(std::int64_t) override {
-    launch_resident_tensor(data_.stream(),
-                           {wave_, data_.members(), data_.spec().loss, gradients_.data(), plan_});
+    const bool passes_plain = plans_[0].whole_batch;
+    for (const TensorPlan& plan : plans_)
+      launch_resident_tensor(data_.stream(), {wave_, data_.members(), data_.spec().loss, gradients_.data(),
+                                              passes_plain && !plan.whole_batch, plan});
   }
 
-  TensorPlan plan_;
+  std::vector<TensorPlan> plans_;
   DeviceBuffer<float> gradients_;
 };
 
-// The plan on tensor cores; a usage error where there is none. No other plan stands in for it.
-TensorPlan tensor_plan(const MlpSpec& spec, std::span<const Training> trainings, std::size_t shared_limit,
-                       bool images) {
+// The plans on tensor cores: one for all, or one of whole batches for plain members and one for the others. A usage
+// error where there is none; no other plan stands in for it.
+std::vector<TensorPlan> tensor_plans(const MlpSpec& spec, std::span<const Training> trainings,
+                                     std::size_t shared_limit, bool images) {
   const Precision precision = trainings[0].precision;
-  const TensorAnswer answer =
-      plan_tensor(spec, trainings[0].batch, TrainingNeeds(spec, trainings, images), precision, shared_limit);
-  require(answer.plan.has_value(),
-          "precision {}: plan resident on tensor cores does not take this network: {} "
-          "(use precision fp32)",
-          name_of(precision), answer.obstacle);
-  return *answer.plan;
+  const auto plan_for = [&](std::span<const Training> of) {
+    const TensorAnswer answer =
+        plan_tensor(spec, trainings[0].batch, TrainingNeeds(spec, of, images), precision, shared_limit);
+    require(answer.plan.has_value(),
+            "precision {}: plan resident on tensor cores does not take this network: {} "
+            "(use precision fp32)",
+            name_of(precision), answer.obstacle);
+    return *answer.plan;
+  };
+  std::vector<Training> plain, others;
+  for (const Training& training : trainings)
+    (TrainingNeeds(spec, {&training, 1}).is_plain() ? plain : others).push_back(training);
+  if (plain.empty() || others.empty()) return {plan_for(trainings)};
+  const TensorPlan of_plain = plan_for(plain);
+  if (!of_plain.whole_batch) return {plan_for(trainings)};
+  return {of_plain, plan_for(others)};
 }
 
 std::optional<ResidentPlan> chosen(const MlpSpec& spec, std::span<const Training> trainings,
@@ -140,7 +158,7 @@ std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> 
                                       std::size_t shared_limit) {
   if (trainings[0].precision != Precision::fp32)
     return std::make_unique<TensorTrainer>(data, trainings,
-                                           tensor_plan(data.spec(), trainings, shared_limit, data.images()));
+                                           tensor_plans(data.spec(), trainings, shared_limit, data.images()));
   if (const auto plan = chosen(data.spec(), trainings, shared_limit, data.images()))
     return std::make_unique<ResidentTrainer>(data, trainings, *plan);
   return std::make_unique<TiledTrainer>(data, trainings, shared_limit);
@@ -152,7 +170,7 @@ std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> train
       TrainingNeeds(spec, trainings).slots * DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
   const auto fixed = static_cast<std::int64_t>(sizeof(Progress)) + state;
   if (trainings[0].precision != Precision::fp32) {
-    const bool on_chip = tensor_plan(spec, trainings, shared_limit, images).gradients >= 0;
+    const bool on_chip = are_on_chip(tensor_plans(spec, trainings, shared_limit, images));
     return on_chip ? fixed : fixed + DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
   }
   return chosen(spec, trainings, shared_limit, images) ? fixed
