@@ -70,18 +70,37 @@ struct Trainee {
   template <OptimizerKind kind, bool momentum>
   __device__ __forceinline__ void step_quad(std::int64_t offset, int count,
                                             const float (&gradient)[kQuad]) const {
-    float value[kQuad], first[kQuad] = {}, second[kQuad] = {};
-    read_steps(parameters + offset, value);
-    if constexpr (kReadsState0<kind, momentum>) read_steps(state0 + offset, first);
-    if constexpr (kReadsState1<kind, momentum>) read_steps(state1 + offset, second);
-    OCCAM_UNROLL
-    for (int e = 0; e < kQuad; ++e)
-      if (e < count)
-        law::optimizer_step<kind, momentum>(optimizer, adam, gradient[e], value[e], first[e], second[e]);
-    write(parameters + offset, value);
-    if constexpr (kReadsState0<kind, momentum>) write(state0 + offset, first);
-    if constexpr (kReadsState1<kind, momentum>) write(state1 + offset, second);
+    Quad<kind, momentum> quad;
+    quad.load(*this, offset);
+    quad.step(*this, offset, count, gradient);
   }
+
+  // Parameters and their state in registers. Several of them loaded before the first one is stepped wait for memory
+  // once.
+  template <OptimizerKind kind, bool momentum>
+  struct Quad {
+    float value[kQuad], first[kQuad], second[kQuad];
+
+    __device__ __forceinline__ void load(const Trainee& t, std::int64_t offset) {
+      read_steps(t.parameters + offset, value);
+      if constexpr (kReadsState0<kind, momentum>) read_steps(t.state0 + offset, first);
+      if constexpr (kReadsState1<kind, momentum>) read_steps(t.state1 + offset, second);
+    }
+    __device__ __forceinline__ void step(const Trainee& t, std::int64_t offset, int count,
+                                         const float (&gradient)[kQuad]) {
+      OCCAM_UNROLL
+      for (int e = 0; e < kQuad; ++e) {
+        if constexpr (!kReadsState0<kind, momentum>) first[e] = 0.0f;
+        if constexpr (!kReadsState1<kind, momentum>) second[e] = 0.0f;
+        if (e < count)
+          law::optimizer_step<kind, momentum>(t.optimizer, t.adam, gradient[e], value[e], first[e],
+                                              second[e]);
+      }
+      write(t.parameters + offset, value);
+      if constexpr (kReadsState0<kind, momentum>) write(t.state0 + offset, first);
+      if constexpr (kReadsState1<kind, momentum>) write(t.state1 + offset, second);
+    }
+  };
 
  private:
   static __device__ __forceinline__ void write(float* to, const float (&value)[kQuad]) {

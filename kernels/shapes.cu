@@ -16,16 +16,20 @@ namespace {
 using ForwardTile = Tile<32, 8, 2, 8>;
 using GradientTile = Tile<16, 16, 4, 4>;
 
-constexpr int kColumns = 32;                           // pixels of an image row that are staged at a time
-constexpr int kStageStride = ForwardTile::kN + kQuad;  // floats from pixel to pixel
+// Blocks of a multiprocessor that registers leave room for: others work while one waits.
+constexpr int kBlocks = 3;
+
 constexpr int kWarp = 32;
-constexpr int kListed = 256;  // samples looked through at a time
+constexpr int kColumns = kWarp;                        // pixels of an image row that are staged at a time
+constexpr int kStageStride = ForwardTile::kN + kQuad;  // floats from pixel to pixel
+constexpr int kImageRows = 256;                        // of the image, looked through at a time
+constexpr int kListed = 256;                           // samples looked through at a time
 
 struct ForwardStage {
-  alignas(16) float weight[kColumns * kStageStride];  // [pixel][unit]
+  alignas(
+      16) float weight[2][kColumns * kStageStride];  // [pixel][unit]; one is used while the other is filled
   law::ShapePlace place[ForwardTile::kM];
-  int begin[2],
-      end[2];  // columns of an image row that some sample lights; every other row uses the other pair
+  law::ShapeSpan columns[kImageRows];  // that some sample lights
 };
 
 struct GradientStage {
@@ -60,27 +64,55 @@ __device__ __forceinline__ bool lights(const law::Shapes& shapes, const law::Sha
   return false;
 }
 
-// The columns [begin, end) that the block's samples light in image row y, for all threads.
-__device__ __forceinline__ law::ShapeSpan find_columns(const law::Shapes& shapes, int rows, int y,
-                                                       ForwardStage& stage) {
-  int& begin = stage.begin[y % 2];
-  int& end = stage.end[y % 2];
-  if (threadIdx.x == 0) begin = shapes.width, end = 0;
-  __syncthreads();
-  for (int s = static_cast<int>(threadIdx.x); s < rows; s += ForwardTile::kThreads) {
-    const law::ShapeSpan span = law::lit_span(shapes, stage.place[s], y);
-    if (span.begin >= span.end) continue;
-    atomicMin(&begin, span.begin);
-    atomicMax(&end, span.end);
+// Finds the columns that some of the block's samples light, of image rows from `first` on.
+__device__ __forceinline__ void find_columns(const law::Shapes& shapes, int rows, int first,
+                                             ForwardStage& stage) {
+  const int count = shapes.height - first < kImageRows ? shapes.height - first : kImageRows;
+  for (int y = static_cast<int>(threadIdx.x); y < count; y += ForwardTile::kThreads) {
+    law::ShapeSpan all{shapes.width, 0};
+    for (int s = 0; s < rows; ++s) {
+      const law::ShapeSpan span = law::lit_span(shapes, stage.place[s], first + y);
+      if (span.begin >= span.end) continue;
+      all.begin = span.begin < all.begin ? span.begin : all.begin;
+      all.end = span.end > all.end ? span.end : all.end;
+    }
+    stage.columns[y] = all;
   }
-  __syncthreads();
-  return {begin, end};
+}
+
+// At most kColumns neighbouring pixels of an image row, of those that find_columns found.
+struct Pixels {
+  int y, first;  // y is counted from the rows that are looked through
+
+  __device__ __forceinline__ bool exist(int count) const { return y < count; }
+  // The next ones from here on, these included if they are lit.
+  __device__ __forceinline__ void seek(const ForwardStage& stage, int count) {
+    while (y < count && first >= stage.columns[y].end)
+      if (++y < count) first = stage.columns[y].begin;
+  }
+  __device__ __forceinline__ int last(const ForwardStage& stage) const {
+    const int end = stage.columns[y].end;
+    return first + kColumns < end ? first + kColumns : end;
+  }
+};
+
+// Starts to fetch the tile's weights of image row y's pixels [first, last); weight: of the tile's first unit. A warp
+// has a unit in hand, its lanes are the pixels.
+__device__ __forceinline__ void fetch_weights(const float* weight, std::int64_t stride, int units, int first,
+                                              int last, float* to) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, x = first + lane;
+  OCCAM_UNROLL
+  for (int i = 0; i < ForwardTile::kN * kWarp / ForwardTile::kThreads; ++i) {
+    const int n = static_cast<int>(threadIdx.x) / kWarp + i * (ForwardTile::kThreads / kWarp);
+    if (x < last && n < units) copy_async<4>(to + lane * kStageStride + n, weight + n * stride + x);
+  }
+  copy_async_commit();
 }
 
 // value[i][j] += Σ_x pixel(sample i, y, x) · weight[j][x] over the staged columns [first, last).
 template <class T>
 __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, const ForwardStage& stage,
-                                                 int rows, int y, int first, int last,
+                                                 const float* staged, int rows, int y, int first, int last,
                                                  float (&value)[T::kPerM][T::kPerN]) {
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) {
@@ -95,7 +127,7 @@ __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, cons
       const float pixel = pixels[x];
       float weight[T::kPerN];
       read_step<T::kPerN, T::kThreadsN>(
-          stage.weight + (x - first) * kStageStride + kQuad * (static_cast<int>(threadIdx.x) % T::kThreadsN),
+          staged + (x - first) * kStageStride + kQuad * (static_cast<int>(threadIdx.x) % T::kThreadsN),
           weight);
       OCCAM_UNROLL
       for (int j = 0; j < T::kPerN; ++j) value[i][j] = law::fma(pixel, weight[j], value[i][j]);
@@ -106,7 +138,7 @@ __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, cons
 // ---- kernels ----------------------------------------------------------------------------------------------
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) shape_forward_kernel(ShapeForwardArguments of) {
+__global__ void __launch_bounds__(T::kThreads, kBlocks) shape_forward_kernel(ShapeForwardArguments of) {
   const ForwardArguments& a = of.forward;
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
   const int across = tiles(a.layer.out, T::kN);
@@ -123,25 +155,38 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) shape_forward_kernel(
     stage.place[s] =
         place_of(member, of.split, a.batch ? a.batch + place : nullptr, a.first_row, first_m + s);
 
+  for (int item = static_cast<int>(threadIdx.x); item < 2 * kColumns * kStageStride; item += T::kThreads)
+    stage.weight[item / (kColumns * kStageStride)][item % (kColumns * kStageStride)] = 0.0f;
+  __syncthreads();
+
   float value[T::kPerM][T::kPerN];
   start_forward<T>(a.layer, parameters, first_n, value);
-  for (int y = 0; y < shapes.height; ++y) {
-    const law::ShapeSpan lit = find_columns(shapes, of_block, y, stage);
-    for (int first = lit.begin; first < lit.end; first += kColumns) {
-      const int last = first + kColumns < lit.end ? first + kColumns : lit.end;
-      for (int item = static_cast<int>(threadIdx.x); item < T::kN * kColumns; item += T::kThreads) {
-        const int n = item / kColumns, x = first + item % kColumns;
-        if (x < last && first_n + n < a.layer.out)
-          stage.weight[(x - first) * kStageStride + n] =
-              parameters[a.layer.weight + static_cast<std::int64_t>(first_n + n) * a.layer.in_stride +
-                         y * shapes.width + x];
-        else
-          stage.weight[(item % kColumns) * kStageStride + n] = 0.0f;
-      }
-      __syncthreads();
-      multiply_columns<T>(shapes, stage, of_block, y, first, last, value);
-      __syncthreads();  // the next columns overwrite these
+  const float* const weight =
+      parameters + a.layer.weight + static_cast<std::int64_t>(first_n) * a.layer.in_stride;
+  for (int first_y = 0; first_y < shapes.height; first_y += kImageRows) {
+    find_columns(shapes, of_block, first_y, stage);
+    __syncthreads();
+    const int count = shapes.height - first_y < kImageRows ? shapes.height - first_y : kImageRows;
+    const auto fetch = [&](const Pixels& pixels, int to) {
+      if (pixels.exist(count))
+        fetch_weights(weight + static_cast<std::int64_t>(first_y + pixels.y) * shapes.width,
+                      a.layer.in_stride, a.layer.out - first_n, pixels.first, pixels.last(stage),
+                      stage.weight[to]);
+    };
+    Pixels now{0, stage.columns[0].begin};
+    now.seek(stage, count);
+    fetch(now, 0);
+    for (int which = 0; now.exist(count); which ^= 1) {
+      Pixels next{now.y, now.last(stage)};
+      next.seek(stage, count);
+      copy_async_wait<0>();
+      __syncthreads();  // these weights have arrived, and nobody reads the others any more
+      fetch(next, which ^ 1);
+      multiply_columns<T>(shapes, stage, stage.weight[which], of_block, first_y + now.y, now.first,
+                          now.last(stage), value);
+      now = next;
     }
+    __syncthreads();  // the next rows' columns overwrite these
   }
   finish_forward<T>(a, id, place, {first_m, rows, first_n, a.layer.out, a.layer.out_stride}, value);
 }
@@ -149,7 +194,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) shape_forward_kernel(
 // weight gradient[j][k] = Σ_s delta[s][j] · pixel[s][k] over the samples that light the tile's pixels, in
 // batch order: the others would add zeros. bias gradient[j] = Σ_s delta[s][j] by the blocks of k = 0.
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+__global__ void __launch_bounds__(T::kThreads, kBlocks)
     shape_weight_gradient_kernel(WeightGradientArguments a) {
   static_assert(T::kM <= T::kThreads, "a thread sums one unit's bias gradient");
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
@@ -161,6 +206,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   const Member& member = a.wave.members[id];
   const auto is_live = [&](int n) { return member.live[n / kQuad] != 0; };
   static_assert(T::kN / kQuad <= T::kThreads, "a thread looks at one quad");
+  static_assert(T::kThreads % T::kM == 0 && T::kThreads % T::kN == 0);
   const int looked_at = first_n + kQuad * thread;
   const bool live = __syncthreads_or(kQuad * thread < T::kN && looked_at < a.layer.in && is_live(looked_at));
   if (!live && first_n != 0) return;
@@ -171,6 +217,8 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
 
   float gradient[T::kPerM][T::kPerN] = {}, bias_gradient = 0.0f;
   const bool has_bias = first_n == 0 && thread < T::kM && first_m + thread < a.layer.out;
+  const int unit = first_m + thread % T::kM, pixel = first_n + thread % T::kN;
+  const int y = pixel / shapes.width, x = pixel % shapes.width;
   if (has_bias)
     for (int s = 0; s < rows; ++s)
       bias_gradient += delta[static_cast<std::int64_t>(s) * a.layer.out_stride + first_m + thread];
@@ -195,20 +243,23 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     const int count = stage.count;
     for (int from = 0; from < count; from += T::kDepth) {
       const int steps = count - from < T::kDepth ? count - from : T::kDepth;
-      for (int item = thread; item < T::kDepth * T::kM; item += T::kThreads) {
-        const int k = item / T::kM, unit = first_m + item % T::kM;
-        const bool there = k < steps && unit < a.layer.out;
-        stage.delta.value[item] =
-            there ? delta[static_cast<std::int64_t>(first_s + stage.listed[from + k]) * a.layer.out_stride +
-                          unit]
-                  : -0.0f;
+      // A thread has one unit and one pixel in hand, of several samples.
+      OCCAM_UNROLL
+      for (int i = 0; i < T::kDepth * T::kM / T::kThreads; ++i) {
+        const int k = thread / T::kM + i * (T::kThreads / T::kM);
+        stage.delta.value[k * T::kM + thread % T::kM] =
+            k < steps && unit < a.layer.out
+                ? delta[static_cast<std::int64_t>(first_s + stage.listed[from + k]) * a.layer.out_stride +
+                        unit]
+                : -0.0f;
       }
-      for (int item = thread; item < T::kDepth * T::kN; item += T::kThreads) {
-        const int k = item / T::kN, pixel = first_n + item % T::kN;
-        const bool there = k < steps && pixel < a.layer.in;
-        stage.pixel.value[item] = there ? law::shape_pixel(shapes, stage.place[stage.listed[from + k]],
-                                                           pixel / shapes.width, pixel % shapes.width)
-                                        : 0.0f;
+      OCCAM_UNROLL
+      for (int i = 0; i < T::kDepth * T::kN / T::kThreads; ++i) {
+        const int k = thread / T::kN + i * (T::kThreads / T::kN);
+        stage.pixel.value[k * T::kN + thread % T::kN] =
+            k < steps && pixel < a.layer.in
+                ? law::shape_pixel(shapes, stage.place[stage.listed[from + k]], y, x)
+                : 0.0f;
       }
       __syncthreads();
       for (int k = 0; k < steps; k += kQuad)
