@@ -65,6 +65,16 @@ __device__ __forceinline__ void copy_async(void* shared_memory, const void* glob
   }
 }
 
+// The same of 16 bytes where `wanted`, without a branch.
+__device__ __forceinline__ void copy_async_if(bool wanted, void* shared_memory, const void* global) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared_memory));
+  asm volatile(
+      "{ .reg .pred wanted; setp.ne.b32 wanted, %2, 0; @wanted cp.async.cg.shared.global [%0], [%1], 16; }" ::
+          "r"(address),
+      "l"(global), "r"(static_cast<int>(wanted))
+      : "memory");
+}
+
 // Closes this thread's group of copies.
 __device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 

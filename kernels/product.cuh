@@ -51,23 +51,34 @@ struct Tile {
   static constexpr int kBlocks = 384 / kThreads;  // of a multiprocessor: leaves 168 registers a thread
   static_assert(per_n % kQuad == 0);
 
+  // A thread's place. Neighbouring lanes share columns and lanes two apart rows, where there are enough of both: then
+  // shared memory serves 16 lanes at a time that read 16 bytes, not 8.
+  static constexpr bool kShares = threads_m % 2 == 0 && threads_n % 2 == 0;
+  static __device__ __forceinline__ int m() {
+    const int thread = static_cast<int>(threadIdx.x);
+    return kShares ? thread / (2 * kThreadsN) * 2 + thread % 2 : thread / kThreadsN;
+  }
+  static __device__ __forceinline__ int n() {
+    const int thread = static_cast<int>(threadIdx.x);
+    return kShares ? thread / 4 % (kThreadsN / 2) * 2 + thread / 2 % 2 : thread % kThreadsN;
+  }
+
   // Column of C that a thread's element j is: quads, so that they are stored whole.
   static __device__ __forceinline__ int column(int j) {
-    return kQuad * (static_cast<int>(threadIdx.x) % kThreadsN) + j % kQuad + j / kQuad * kQuad * kThreadsN;
+    return kQuad * n() + j % kQuad + j / kQuad * kQuad * kThreadsN;
   }
   // Row of C that a thread's element i is.
   template <Order a_order>
   static __device__ __forceinline__ int row(int i) {
-    const int thread = static_cast<int>(threadIdx.x) / kThreadsN;
-    if constexpr (a_order == Order::depth) return thread + i * kThreadsM;
-    return kQuad * thread + i % kQuad + i / kQuad * kQuad * kThreadsM;
+    if constexpr (a_order == Order::depth) return m() + i * kThreadsM;
+    return kQuad * m() + i % kQuad + i / kQuad * kQuad * kThreadsM;
   }
 };
 
 // ---- building blocks --------------------------------------------------------------------------------------
 
-// One stage of an operand in shared memory. Rows along the depth are 20 floats apart, so that eight threads
-// that read 16 bytes of eight rows touch all 32 banks once.
+// One stage of an operand in shared memory. Rows along the depth are an odd number of quads apart, so that eight
+// threads that read 16 bytes of eight rows touch all 32 banks once.
 template <int extent, int depth, Order order>
 struct Stage {
   static constexpr int kStride = order == Order::depth ? depth + kQuad : extent;
@@ -86,34 +97,50 @@ struct Stages {
 template <int extent, int depth, int threads, Order order, int permute>
 class Loader {
  public:
-  __device__ __forceinline__ Loader(const Operand& operand, int first, int size, int size_k, float outside)
-      : operand_(operand), first_(first), size_(size), size_k_(size_k), outside_(outside) {
-    if constexpr (order == Order::depth) {
-      OCCAM_UNROLL
-      for (int c = 0; c < kChunks; ++c) {
-        const int i = first + position(chunk(c) / kAcross);
-        row_[c] = i < size && chunk(c) < kAll ? operand.row(i) : nullptr;
+  using Of = Stage<extent, depth, order>;
+
+  // Rows of A and columns of B beyond the last one are never copied; they stand as `outside` in both stages.
+  __device__ __forceinline__ Loader(const Operand& operand, int first, int size, int size_k, float outside,
+                                    Of (&stages)[2])
+      : operand_(operand), first_(first), size_k_(size_k), outside_(outside) {
+    OCCAM_UNROLL
+    for (int c = 0; c < kChunks; ++c) {
+      const int at = first + (order == Order::depth ? position(row(c)) : column(c));
+      exists_[c] = chunk(c) < kAll && at < size;
+      from_[c] = nullptr;
+      if constexpr (order == Order::depth) {
+        if (exists_[c]) from_[c] = operand.row(at) + column(c);
+      } else {
+        if (exists_[c] && !operand.index) from_[c] = operand.data + row(c) * operand.stride + at;
       }
+      if (chunk(c) < kAll && !exists_[c])
+        for (Of& stage : stages) put_outside(place(stage, c));
     }
   }
 
-  __device__ __forceinline__ void start(Stage<extent, depth, order>& stage, int first_k) const {
+  __device__ __forceinline__ void start(Of& stage, int first_k) const {
+    if (order == Order::extent && operand_.index) {
+      OCCAM_UNROLL
+      for (int c = 0; c < kChunks; ++c) {
+        if (!exists_[c]) continue;
+        if (first_k + row(c) < size_k_)
+          copy_async<16>(place(stage, c), operand_.row(first_k + row(c)) + first_ + column(c));
+        else
+          put_outside(place(stage, c));
+      }
+      return;
+    }
+    const std::int64_t further = order == Order::depth ? first_k : first_k * operand_.stride;
+    if (first_k + depth <= size_k_) {
+      OCCAM_UNROLL
+      for (int c = 0; c < kChunks; ++c) copy_async_if(exists_[c], place(stage, c), from_[c] + further);
+      return;
+    }
     OCCAM_UNROLL
     for (int c = 0; c < kChunks; ++c) {
-      if (chunk(c) >= kAll) continue;
-      const int r = chunk(c) / kAcross, at = chunk(c) % kAcross * kQuad;
-      float* to = stage.value + r * Stage<extent, depth, order>::kStride + at;
-      const float* from = nullptr;
-      if constexpr (order == Order::depth) {
-        if (row_[c] && first_k + at < size_k_) from = row_[c] + first_k + at;
-      } else {
-        if (first_k + r < size_k_ && first_ + at < size_) from = operand_.row(first_k + r) + first_ + at;
-      }
-      if (from) {
-        copy_async<16>(to, from);
-      } else {
-        *reinterpret_cast<float4*>(to) = make_float4(outside_, outside_, outside_, outside_);
-      }
+      const bool inside = first_k + (order == Order::depth ? column(c) : row(c)) < size_k_;
+      copy_async_if(exists_[c] && inside, place(stage, c), from_[c] + further);
+      if (exists_[c] && !inside) put_outside(place(stage, c));
     }
   }
 
@@ -123,16 +150,32 @@ class Loader {
   static constexpr int kChunks = (kAll + threads - 1) / threads;  // of one thread
 
   static __device__ __forceinline__ int chunk(int c) { return static_cast<int>(threadIdx.x) + c * threads; }
+  static __device__ __forceinline__ int row(int c) {
+    if constexpr (threads % kAcross == 0)
+      return static_cast<int>(threadIdx.x / kAcross) + c * (threads / kAcross);
+    return chunk(c) / kAcross;
+  }
+  static __device__ __forceinline__ int column(int c) {
+    if constexpr (threads % kAcross == 0) return static_cast<int>(threadIdx.x % kAcross) * kQuad;
+    return chunk(c) % kAcross * kQuad;
+  }
+  static __device__ __forceinline__ float* place(Of& stage, int c) {
+    return stage.value + row(c) * Of::kStride + column(c);
+  }
   static __device__ __forceinline__ int position(int row) {
     if constexpr (permute == 0) return row;
     const int j = row / (permute == 0 ? 1 : permute);
     return kQuad * (row - j * permute) + j % kQuad + j / kQuad * kQuad * permute;
   }
+  __device__ __forceinline__ void put_outside(float* to) const {
+    *reinterpret_cast<float4*>(to) = make_float4(outside_, outside_, outside_, outside_);
+  }
 
   Operand operand_;
-  int first_, size_, size_k_;
+  int first_, size_k_;
   float outside_;
-  const float* row_[order == Order::depth ? kChunks : 1];
+  bool exists_[kChunks];
+  const float* from_[kChunks];  // of the first stage, where rows are not picked along the depth
 };
 
 // element[i] of step k of the depth, for `count` of a thread's rows of an extent-ordered stage that start at
@@ -160,8 +203,7 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
                                               float (&sum)[T::kPerM][T::kPerN]) {
   constexpr int stride_a = Stage<T::kM, T::kDepth, a_order>::kStride,
                 stride_b = Stage<T::kN, T::kDepth, b_order>::kStride;
-  const int m = static_cast<int>(threadIdx.x) / T::kThreadsN,
-            n = static_cast<int>(threadIdx.x) % T::kThreadsN;
+  const int m = T::m(), n = T::n();
   if constexpr (a_order == Order::extent) {
     static_assert(b_order == Order::extent && T::kPerM % kQuad == 0);
     OCCAM_UNROLL
@@ -213,8 +255,9 @@ __device__ __forceinline__ void accumulate(const Operand& a, int first_m, int m,
                                            int first_n, int n, int depth, float (&sum)[T::kPerM][T::kPerN],
                                            const EachStage& each_stage) {
   auto& stages = shared<Stages<T, a_order, b_order>>();
-  const Loader<T::kM, T::kDepth, T::kThreads, a_order, 0> load_a{a, first_m, m, depth, -0.0f};
-  const Loader<T::kN, T::kDepth, T::kThreads, b_order, T::kThreadsN> load_b{b, first_n, n, depth, 0.0f};
+  const Loader<T::kM, T::kDepth, T::kThreads, a_order, 0> load_a{a, first_m, m, depth, -0.0f, stages.a};
+  const Loader<T::kN, T::kDepth, T::kThreads, b_order, T::kThreadsN> load_b{b,     first_n, n,
+                                                                            depth, 0.0f,    stages.b};
   load_a.start(stages.a[0], 0);
   load_b.start(stages.b[0], 0);
   copy_async_commit();

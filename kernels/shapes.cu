@@ -126,9 +126,7 @@ __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, cons
     for (int x = span.begin > first ? span.begin : first; x < end; ++x) {
       const float pixel = pixels[x];
       float weight[T::kPerN];
-      read_step<T::kPerN, T::kThreadsN>(
-          staged + (x - first) * kStageStride + kQuad * (static_cast<int>(threadIdx.x) % T::kThreadsN),
-          weight);
+      read_step<T::kPerN, T::kThreadsN>(staged + (x - first) * kStageStride + kQuad * T::n(), weight);
       OCCAM_UNROLL
       for (int j = 0; j < T::kPerN; ++j) value[i][j] = law::fma(pixel, weight[j], value[i][j]);
     }

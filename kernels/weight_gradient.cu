@@ -29,6 +29,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) weight_gradient_kerne
   accumulate<T, Order::extent, Order::extent>(delta, first_m, a.layer.out, input, first_n, a.layer.in, rows,
                                               gradient, [&](const auto& stage, int steps) {
                                                 if (!has_bias) return;
+#pragma unroll 8  // their loads overlap
                                                 for (int s = 0; s < steps; ++s)
                                                   bias_gradient += stage.value[s * T::kM + unit];
                                               });

@@ -163,6 +163,29 @@ TEST_P(ImageCompany, AroundTheTiles) {
   }
 }
 
+// Images with more columns than are staged at a time (32) and more rows than are looked through at a time (256), of a
+// shape that is dark in between.
+TEST_P(ImageCompany, LargerThanAStage) {
+  constexpr int kHeight = 260, kWidth = 70;
+  ShapeSpec shapes;
+  for (int k = 0; k < 2; ++k) {
+    Mask mask{kHeight, kWidth, std::vector<float>(kHeight * kWidth, 0.0f)};
+    for (int y = 2; y < kHeight - 1; y += y == 4 ? 249 : 1)
+      for (int x = 3 + k; x < 68; x += 1 + k)
+        mask.coverage[static_cast<std::size_t>(y * kWidth + x)] =
+            0.125f * static_cast<float>(1 + (x + y) % 8);
+    shapes.masks.push_back(mask);
+    shapes.biased.push_back({{-40, 30, -3, 2}}), shapes.uniform.push_back({{-40, 30, -3, 2}});
+  }
+  shapes.crop = true, shapes.train = 20, shapes.test_rows = 9;
+  Ensemble e;
+  e.spec.inputs = kHeight * kWidth, e.spec.hidden = {66};
+  Training training;
+  training.optimizer.kind = OptimizerKind::adam, training.batch = 9;
+  e.add(shape_data(shapes, {7}).front(), training, 8);
+  ASSERT_NO_FATAL_FAILURE(expect_twins(e, *make(), 2));
+}
+
 // Where no row lights a block's pixels, biases are stepped all the same.
 TEST_P(ImageCompany, FirstPixelsThatAreNeverLit) {
   ShapeSpec low = small_shapes();  // from row 4 on: pixel 68
