@@ -6,6 +6,7 @@
 #include "batch_norm.hpp"
 #include "forward.hpp"
 #include "loss.hpp"
+#include "one_hidden.hpp"
 #include "prelu.hpp"
 
 namespace occam::cuda {
@@ -19,6 +20,12 @@ int widest_hidden(const DeviceLayout& layout) {
   for (const LayerView& layer : layout.layers())
     if (layer.hidden) widest = std::max(widest, layer.out_stride);
   return widest;
+}
+
+// Whether two launches do an update, and nobody else reads the hidden layer's gradient.
+bool has_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs) {
+  return layout.layers().size() == 2 && !needs.images && !needs.batch_norm && !needs.keeps_apart() &&
+         layout.layers()[0].in <= kOneHiddenInputs && layout.layers()[1].out <= kOneHiddenOutputs;
 }
 
 }  // namespace
@@ -38,8 +45,10 @@ TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings, 
     inputs_ = DeviceBuffer<float>("dropped inputs",
                                   samples * static_cast<std::size_t>(layout.layers()[0].in_stride));
   if (needs_.prelu) row_gradients_ = DeviceBuffer<float>("slope gradients", samples);
+  one_hidden_ = has_one_hidden(layout, needs_);
   for (DeviceBuffer<float>& delta : delta_)
-    delta = DeviceBuffer<float>("delta", samples * static_cast<std::size_t>(widest_hidden(layout)));
+    if (!one_hidden_)
+      delta = DeviceBuffer<float>("delta", samples * static_cast<std::size_t>(widest_hidden(layout)));
 
   for (const LayerView& view : layout.layers()) {
     Layer layer;
@@ -63,11 +72,13 @@ TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings, 
   slots_ = {static_cast<int>(members), batch, nullptr, rows_.data()};
 }
 
-std::int64_t TiledTrainer::member_bytes(const MlpSpec& spec, std::span<const Training> trainings) {
-  const TrainingNeeds needs(spec, trainings);
+std::int64_t TiledTrainer::member_bytes(const MlpSpec& spec, std::span<const Training> trainings,
+                                        bool images) {
+  const TrainingNeeds needs(spec, trainings, images);
   const DeviceLayout layout(spec);
   const std::int64_t batch = trainings[0].batch;
-  std::int64_t row = 3 + 2 * widest_hidden(layout), fixed = 0;  // floats
+  std::int64_t row = 3 + (has_one_hidden(layout, needs) ? 0 : 2 * widest_hidden(layout)),
+               fixed = 0;  // floats
   if (needs.input_dropout || needs.adversary) row += layout.layers()[0].in_stride;
   if (needs.adversary) row += Adversary::floats_per_row(layout, spec);
   for (const LayerView& layer : layout.layers()) {
@@ -131,16 +142,18 @@ void TiledTrainer::backward(std::size_t l, const float* delta, float* below_delt
     launch_weight_gradient(stream, arguments);
 }
 
-void TiledTrainer::update() {
-  Stream& stream = data_.stream();
-  launch_batch(stream, {wave_, slots_.count, slots_.capacity, batch_.data(), rows_.data()});
-  if (adversary_) adversary_->gather_moved(wave_, slots_, batch_.data(), inputs_.data());
-  if (needs_.input_dropout)
-    launch_input_dropout(stream, {wave_, slots_, data_.spec().inputs, batch_.data(),
-                                  adversary_ ? inputs_.data() : nullptr, inputs_.data()});
+void TiledTrainer::pass_one_hidden() {
+  const OneHiddenArguments arguments{
+      wave_,          slots_,        layers_[0].view,           layers_[1].view,          data_.spec().loss,
+      inputs_.data(), batch_.data(), layers_[0].dropped.data(), layers_[1].dropped.data()};
+  launch_one_hidden_forward(data_.stream(), arguments);
+  launch_one_hidden_backward(data_.stream(), arguments);
+}
+
+void TiledTrainer::pass_layers() {
   for (std::size_t l = 0; l < layers_.size(); ++l) forward(l);
   float* logits = layers_.back().dropped.data();
-  launch_loss_gradient(stream,
+  launch_loss_gradient(data_.stream(),
                        {wave_, slots_, data_.spec().loss, data_.spec().outputs(), batch_.data(), logits});
   const float* delta = logits;
   for (std::size_t l = layers_.size(); l-- > 0;) {
@@ -148,6 +161,16 @@ void TiledTrainer::update() {
     backward(l, delta, below_delta);
     delta = below_delta;
   }
+}
+
+void TiledTrainer::update() {
+  Stream& stream = data_.stream();
+  launch_batch(stream, {wave_, slots_.count, slots_.capacity, batch_.data(), rows_.data()});
+  if (adversary_) adversary_->gather_moved(wave_, slots_, batch_.data(), inputs_.data());
+  if (needs_.input_dropout)
+    launch_input_dropout(stream, {wave_, slots_, data_.spec().inputs, batch_.data(),
+                                  adversary_ ? inputs_.data() : nullptr, inputs_.data()});
+  one_hidden_ ? pass_one_hidden() : pass_layers();
   launch_advance(stream, wave_.progress, slots_.count);
 }
 

@@ -18,7 +18,7 @@ class TiledTrainer final : public Trainer {
   TiledTrainer(WaveData& data, std::span<const Training> trainings, std::size_t shared_limit);
 
   // Device bytes a member needs beside what every trainer needs.
-  static std::int64_t member_bytes(const MlpSpec& spec, std::span<const Training> trainings);
+  static std::int64_t member_bytes(const MlpSpec& spec, std::span<const Training> trainings, bool images);
 
  private:
   // A layer's matrices of all members, [members][batch][out_stride]. Where a step is absent its result is the
@@ -31,17 +31,20 @@ class TiledTrainer final : public Trainer {
   };
 
   void launch_updates(std::int64_t most) override;
-  void update();  // launches one update
+  void update();           // launches one update
+  void pass_layers();      // of its forward and backward pass, layer by layer
+  void pass_one_hidden();  // or of both layers at once
   void forward(std::size_t l);
   void backward(std::size_t l, const float* delta, float* below_delta);
 
   Slots slots_{};
+  bool one_hidden_ = false;
   std::vector<Layer> layers_;
   DeviceBuffer<std::uint32_t> batch_;  // [members][batch]
   DeviceBuffer<int> rows_;             // [members]
   DeviceBuffer<float> inputs_;  // [members][batch][padded inputs], only where inputs are dropped or moved
   std::optional<Adversary> adversary_;
-  DeviceBuffer<float> delta_[2];       // [members][batch][widest hidden layer]
+  DeviceBuffer<float> delta_[2];       // [members][batch][widest hidden layer]; not with one hidden layer
   DeviceBuffer<float> row_gradients_;  // [members][batch], PReLU alone
   std::int64_t graph_updates_;         // in a graph of many
   Graph many_, one_;                   // so many updates, and one

@@ -173,8 +173,9 @@ std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> train
     const bool on_chip = are_on_chip(tensor_plans(spec, trainings, shared_limit, images));
     return on_chip ? fixed : fixed + DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
   }
-  return chosen(spec, trainings, shared_limit, images) ? fixed
-                                                       : fixed + TiledTrainer::member_bytes(spec, trainings);
+  return chosen(spec, trainings, shared_limit, images)
+             ? fixed
+             : fixed + TiledTrainer::member_bytes(spec, trainings, images);
 }
 
 }  // namespace occam::cuda

@@ -22,15 +22,13 @@ FEW_SHARE = 4 / 9
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """m x n threads over samples and features; the compiled numbers of columns of a thread; so few units are
-    multiplied with one thread a sample and unit. Pairs: neighbouring lanes read the same features, and input gradients
-    own quads of neighbouring ones as far as the columns reach."""
+    multiplied with one thread a sample and unit."""
 
     slice: int
     m: int = 16
     n: int = 16
     columns: tuple = (1, 2, 4, 6, 7, 8)
     few_units: int = 8
-    pairs: bool = True
 
     @property
     def per_m(self):
@@ -41,15 +39,12 @@ class Shape:
         return self.m * self.n
 
     def place(self, thread):
-        """(m, n) of a thread."""
-        if not self.pairs:
-            return divmod(thread, self.n)
-        warp, lane = divmod(thread, LANES)
-        return LANES // self.n * warp + lane % 2, lane // 2
+        """(m, n) of a thread: of its first sample and its first feature."""
+        return divmod(thread, self.n)
 
-    def quads(self, columns):
-        """Of neighbouring columns of a thread in an input gradient; the others are single ones."""
-        return columns // QUAD if self.pairs else 0
+    def row(self, columns):
+        """Floats of a row of a matrix in shared memory."""
+        return padded(columns)
 
 
 def shape_of(kernel):
@@ -60,7 +55,7 @@ def shape_of(kernel):
         return Shape(numbers[0])
     if kernel.name == "variant_kernel" and len(numbers) >= 3:
         m, n, slice_ = numbers[:3]
-        return Shape(slice_, m, n, (2, 4, 7), n // 2, pairs=False)
+        return Shape(slice_, m, n, (2, 4, 7), n // 2)
     return None
 
 
@@ -111,7 +106,7 @@ def of_all_warps(shape, steps):
 
 def forward_product(fan_in, fan_out, shape):
     width, passes = columns_of(fan_out, shape)
-    row = padded(fan_in)
+    row = shape.row(fan_in)
     waves = total(
         shape,
         (shape.per_m, 4, lambda thread: shape.place(thread)[0] * row),
@@ -121,7 +116,7 @@ def forward_product(fan_in, fan_out, shape):
 
 
 def few_product(fan_in, fan_out, shape):
-    items, row = shape.slice * fan_out, padded(fan_in)
+    items, row = shape.slice * fan_out, shape.row(fan_in)
 
     def exists(thread, word):
         return word if thread < items else None
@@ -137,12 +132,11 @@ def few_product(fan_in, fan_out, shape):
 
 def input_product(fan_in, fan_out, shape):
     width, passes = columns_of(fan_in, shape)
-    row, quads = padded(fan_out), shape.quads(width)
+    row = shape.row(fan_out)
     waves = total(
         shape,
         (shape.per_m, 4, lambda thread: shape.place(thread)[0] * row),
-        (QUAD * quads, 4, lambda thread: QUAD * shape.place(thread)[1]),
-        (QUAD * (width - QUAD * quads), 1, lambda thread: shape.place(thread)[1]),
+        (QUAD * width, 1, lambda thread: shape.place(thread)[1]),
     )
     return "input", width, of_all_warps(shape, passes * divided(fan_out, QUAD)), QUAD * shape.per_m * width, waves
 
@@ -191,8 +185,8 @@ def kind_of(loop, shape):
     """(kind, width, unrolled steps) of an inner loop by its loads from shared memory; None for another loop.
 
     A step of a forward product reads per_m + columns quads for 4 · per_m · columns multiply-adds, one of an input
-    gradient per_m quads and, four times, its quads and single columns for as many, one of a weight gradient a quad
-    and `pairs` pairs for 8 · pairs.
+    gradient per_m quads and 4 · columns single words for as many, one of a weight gradient a quad and `pairs` pairs for
+    8 · pairs.
     """
     per_m, ffma = shape.per_m, loop.operations["FFMA"]
     quads, pairs, single = (
@@ -206,9 +200,7 @@ def kind_of(loop, shape):
                 continue
             if pairs == single == 0 and quads == steps * (per_m + width):
                 return "forward", width, steps
-            of_quads = shape.quads(width)
-            loads = steps * (per_m + QUAD * of_quads), steps * QUAD * (width - QUAD * of_quads)
-            if pairs == 0 and (quads, single) == loads:
+            if pairs == 0 and (quads, single) == (steps * per_m, steps * QUAD * width):
                 return "input", width, steps
         for width in PAIRS:
             if (single, quads, pairs, ffma) == (0, steps, steps * width, steps * 8 * width):
@@ -216,21 +208,22 @@ def kind_of(loop, shape):
     return None
 
 
-def predict(net, shape, loops, chip=Chip()):
-    """An update of one member on one multiprocessor. loops: of the kernel's instance of this shape."""
+def shares_of(loops, kind_of_loop):
+    """{(kind, width): share of FFMA} of a kernel's loops; kind_of_loop(loop): as kind_of."""
     shares = {}
     for loop in loops:
-        kind = kind_of(loop, shape)
+        kind = kind_of_loop(loop)
         # A remainder loop has the same loads; the main one, unrolled more, is where the time goes.
         if kind and (kind[:2] not in shares or kind[2] > shares[kind[:2]][1]):
             shares[kind[:2]] = loop.share, kind[2]
-    slices = divided(net.batch, shape.slice)
+    return {kind: share for kind, (share, _) in shares.items()}
+
+
+def phases_of(found, shares, slices=1):
+    """A phase for each product of a slice, as often as there are slices."""
     phases = []
-    for product in products(net, shape):
-        kind = product.kind
-        if kind == "input" and QUAD * shape.quads(product.width) == product.width:
-            kind = "forward"  # the same loads and multiply-adds: kind_of cannot tell them apart
-        share, _ = shares.get((kind, product.width), (FEW_SHARE if kind == "few" else None, 0))
+    for product in found:
+        share = shares.get((product.kind, product.width))
         phases.append(
             Phase(
                 product.name,
@@ -242,4 +235,11 @@ def predict(net, shape, loops, chip=Chip()):
                 known=share is not None,
             )
         )
+    return phases
+
+
+def predict(net, shape, loops, chip=Chip()):
+    """An update of one member on one multiprocessor. loops: of the kernel's instance of this shape."""
+    shares = {("few", 1): FEW_SHARE} | shares_of(loops, lambda loop: kind_of(loop, shape))
+    phases = phases_of(products(net, shape), shares, divided(net.batch, shape.slice))
     return Prediction(phases, floor_cycles(net, of=chip))

@@ -92,6 +92,7 @@ class Product:
     bias_tiles: int  # of them, those that sum the bias's gradient, too
     steps: int
     useful: int  # multiply-adds of the network in a slice
+    unread: int = 0  # columns of its tiles that are known to be ones, which nobody loads
 
     @property
     def matrix_products(self):

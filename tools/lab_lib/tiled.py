@@ -32,6 +32,16 @@ class Tile:
     def threads(self):
         return self.threads_m * self.threads_n
 
+    def place(self, thread):
+        """(m, n) of a thread. Neighbouring lanes share columns and lanes two apart rows, where there are enough of
+        both."""
+        if self.threads_m % 2 or self.threads_n % 2:
+            return divmod(thread, self.threads_n)
+        return (
+            thread // (2 * self.threads_n) * 2 + thread % 2,
+            thread // 4 % (self.threads_n // 2) * 2 + thread // 2 % 2,
+        )
+
     @property
     def instance(self):
         return f"{self.threads_m}x{self.threads_n}x{self.per_m}x{self.per_n}"
@@ -86,10 +96,10 @@ def wavefronts(kind, tile):
     """Of all warps of a block in a step."""
 
     def m(thread):
-        return thread // tile.threads_n
+        return tile.place(thread)[0]
 
     def n(thread):
-        return thread % tile.threads_n
+        return tile.place(thread)[1]
 
     def along_depth(place, count):  # a quad of the depth of each of `count` rows
         return count * sum(chip.of_warps(tile.threads, 4, lambda thread: STAGE_ROW * place(thread)))
