@@ -9,10 +9,10 @@
 #include "whole_batch.hpp"
 
 #include "law/activation.hpp"
-#include "law/batch.hpp"
 #include "law/loss.hpp"
 #include "optimizer.cuh"
 #include "resident_product.cuh"
+#include "whole_batch_rows.cuh"
 
 namespace occam::cuda {
 
@@ -103,61 +103,24 @@ struct PartPosition {
   }
 };
 
-// What one block works with.
-struct WholeBatchMember {
-  const ResidentPlan& plan;
-  const Member& member;
-  float* const base;
-
-  __device__ __forceinline__ const LayerView& view(int l) const { return plan.layer[l].view; }
-  __device__ __forceinline__ std::uint32_t* rows(int which) const {
-    return reinterpret_cast<std::uint32_t*>(base + B::kRowNumbers) + which * B::kSamples;
-  }
-  __device__ __forceinline__ std::int32_t* labels(int which) const {
-    return reinterpret_cast<std::int32_t*>(base + B::kLabels) + which * B::kSamples;
-  }
-
-  // Draws the rows of the batch at `place` and starts to fetch their labels.
-  __device__ __forceinline__ void open(const law::BatchPlace& place, int which) const {
-    const law::EpochOrder order = law::epoch_order(member.order_seed, member.in_order, place.epoch,
-                                                   member.rows[static_cast<int>(Split::train)]);
-    if (thread() >= place.count) return;
-    const std::uint32_t row =
-        order(static_cast<std::uint32_t>(place.first) + static_cast<std::uint32_t>(thread()));
-    rows(which)[thread()] = row;
-    copy_async<4>(labels(which) + thread(), member.train_y + row);
-  }
-
-  // Starts to copy the rows of the batch's samples first … end − 1.
-  __device__ __forceinline__ void copy_rows(int which, int first, int end) const {
-    constexpr int kQuads = B::kInputs / kQuad;
-    for (int item = thread(); item < (end - first) * kQuads; item += kResidentThreads) {
-      const int sample = first + item / kQuads, at = item % kQuads * kQuad;
-      if (at < plan.inputs)
-        copy_async<16>(base + B::kSpare + sample * B::kInputs + at,
-                       member.train_x + static_cast<std::int64_t>(rows(which)[sample]) * plan.x_stride + at);
+// f(offset on the chip, offset in the wave's parameters) of each of the thread's quads of weights and biases.
+template <class F>
+__device__ __forceinline__ void each_parameter_quad(const ResidentPlan& plan, const F& f) {
+  constexpr int kWeight[] = {B::kWeight1, B::kWeight2, B::kWeight3},
+                kBias[] = {B::kBias1, B::kBias2, B::kBias3};
+  constexpr int kStride[] = {B::kInputs, B::kUnits, B::kUnits};
+  OCCAM_UNROLL
+  for (int l = 0; l < 3; ++l) {
+    const LayerView& view = plan.layer[l].view;
+    const int quads = (view.in + kQuad - 1) / kQuad;
+    for (int item = thread(); item < view.out * quads; item += kResidentThreads) {
+      const int unit = item / quads, at = item % quads * kQuad;
+      f(kWeight[l] + unit * kStride[l] + at, view.weight + unit * view.in_stride + at);
     }
-    copy_async_commit();
+    for (int at = kQuad * thread(); at < view.out; at += kQuad * kResidentThreads)
+      f(kBias[l] + at, view.bias + at);
   }
-
-  // f(offset on the chip, offset in the wave's parameters) of each of the thread's quads of weights and biases.
-  template <class F>
-  __device__ __forceinline__ void each_quad(const F& f) const {
-    constexpr int kWeight[] = {B::kWeight1, B::kWeight2, B::kWeight3},
-                  kBias[] = {B::kBias1, B::kBias2, B::kBias3};
-    constexpr int kStride[] = {B::kInputs, B::kUnits, B::kUnits};
-    OCCAM_UNROLL
-    for (int l = 0; l < 3; ++l) {
-      const int quads = (view(l).in + kQuad - 1) / kQuad;
-      for (int item = thread(); item < view(l).out * quads; item += kResidentThreads) {
-        const int unit = item / quads, at = item % quads * kQuad;
-        f(kWeight[l] + unit * kStride[l] + at, view(l).weight + unit * view(l).in_stride + at);
-      }
-      for (int at = kQuad * thread(); at < view(l).out; at += kQuad * kResidentThreads)
-        f(kBias[l] + at, view(l).bias + at);
-    }
-  }
-};
+}
 
 // ---- kernel -----------------------------------------------------------------------------------------------
 
@@ -165,26 +128,28 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
   if (progress.remaining == 0) return;
-  const WholeBatchMember t{a.plan, a.wave.members[id], &shared<float>()};
-  float *const base = t.base, *const hidden = base + B::kHidden, *const spare = base + B::kSpare;
+  float* const base = &shared<float>();
+  const BatchRows<B> rows{a.wave.members[id], base, a.plan.inputs};
+  float *const hidden = base + B::kHidden, *const spare = base + B::kSpare;
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
-  const int units1 = t.view(0).out, units2 = t.view(1).out, outputs = t.view(2).out;
+  const int units1 = a.plan.layer[0].view.out, units2 = a.plan.layer[1].view.out,
+            outputs = a.plan.layer[2].view.out;
   const TilePosition at;
   const PartPosition own1(units1), own2(units2);
   const Trainee trainee{a.wave, id, base, {}};
 
   for (int i = thread(); i < B::kBytes / 4; i += kResidentThreads) base[i] = 0.0f;
   __syncthreads();
-  t.each_quad([&](int to, std::int64_t from) {
+  each_parameter_quad(a.plan, [&](int to, std::int64_t from) {
     *reinterpret_cast<float4*>(base + to) = *reinterpret_cast<const float4*>(trained + from);
   });
 
-  const std::int64_t all_rows = t.member.rows[static_cast<int>(Split::train)];
+  const std::int64_t all_rows = rows.member.rows[static_cast<int>(Split::train)];
   law::BatchPlace place = law::batch_place(progress.update, all_rows, a.plan.batch);
   int batch = 0;
-  t.open(place, batch);
+  rows.open(place, batch);
   __syncthreads();
-  t.copy_rows(batch, 0, place.count);
+  rows.copy_rows(batch, 0, place.count);
 
   BatchTile tile;
   const auto put = [&](float* panel, auto begin,
@@ -209,7 +174,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     const float inverse = 1.0f / static_cast<float>(place.count);
     copy_async_wait<0>();
     __syncthreads();  // the rows have arrived, and all have done their step
-    if (goes_on) t.open(next, batch ^ 1);
+    if (goes_on) rows.open(next, batch ^ 1);
 
     multiply_forward<B::kInputs>(spare + at.m * B::kInputs, base + B::kWeight1 + at.n * B::kInputs,
                                  base + B::kBias1 + at.n, (a.plan.inputs + kQuad - 1) / kQuad, tile);
@@ -262,7 +227,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       __syncwarp();
       if (sample < samples && output == 0)
         law::sample_loss_gradient(a.loss, logits + sample * B::kOutputs, outputs,
-                                  t.labels(batch)[first + sample], inverse, logits + sample * B::kOutputs);
+                                  rows.labels(batch)[first + sample], inverse, logits + sample * B::kOutputs);
       __syncthreads();
 
       if (last_class < outputs) {
@@ -303,7 +268,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     half(kFirst, kMiddle);
     half(kMiddle, kEnd);
 
-    t.copy_rows(batch, 0, place.count);
+    rows.copy_rows(batch, 0, place.count);
     put(hidden, kFirst, kEnd);
     __syncthreads();
     multiply_backward(hidden + at.m * B::kUnits, base + B::kWeight2 + at.n, units2 / kQuad, tile);
@@ -339,11 +304,10 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
         first_layer.add(delta, input, samples, own1.quad, 6 * own1.place);
       __syncthreads();
     };
-    const auto in_first_half = [](int count) { return count < B::kHalf ? count : B::kHalf; };
-    add_first(0, in_first_half(place.count));
-    if (goes_on) t.copy_rows(batch ^ 1, 0, in_first_half(next.count));
+    add_first(0, rows.in_first_half(place.count));
+    if (goes_on) rows.copy_rows(batch ^ 1, 0, rows.in_first_half(next.count));
     add_first(B::kHalf, place.count - B::kHalf);
-    if (goes_on) t.copy_rows(batch ^ 1, B::kHalf, next.count);
+    if (goes_on) rows.copy_rows(batch ^ 1, B::kHalf, next.count);
     if (thread() < units1) trainee.step<OptimizerKind::sgd, false>(B::kBias1 + thread(), bias1);
     if (own1.quad >= 0)
       first_layer.each(
@@ -353,7 +317,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     place = next;
   }
   __syncthreads();
-  t.each_quad([&](int from, std::int64_t to) {
+  each_parameter_quad(a.plan, [&](int from, std::int64_t to) {
     *reinterpret_cast<float4*>(trained + to) = *reinterpret_cast<const float4*>(base + from);
   });
 }

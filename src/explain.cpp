@@ -112,7 +112,10 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
         kib(plan.end_activations - plan.begin_activations));
     text += measured.empty() ? occupancy(plan.bytes, cuda::kResidentThreads) : measured;
   } else {
-    text += fmt::format("    plan tiled: one launch an operation for all members; not resident: {}\n",
+    text += fmt::format("    plan tiled: {} for all members; not resident: {}\n",
+                        cuda::takes_one_hidden(cuda::DeviceLayout(spec), needs)
+                            ? "two launches an update of both layers"
+                            : "one launch an operation",
                         answer.obstacle);
   }
   text += floor_of(chip, spec, training, needs, pixels, !answer.resident);

@@ -6,6 +6,7 @@
 
 #include "law/dropout.hpp"
 #include "law/optimizer.hpp"
+#include "one_hidden.hpp"
 #include "whole_batch_tensor.hpp"
 
 namespace occam::cuda {
@@ -109,6 +110,11 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
         fmt::format("a block has {:.1f} KiB of shared memory and it needs at least {:.1f} KiB",
                     static_cast<double>(shared_limit) / 1024, static_cast<double>(least) / 1024);
   return answer;
+}
+
+bool takes_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs) {
+  return layout.layers().size() == 2 && !needs.images && !needs.batch_norm && !needs.keeps_apart() &&
+         layout.layers()[0].in <= kOneHiddenInputs && layout.layers()[1].out <= kOneHiddenOutputs;
 }
 
 namespace {

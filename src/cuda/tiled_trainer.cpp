@@ -22,12 +22,6 @@ int widest_hidden(const DeviceLayout& layout) {
   return widest;
 }
 
-// Whether two launches do an update, and nobody else reads the hidden layer's gradient.
-bool has_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs) {
-  return layout.layers().size() == 2 && !needs.images && !needs.batch_norm && !needs.keeps_apart() &&
-         layout.layers()[0].in <= kOneHiddenInputs && layout.layers()[1].out <= kOneHiddenOutputs;
-}
-
 }  // namespace
 
 TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings, std::size_t shared_limit)
@@ -45,7 +39,7 @@ TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings, 
     inputs_ = DeviceBuffer<float>("dropped inputs",
                                   samples * static_cast<std::size_t>(layout.layers()[0].in_stride));
   if (needs_.prelu) row_gradients_ = DeviceBuffer<float>("slope gradients", samples);
-  one_hidden_ = has_one_hidden(layout, needs_);
+  one_hidden_ = takes_one_hidden(layout, needs_);
   for (DeviceBuffer<float>& delta : delta_)
     if (!one_hidden_)
       delta = DeviceBuffer<float>("delta", samples * static_cast<std::size_t>(widest_hidden(layout)));
@@ -77,7 +71,7 @@ std::int64_t TiledTrainer::member_bytes(const MlpSpec& spec, std::span<const Tra
   const TrainingNeeds needs(spec, trainings, images);
   const DeviceLayout layout(spec);
   const std::int64_t batch = trainings[0].batch;
-  std::int64_t row = 3 + (has_one_hidden(layout, needs) ? 0 : 2 * widest_hidden(layout)),
+  std::int64_t row = 3 + (takes_one_hidden(layout, needs) ? 0 : 2 * widest_hidden(layout)),
                fixed = 0;  // floats
   if (needs.input_dropout || needs.adversary) row += layout.layers()[0].in_stride;
   if (needs.adversary) row += Adversary::floats_per_row(layout, spec);

@@ -1,0 +1,211 @@
+// The products of plan *resident, whole batch* on tensor cores, and what is done with their sums in a warp's registers.
+#pragma once
+
+#include "law/activation.hpp"
+#include "optimizer.cuh"
+#include "resident_tensor_product.cuh"
+#include "whole_batch_rows.cuh"
+#include "whole_batch_tensor.hpp"
+
+namespace occam::cuda {
+
+using W = WholeBatchTensor;
+
+// 16 · down × 8 · across sums of a warp. Element e of tile (i, j) is at row 16 i + lane / 4 + e / 2 · 8 and column
+// 8 j + lane % 4 · 2 + e % 2.
+template <int down, int across>
+using Sums = float[down][across][4];
+using SampleSums = Sums<2, W::kTiles>;  // of a warp's 32 samples
+
+__device__ __forceinline__ int tensor_warp() { return static_cast<int>(threadIdx.x) / 32; }
+
+__device__ __forceinline__ OperandPanel panel(float* data, int columns) {
+  return {reinterpret_cast<char*>(data), columns * Tf32::kBytes};
+}
+
+// sums += A · B over the depth. `ones`: the last column tile of B is of ones. Where registers allow it (`ahead`), the
+// next step's operands are on their way while the present one's are multiplied.
+template <int down, int across, bool ahead, class AtA, class AtB>
+__device__ __forceinline__ void multiply(const AtA& at_a, const AtB& at_b, Depth depth, bool ones,
+                                         Sums<down, across>& sums) {
+  std::uint32_t a[down][4], b[across][2];
+  const auto read = [&](int step) {
+    at_a.read(a, step);
+    at_b.read(b, step);
+    if (ones) b[across - 1][0] = b[across - 1][1] = Tf32::one();
+  };
+  const auto add = [&](const std::uint32_t(&of_a)[down][4], const std::uint32_t(&of_b)[across][2]) {
+    OCCAM_UNROLL
+    for (int i = 0; i < down; ++i) {
+      OCCAM_UNROLL
+      for (int j = 0; j < across; ++j) Tf32::multiply(sums[i][j], of_a[i], of_b[j]);
+    }
+  };
+  if constexpr (ahead) {
+    const int last = depth.steps - (depth.half ? 0 : 1);
+    read(0);
+    OCCAM_UNROLL_TWICE
+    for (int step = 0; step < depth.steps; ++step) {
+      std::uint32_t now_a[down][4], now_b[across][2];
+      OCCAM_UNROLL
+      for (int i = 0; i < down * 4; ++i) now_a[i / 4][i % 4] = a[i / 4][i % 4];
+      OCCAM_UNROLL
+      for (int j = 0; j < across * 2; ++j) now_b[j / 2][j % 2] = b[j / 2][j % 2];
+      read(step < last ? step + 1 : last);
+      add(now_a, now_b);
+    }
+  } else {
+    OCCAM_UNROLL_TWICE
+    for (int step = 0; step < depth.steps; ++step) {
+      read(step);
+      add(a, b);
+    }
+    if (depth.half) read(depth.steps);
+  }
+  if (!depth.half) return;
+  OCCAM_UNROLL
+  for (int i = 0; i < down; ++i) a[i][2] = a[i][3] = 0;
+  OCCAM_UNROLL
+  for (int j = 0; j < across; ++j) b[j][1] = 0;
+  add(a, b);
+}
+
+// Calls f(i, j, half, sample, unit) for every pair of neighbouring units of the warp's samples: elements 2 · half and
+// 2 · half + 1 of tile (i, j).
+template <class F>
+__device__ __forceinline__ void each_pair(const F& f) {
+  const int first = tensor_warp() * 32 + lane() / 4;
+  OCCAM_UNROLL
+  for (int j = 0; j < W::kTiles; ++j) {
+    OCCAM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      OCCAM_UNROLL
+      for (int half = 0; half < 2; ++half) f(i, j, half, first + 16 * i + 8 * half, 8 * j + lane() % 4 * 2);
+    }
+  }
+}
+
+// sums = bias + x · weightᵀ, of the warp's samples. x and weight: rows of `columns` floats, `depth` of them used.
+__device__ __forceinline__ void multiply_samples(float* x, float* weight, const float* bias, int columns,
+                                                 int depth, SampleSums& sums) {
+  OCCAM_UNROLL
+  for (int j = 0; j < W::kTiles; ++j) {
+    const float2 start = *reinterpret_cast<const float2*>(bias + 8 * j + lane() % 4 * 2);
+    OCCAM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      sums[i][j][0] = sums[i][j][2] = start.x;
+      sums[i][j][1] = sums[i][j][3] = start.y;
+    }
+  }
+  multiply<2, W::kTiles, true>(RowsA<Tf32>{panel(x, columns)}.template place<2>(2 * tensor_warp()),
+                               RowsB<Tf32>{panel(weight, columns)}.template place<W::kTiles>(0),
+                               depth_of<Tf32>(depth), false, sums);
+}
+
+// sums ← ReLU, rounded; `active` gets a bit for each that is positive.
+using ActiveBits = std::uint32_t[(8 * W::kTiles + 31) / 32];
+__device__ __forceinline__ void activate(SampleSums& sums, ActiveBits& active) {
+  OCCAM_UNROLL
+  for (int w = 0; w < static_cast<int>(sizeof(ActiveBits) / sizeof(active[0])); ++w) active[w] = 0;
+  OCCAM_UNROLL
+  for (int bit = 0; bit < 8 * W::kTiles; ++bit) {
+    float& value = sums[bit / 4 / W::kTiles][bit / 4 % W::kTiles][bit % 4];
+    value = law::activate<Activation::relu>(value, 0.0f);
+    if (value > 0.0f) active[bit / 32] |= 1u << bit % 32;
+    value = round_to_tf32(value);
+  }
+}
+__device__ __forceinline__ bool is_active(const ActiveBits& active, int i, int j, int e) {
+  const int bit = (i * W::kTiles + j) * 4 + e;
+  return (active[bit / 32] >> bit % 32 & 1) != 0;
+}
+
+// A warp's values of samples to a panel [samples][kUnits] whose first row is sample `first`.
+__device__ __forceinline__ void put(const SampleSums& value, float* to, int first, int units) {
+  each_pair([&](int i, int j, int half, int sample, int unit) {
+    if (unit < units)
+      *reinterpret_cast<float2*>(to + (sample - first) * W::kUnits + unit) =
+          make_float2(value[i][j][2 * half], value[i][j][2 * half + 1]);
+  });
+}
+
+// A warp's part of a weight gradient, with units as rows: `down` tiles of units from tile `m` on and `across` tiles of
+// features from `n` on; with `ones` the last of them is the bias's gradient instead. Rows below own_m are another
+// warp's.
+template <int down, int across>
+struct WeightPart {
+  int m, own_m, n;
+  bool ones, idle;
+  Sums<down, across> sums;
+
+  __device__ __forceinline__ void clear() {
+    OCCAM_UNROLL
+    for (int e = 0; e < down * across * 4; ++e) sums[e / 4 / across][e / 4 % across][e % 4] = 0.0f;
+  }
+
+  // += deltaᵀ · x over `samples` samples; those up to the next multiple of eight are zeros in delta.
+  __device__ __forceinline__ void add(float* delta, float* x, int columns, int samples) {
+    if (idle || samples <= 0) return;
+    multiply<down, across, true>(ColumnsA<Tf32>{panel(delta, W::kUnits)}.template place<down>(m),
+                                 ColumnsB<Tf32>{panel(x, columns)}.template place<across>(n),
+                                 Depth{(samples + Tf32::kStep - 1) / Tf32::kStep, false}, ones, sums);
+  }
+
+  // Steps the weights [units][features] at `master`, rows `stride` apart, and rounds them into `operand`, rows
+  // `columns` apart; biases stand in fp32 at `bias`.
+  __device__ __forceinline__ void step(const Trainee& trainee, float* master, int stride, float* operand,
+                                       int columns, float* bias, int units, int features) const {
+    if (idle) return;
+    const auto stepped = [&](float value, float gradient) {
+      float none = 0.0f;
+      law::optimizer_step<OptimizerKind::sgd, false>(trainee.optimizer, {}, gradient, value, none, none);
+      return value;
+    };
+    const auto each_row = [&](const auto& f) {
+      OCCAM_UNROLL
+      for (int i = 0; i < down; ++i) {
+        OCCAM_UNROLL
+        for (int half = 0; half < 2; ++half) {
+          const int unit = 16 * (m + i) + lane() / 4 + 8 * half;
+          if (m + i >= own_m && unit < units) f(i, half, unit);
+        }
+      }
+    };
+    const int all = ones ? across - 1 : across;
+    float2 value[down][2][across];
+    each_row([&](int i, int half, int unit) {
+      OCCAM_UNROLL
+      for (int j = 0; j < across; ++j) {
+        const int feature = 8 * (n + j) + lane() % 4 * 2;
+        if (j < all && feature < features)
+          value[i][half][j] = *reinterpret_cast<const float2*>(master + unit * stride + feature);
+      }
+    });
+    each_row([&](int i, int half, int unit) {
+      OCCAM_UNROLL
+      for (int j = 0; j < across; ++j) {
+        const int feature = 8 * (n + j) + lane() % 4 * 2;
+        if (j >= all || feature >= features) continue;
+        float2& v = value[i][half][j];
+        v.x = stepped(v.x, sums[i][j][2 * half]);
+        if (feature + 1 < features) v.y = stepped(v.y, sums[i][j][2 * half + 1]);
+        *reinterpret_cast<float2*>(master + unit * stride + feature) = v;
+        *reinterpret_cast<float2*>(operand + Tf32::weight_row(unit) * columns + feature) =
+            make_float2(round_to_tf32(v.x), round_to_tf32(v.y));
+      }
+      if (ones && lane() % 4 == 0) bias[unit] = stepped(bias[unit], sums[i][across - 1][2 * half]);
+    });
+  }
+};
+
+// Rounds what the thread itself copied by the same call of copy_rows; it must have arrived.
+__device__ __forceinline__ void round_rows(const BatchRows<W>& rows, int first, int end) {
+  rows.each_quad(first, end, [&](int sample, int at) {
+    float* quad = rows.base + W::kSpare + sample * W::kInputs + at;
+    float v[kQuad];
+    read_steps(quad, v);
+    Tf32::put_quad(reinterpret_cast<char*>(quad), 0, v);
+  });
+}
+
+}  // namespace occam::cuda
