@@ -14,6 +14,8 @@ VARIANT = (
     "_ZN5occam3lab14variant_kernelINS0_5ShapeILi8ELi16ELi64ELi2ELi2ELNS0_9GradientsE0EEEEEv"
     "NS_4cuda17ResidentArgumentsE"
 )
+WHOLE = "_ZN5occam4cuda18whole_batch_kernelENS0_17ResidentArgumentsE"
+WHOLE_TENSOR = "_ZN5occam4cuda25whole_batch_tensor_kernelENS0_15TensorArgumentsE"
 TENSOR = "_ZN5occam4cuda22resident_tensor_kernelINS0_4{}EEEvNS0_15TensorArgumentsE"
 
 
@@ -30,3 +32,28 @@ def listing(loop, name=RESIDENT.format(128), architecture="sm_90a"):
 def loop_of(instructions, **operations):
     counts = Counter({name.replace("_", "."): n for name, n in operations.items()})
     return sass.Loop(instructions, counts)
+
+
+def whole_loops(precision):
+    """One of every kind that a kernel of whole batches has; in fp32 four of five instructions are FFMA, or fewer."""
+    if precision == "tf32":
+        return [
+            loop_of(104, HMMA=52, LDSM=18),  # two steps of a product forward
+            loop_of(118, HMMA=52, LDSM=4, LDS=52),  # of the input gradient
+            loop_of(92, HMMA=28, LDS=44),  # of weight gradients, of layer 1
+            loop_of(56, HMMA=8, LDS=18),
+        ]
+    return [
+        loop_of(520, FFMA=416, LDS_128=21),  # forward
+        loop_of(520, FFMA=416, LDS_128=8, LDS=52),  # input gradient
+        loop_of(100, FFMA=80, LDS_128=2, LDS_64=10),  # weight gradients, of layer 1
+        loop_of(60, FFMA=48, LDS_128=2, LDS_64=6),
+        loop_of(32, FFMA=16, LDS_128=8),  # logits
+        loop_of(32, FFMA=8, LDS=16),  # weight gradient of the last layer
+        loop_of(65, FFMA=52, LDS=17),  # its input gradient
+    ]
+
+
+def whole_kernels():
+    named = (("fp32", WHOLE), ("tf32", WHOLE_TENSOR))
+    return [sass.Kernel(mangled, "sm_90", registers=255, loops=whole_loops(precision)) for precision, mangled in named]

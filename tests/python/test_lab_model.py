@@ -105,14 +105,10 @@ class Resident(unittest.TestCase):
 
     def test_wavefronts_of_its_loads(self):
         found = {product.name: product for product in resident.products(STUDY, resident.Shape(64))}
-        # Each of 8 warps reads quads of 4 samples and 7 units, all by pairs of lanes; of weights then a quad and 3
-        # single columns at each of four units.
-        self.assertEqual(found["forward, layer 1, 100->100"].wavefronts, (4 * 2 + 7 * 2,) * 8)
-        self.assertEqual(found["input gradient, layer 1, 100->100"].wavefronts, (4 * 2 + 4 * (2 + 3),) * 8)
-        # The variants' lanes read units side by side, without a pair.
-        variant = {product.name: product for product in resident.products(STUDY, resident.Shape(64, pairs=False))}
-        self.assertEqual(variant["forward, layer 1, 100->100"].wavefronts, (4 * 2 + 7 * 4,) * 8)
-        self.assertEqual(variant["input gradient, layer 1, 100->100"].wavefronts, (4 * 2 + 28,) * 8)
+        # Each of 8 warps reads quads of 4 samples, each of which 16 lanes share, and of 7 units, 16 different ones at
+        # a time; of weights then single words, 16 side by side, of 7 columns at each of four units.
+        self.assertEqual(found["forward, layer 1, 100->100"].wavefronts, (4 * 2 + 7 * 4,) * 8)
+        self.assertEqual(found["input gradient, layer 1, 100->100"].wavefronts, (4 * 2 + 4 * 7,) * 8)
         # 10 threads share a quad of units; 250 of 256 threads have work.
         self.assertEqual(found["weight gradient, layer 1, 100->100"].wavefronts, (2 + 5 * 2,) * 8)
 
@@ -128,21 +124,22 @@ class Resident(unittest.TestCase):
         for loop, kind in (
             (loop_of(500, FFMA=448, LDS_128=30), ("forward", 7, 2)),
             (loop_of(500, FFMA=448, LDS_128=14, LD_128=16), ("forward", 7, 2)),
-            (loop_of(280, FFMA=224, LDS_128=8 + 4, LDS=12), ("input", 7, 1)),
-            (loop_of(269, FFMA=448, LDS_128=2 * (8 + 4), LDS=24), ("input", 7, 2)),
-            (loop_of(280, FFMA=224, LDS_128=8, LDS=28), None),
+            (loop_of(280, FFMA=224, LDS_128=8, LDS=28), ("input", 7, 1)),
+            (loop_of(269, FFMA=448, LDS_128=16, LDS=56), ("input", 7, 2)),
+            (loop_of(280, FFMA=224, LDS_128=8 + 4, LDS=12), None),
             (loop_of(99, FFMA=80, LDS_128=2, LDS_64=10), ("weight", 5, 2)),
             (loop_of(32, FFMA=16, LDS_128=8), ("few", 1, 4)),
             (loop_of(200, FFMA=80, LDG=8), None),
             (loop_of(500, FFMA=447, LDS_128=30), None),
         ):
             self.assertEqual(resident.kind_of(loop, shape), kind, loop)
-        variant = resident.Shape(128, columns=(2, 4, 7), pairs=False)
+        variant = resident.Shape(128, columns=(2, 4, 7))
         self.assertEqual(resident.kind_of(loop_of(280, FFMA=224, LDS_128=8, LDS=28), variant), ("input", 7, 1))
+        self.assertIsNone(resident.kind_of(loop_of(240, FFMA=192, LDS_128=8, LDS=24), variant))
 
     def loops(self, share):
         every = [
-            dict(FFMA=448, LDS_128=30), dict(FFMA=224, LDS_128=12, LDS=12),
+            dict(FFMA=448, LDS_128=30), dict(FFMA=224, LDS_128=8, LDS=28),
             dict(FFMA=80, LDS_128=2, LDS_64=10), dict(FFMA=48, LDS_128=2, LDS_64=6),
             dict(FFMA=16, LDS_128=2, LDS_64=2), dict(FFMA=16, LDS_128=8),
         ]  # fmt: skip
@@ -314,9 +311,24 @@ class Tiled(unittest.TestCase):
         self.assertEqual(small["forward, layer 0, 50->300"].tile, tiled.FEW_ROWS)
 
     def test_wavefronts(self):
-        # 4 warps: 8 quads along the depth, the same for neighbouring lanes, and 8 different ones.
-        self.assertEqual(tiled.wavefronts("forward", tiled.WIDE), 4 * (8 * 2 + 8 * 4))
-        self.assertEqual(tiled.wavefronts("weight", tiled.SQUARE), 2 * (8 * 2 + 8 * 4))
+        # A warp's lanes are at 4 rows and 8 columns of both. 8 loads of either, each for 16 lanes at a time: of rows
+        # because lanes two apart read the same, of columns because neighbours do, and what they read, 2 or 8 quads, is
+        # in different banks.
+        self.assertEqual(tiled.wavefronts("forward", tiled.WIDE), 4 * (8 * 2 + 8 * 2))
+        self.assertEqual(tiled.wavefronts("weight", tiled.SQUARE), 2 * (8 * 2 + 8 * 2))
+        # Without a second thread along the columns a lane's rows are its own, and all read the same columns.
+        self.assertEqual(tiled.wavefronts("forward", tiled.FEW_COLUMNS), 2 * (2 * 4 + 4 * 2))
+
+    def test_places_of_threads(self):
+        for tile in (tiled.WIDE, tiled.SQUARE, tiled.FEW_ROWS, tiled.FEW_COLUMNS, tiled.FEW_UNITS):
+            places = [tile.place(thread) for thread in range(tile.threads)]
+            every = {(m, n) for m in range(tile.threads_m) for n in range(tile.threads_n)}
+            self.assertEqual((set(places), len(places)), (every, len(every)), tile)
+        for thread in range(tiled.WIDE.threads):
+            m, n = tiled.WIDE.place(thread)
+            self.assertEqual((tiled.WIDE.place(thread ^ 1)[1], tiled.WIDE.place(thread ^ 2)[0]), (n, m))
+        self.assertEqual(tiled.WIDE.place(16), (2, 0))
+        self.assertEqual(tiled.FEW_COLUMNS.place(5), (5, 0))
 
     def test_the_busiest_multiprocessor_sets_the_pace(self):
         def forward(members):
@@ -334,6 +346,25 @@ class Tiled(unittest.TestCase):
         self.assertEqual(last.bound, "memory")
         self.assertAlmostEqual(last.cycles, 132 * 4 * (256 * 4 + 2 * 300 + 2 * 256 * 300) / 4.3e12 * 1.98e9)
         self.assertEqual(tiled.predict(self.NET, 132, {}).unknown, 8)
+
+    def test_one_hidden_layer_takes_two_launches(self):
+        wide = Net((50, 2000, 2))
+        text = source("kernels/one_hidden.hpp")
+        limits = re.search(r"kOneHiddenInputs = (\d+), kOneHiddenOutputs = (\d+);", text).groups()
+        self.assertEqual(tuple(map(int, limits)), (tiled.ONE_HIDDEN_INPUTS, tiled.ONE_HIDDEN_OUTPUTS))
+        for other in (Net((65, 2000, 2)), Net((50, 2000, 3)), Net((50, 300, 300, 2))):
+            self.assertEqual(tiled.launched(other), tiled.products(other))
+        forward, weight = tiled.launched(wide)
+        self.assertEqual((forward.tile, forward.tiles, forward.steps), (tiled.WIDE, 2 * 32, 13))
+        self.assertEqual((weight.tile, weight.tiles, weight.steps), (tiled.WIDE, 16, 64))
+        # Rows, weights and activations, each once; weights read and written where they are stepped.
+        self.assertEqual(forward.bytes, 4 * (256 * 52 + 2000 * 52 + 256 * 2004))
+        self.assertEqual(weight.bytes, 4 * (256 * 2004 + 256 * 52 + 2 * 2000 * 52))
+        shares = {("one forward", tiled.WIDE.instance): 0.8, ("one weight", tiled.WIDE.instance): 0.5}
+        found = tiled.predict(wide, 132, shares)
+        self.assertEqual([phase.bound for phase in found.phases], ["issue", "issue"])
+        self.assertAlmostEqual(found.phases[1].issue, 16 * 64 * 4 * 64 / 0.5)
+        self.assertEqual(tiled.wavefronts("one weight", tiled.WIDE), tiled.wavefronts("weight", tiled.WIDE))
 
     def test_shares_come_from_the_main_loops(self):
         kernel = sass.Kernel("_ZN5occam4cuda14forward_kernelINS0_4TileILi16ELi8ELi8ELi8EEEEEvi", "sm_90")

@@ -9,7 +9,7 @@ from collections import Counter
 from bench_lib.table import columns
 from gpu_lib import ptxas
 
-from . import resident, sass
+from . import resident, sass, whole
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
@@ -136,6 +136,13 @@ def loads_of(loop):
     return " ".join(f"{name} {n}" for name, n in sorted(loop.operations.items()) if name.startswith("LD"))
 
 
+def kind_of(kernel, loop):
+    if whole.precision_of(kernel) == "fp32":
+        return whole.kind_of(loop)
+    shape = resident.shape_of(kernel)
+    return resident.kind_of(loop, shape) if shape else None
+
+
 def lines(kernels):
     header = ["kernel", "instance", "for", "registers", "spill ops", "stack B", "static shared B", "instructions"]
     rows = [
@@ -145,9 +152,8 @@ def lines(kernels):
     found = ["Kernels", *columns(header, rows), "", "Inner loops of products"]
     rows = []
     for kernel in kernels:
-        shape = resident.shape_of(kernel)
         for loop in kernel.loops:
-            kind = resident.kind_of(loop, shape) if shape else None
+            kind = kind_of(kernel, loop)
             rows.append(
                 [
                     f"{kernel.name} {kernel.instance}".strip(),

@@ -1,4 +1,4 @@
-"""Predicted cycles of plan resident in fp32, from the machine code of its loops.
+"""Predicted cycles of plan resident in fp32, by slices of the batch, from the machine code of its loops.
 
 A warp's FFMA takes one issue slot of its scheduler, which has every fourth warp: a product of which each thread does
 F multiply-adds, in a loop of which FFMA are the share s, takes F / s slots for each of a scheduler's warps. Idle

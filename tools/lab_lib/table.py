@@ -6,7 +6,7 @@ import dataclasses
 from bench_lib.ensembles import MODEL_UPDATES
 from bench_lib.table import columns
 
-from . import resident, tensor, tiled
+from . import resident, tensor, tiled, whole
 from .model import Prediction, floor_cycles
 
 REFERENCE = "kernels/resident.cu"
@@ -51,9 +51,23 @@ def words(instance):
     )
 
 
+def slice_of(net, of):
+    """Samples that what runs in fp32 by plan resident works on at a time; None where plan tiled runs."""
+    if whole.takes(net, limit=of.shared_limit):
+        return whole.SAMPLES
+    return resident.slice_of(net, of.shared_limit)
+
+
 def compiled_row(kernel, net, of):
     """Of a kernel that trains this net by plan resident; None of another."""
-    if precision := tensor.precision_of(kernel):
+    if precision := whole.precision_of(kernel):
+        if not whole.takes(net, precision, of.shared_limit):
+            return None
+        prediction, size = whole.predict(net, precision, kernel.loops, of), whole.shared_bytes(precision)
+        row = Row(whole.source_of(precision), precision=precision)
+    elif precision := tensor.precision_of(kernel):
+        if whole.takes(net, precision, of.shared_limit):
+            return None
         prediction = tensor.predict(net, precision, kernel.loops, of)
         if prediction is None:
             return None
@@ -62,7 +76,7 @@ def compiled_row(kernel, net, of):
     else:
         shape = resident.shape_of(kernel)
         is_reference = kernel.name == "resident_kernel"
-        if shape is None or is_reference and shape.slice != resident.slice_of(net, of.shared_limit):
+        if shape is None or is_reference and shape.slice != slice_of(net, of):
             return None
         held = not is_reference and kernel.instance.endswith("x1")
         size = resident.shared_bytes(net, shape.slice) - (4 * net.parameter_floats if held else 0)
@@ -83,22 +97,25 @@ def rows_of(kernels, net, of, members, measured=None):
     kernels = newest(kernels)
     rows = [row for row in (compiled_row(kernel, net, of) for kernel in kernels) if row]
     shares = tiled.shares_of(kernels)
-    if shares and resident.slice_of(net, of.shared_limit) is None:
+    if shares and slice_of(net, of) is None:
         rows.append(Row(f"plan tiled, {members} members", prediction=tiled.predict(net, members, shares, of)))
         rows[-1].scale = of.multiprocessors / members
     by_instance = {row.instance: row for row in rows if row.kernel in ("resident_kernel", "variant_kernel")}
+    by_instance |= {str(whole.SAMPLES): row for row in rows if row.kernel == whole.KERNELS["fp32"]}
     for found in (measured or {"variants": []})["variants"]:
         row = by_instance.get(found["instance"])
         if row is None:
             row = Row("")
             rows.append(row)
-        row.name = f"{found['number']}: {found['name']}"
+        # lab_runner calls kernels/resident.cu whatever its launcher takes.
+        own = row.kernel == whole.KERNELS["fp32"]
+        row.name = f"{found['number']}: {row.name if own else found['name']}"
         row.obstacle = found.get("obstacle", "")
         if not row.obstacle:
             row.measured, row.shared_bytes = found, found["shared_bytes"]
             if row.registers is None:
                 row.registers, row.spills = found["registers"], f"{found['local_bytes']} B"
-    return sorted(rows, key=lambda row: (row.kernel == "variant_kernel", row.kernel == "resident_tensor_kernel"))
+    return sorted(rows, key=lambda row: (row.kernel == "variant_kernel", row.precision != "fp32"))
 
 
 def phase_of(row, phase):
@@ -202,6 +219,6 @@ def lines(rows, net, ceilings, of):
     return [
         f"{net.name}, batch {net.batch}: what runs, and its variants" + ("" if measured else " (no GPU: none was run)"),
         *columns(header, cells),
-        "  predicted: cycles of an update on one multiprocessor at least, and what they are of the floor; hot share: of",
-        "  FFMA or HMMA among the instructions of the products' inner loops, as often as these run.",
+        "  predicted: cycles of an update on one multiprocessor at least, and what they are of the floor; hot share:",
+        "  of FFMA or HMMA among the instructions of the products' inner loops, as often as these run.",
     ]

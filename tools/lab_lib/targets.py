@@ -5,7 +5,7 @@ import dataclasses
 from bench_lib.ensembles import MODEL_UPDATES
 from bench_lib.table import columns
 
-from . import resident, table, tensor, tiled
+from . import resident, table, tensor, tiled, whole
 from .chip import Chip
 from .model import Net, divided, models_per_second
 
@@ -63,11 +63,14 @@ def forecast(case, members, kernels, of=Chip()):
     """None where the machine code lacks a kernel or one of its loops."""
     net = Net((50, *case.hidden, 2))
     of_sgemm = None
-    if case.precision != "fp32":
+    if whole.takes(net, case.precision, of.shared_limit):
+        kernel = next((k for k in kernels if whole.precision_of(k) == case.precision), None)
+        plan, prediction = "resident", kernel and whole.predict(net, case.precision, kernel.loops, of)
+    elif case.precision != "fp32":
         kernel = next((k for k in kernels if tensor.precision_of(k) == case.precision), None)
         plan, prediction = "resident", kernel and tensor.predict(net, case.precision, kernel.loops, of)
     elif slice_ := resident.slice_of(net, of.shared_limit):
-        kernel = next((k for k in kernels if k.name == "resident_kernel" and k.instance in (str(slice_), f"{slice_}x0")), None)
+        kernel = next((k for k in kernels if k.name == "resident_kernel" and k.instance == str(slice_)), None)
         plan, prediction = "resident", kernel and resident.predict(net, resident.Shape(slice_), kernel.loops, of)
     else:
         plan, prediction = "tiled", tiled.predict(net, members, tiled.shares_of(kernels), of)

@@ -89,10 +89,10 @@ class Product:
     down: int
     across: int
     tiles: int  # of a slice
-    bias_tiles: int  # of them, those that sum the bias's gradient, too
+    bias_tiles: int  # of them, those that sum the bias's gradient beside their own columns
     steps: int
     useful: int  # multiply-adds of the network in a slice
-    unread: int = 0  # columns of its tiles that are known to be ones, which nobody loads
+    unread: int = 0  # of its tiles' columns, those of ones, which nobody loads
 
     @property
     def matrix_products(self):
@@ -106,10 +106,11 @@ class Product:
             matrices, waves, single = 0, 0, 4 * self.down
         else:
             matrices, waves = self.down, 4 * self.down
+        columns = self.across - self.unread
         if self.kind != "forward" and precision == "tf32":
-            single += 2 * self.across
+            single += 2 * columns
         else:
-            matrices, waves = matrices + divided(self.across, 2), waves + 2 * self.across
+            matrices, waves = matrices + divided(columns, 2), waves + 2 * columns
         return matrices, single, waves + single
 
 
@@ -146,7 +147,7 @@ def products(net, precision, slice_):
 def instructions_of(product, precision, loops):
     """(instructions of a step, whether its loop was found)."""
     matrices, single, _ = product.loads(precision)
-    hmma = product.matrix_products + (product.down if product.kind == "weight" else 0)
+    hmma = product.matrix_products + (product.down if product.bias_tiles else 0)
     for steps in (4, 2, 1):
         for loop in loops:
             of = loop.operations
@@ -155,14 +156,10 @@ def instructions_of(product, precision, loops):
     return hmma + matrices + single + OTHER_INSTRUCTIONS, False
 
 
-def predict(net, precision, loops, of=chip.Chip()):
-    """An update of one member on one multiprocessor. loops: of the kernel's instance of this precision."""
-    plan = plan_of(net, precision, of.shared_limit)
-    if plan is None:
-        return None
-    slices = divided(net.batch, plan.slice)
+def phases_of(found, precision, loops, slices=1):
+    """A phase for each product of a slice, as often as there are slices."""
     phases = []
-    for product in products(net, precision, plan.slice):
+    for product in found:
         instructions, known = instructions_of(product, precision, loops)
         busiest = divided(product.tiles, chip.SCHEDULERS)  # tiles of a scheduler: warps w and w + 4 share one
         busiest_bias = divided(product.bias_tiles, chip.SCHEDULERS)
@@ -181,6 +178,16 @@ def predict(net, precision, loops, of=chip.Chip()):
                 known=known,
             )
         )
+    return phases
+
+
+def predict(net, precision, loops, of=chip.Chip()):
+    """An update of one member on one multiprocessor. loops: of the kernel's instance of this precision."""
+    plan = plan_of(net, precision, of.shared_limit)
+    if plan is None:
+        return None
+    slices = divided(net.batch, plan.slice)
+    phases = phases_of(products(net, precision, plan.slice), precision, loops, slices)
     phases.append(Phase("optimiser", memory=l2_bytes(net, plan) / of.per_cycle(of.l2)))
     products_alone = sum(phase.cycles for phase in phases[:-1])
     rows = net.row_bytes / of.per_cycle(of.memory)

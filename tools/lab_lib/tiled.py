@@ -52,6 +52,9 @@ WIDE, SQUARE = Tile(16, 8, 8, 8), Tile(8, 8, 8, 8)
 FEW_ROWS, FEW_COLUMNS, FEW_UNITS = Tile(4, 16, 4, 4), Tile(64, 1, 2, 4), Tile(2, 32, 4, 4)
 STAGE_ROW = 20  # floats between rows of a stage along the depth
 KERNELS = ("forward_kernel", "input_gradient_kernel", "weight_gradient_kernel")
+# kernels/one_hidden.hpp, and its kernels by the kind of their product.
+ONE_HIDDEN_INPUTS, ONE_HIDDEN_OUTPUTS = 64, 2
+ONE_HIDDEN_KERNELS = {"one_hidden_forward_kernel": "one forward", "one_hidden_backward_kernel": "one weight"}
 
 
 def tile_of(kind, net, fan_out):
@@ -107,8 +110,8 @@ def wavefronts(kind, tile):
     def along_extent(place, count):  # quads of rows or columns, at each of the four depths
         return count * sum(chip.of_warps(tile.threads, 4, lambda thread: QUAD * place(thread)))
 
-    of_a = along_extent if kind == "weight" else along_depth
-    of_b = along_depth if kind == "forward" else along_extent
+    of_a = along_extent if kind.endswith("weight") else along_depth
+    of_b = along_depth if kind.endswith("forward") else along_extent
     return of_a(m, tile.per_m) + of_b(n, tile.per_n)
 
 
@@ -135,14 +138,35 @@ def products(net):
     return found
 
 
+def takes_one_hidden(net):
+    """Whether two launches do an update of both layers (src/cuda/plan.cpp)."""
+    inputs, *hidden, outputs = net.widths
+    return len(hidden) == 1 and inputs <= ONE_HIDDEN_INPUTS and outputs <= ONE_HIDDEN_OUTPUTS
+
+
+def launched(net):
+    """The products that plan tiled launches. With one hidden layer the last layer's rides along in both launches: its
+    multiply-adds are useful and not counted otherwise, and activations are written once and read once."""
+    if not takes_one_hidden(net):
+        return products(net)
+    by_name = {product.name: product for product in products(net)}
+    inputs, units, _ = net.widths
+    return [
+        dataclasses.replace(by_name[f"forward, layer 0, {inputs}->{units}"], kind="one forward", tile=WIDE),
+        dataclasses.replace(by_name[f"weight gradient, layer 0, {inputs}->{units}"], kind="one weight", tile=WIDE),
+    ]
+
+
 def shares_of(kernels):
     """{(kind, tile's instance): share of FFMA} of the main loops of a build's kernels, of one architecture."""
     shares = {}
     for kernel in kernels:
-        if kernel.name not in KERNELS:
+        if kernel.name in ONE_HIDDEN_KERNELS:
+            tile, kind = WIDE, ONE_HIDDEN_KERNELS[kernel.name]
+        elif kernel.name in KERNELS:
+            tile, kind = Tile(*map(int, kernel.instance.split("x")[:4])), kernel.name.split("_")[0]
+        else:
             continue
-        tile = Tile(*map(int, kernel.instance.split("x")[:4]))
-        kind = kernel.name.split("_")[0]
         of_step = QUAD * tile.per_m * tile.per_n
         loops = [loop for loop in kernel.loops if loop.operations["FFMA"] % of_step == 0 and loop.operations["FFMA"]]
         if loops:
@@ -153,7 +177,7 @@ def shares_of(kernels):
 def predict(net, members, shares, of=chip.Chip()):
     """An update of all members on the whole chip: cycles of its busiest multiprocessor."""
     phases = []
-    for product in products(net):
+    for product in launched(net):
         tile, share = product.tile, shares.get((product.kind, product.tile.instance))
         blocks = divided(members * product.tiles, of.multiprocessors)
         executed = blocks * product.steps * product.multiply_adds * tile.threads
