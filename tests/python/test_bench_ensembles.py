@@ -344,6 +344,21 @@ class Cuda(unittest.TestCase):
         self.assertEqual({row["net"] for row in rows}, {(100, 100), (300, 300), (2000,)})
         self.assertEqual({row["members"] for row in rows}, {132})
 
+    def test_some_ensembles_alone_kept_one_by_one(self):
+        settings = Settings(rounds=1, stretch_seconds=0.01, repeats=1, train_rows=1000, parts=("training",))
+        settings.members, settings.precisions = (132, 7), ("fp32",)
+        kept = []
+        with tempfile.TemporaryDirectory() as folder:
+            bench = CudaBench(
+                [sys.executable, "-c", WORKER], [], settings, folder, lambda line: None,
+                lambda result: kept.append(len(result.get("ensembles", []))),
+            )  # fmt: skip
+            result = bench.run()
+        self.assertEqual([row["members"] for row in result["ensembles"]], 5 * [132, 7])
+        self.assertEqual({row["precision"] for row in result["ensembles"]}, {"fp32"})
+        self.assertEqual(kept, [*range(11), 10])  # before the first, after each, and after the other parts
+        self.assertEqual(result["throughput"][0]["members"], 132)
+
     def test_without_cublas_the_rest_is_measured(self):
         settings = Settings(rounds=1, stretch_seconds=0.01, repeats=1, train_rows=1000, quick=True, parts=("training",))
         without = WORKER.replace('{"version": "13.1.0"}', '{"error": "cuBLAS cannot be loaded", "exit_code": 2}')

@@ -17,9 +17,10 @@ WHOLE = (("LMS-5", "lms5", 1), ("MS-(5,7)", "ms57", 1000))  # name, set, patienc
 
 
 class CpuBench:
-    """worker: command of Occam's side. folder: for the exported data. log: takes a line for the user."""
+    """worker: command of Occam's side. folder: for the exported data. log: takes a line for the user. save: takes the
+    result after every measurement."""
 
-    def __init__(self, worker, pythons, settings, folder, log):
+    def __init__(self, worker, pythons, settings, folder, log, save=lambda result: None):
         self.worker, self.pythons, self.settings, self.folder, self.log = (
             worker,
             pythons,
@@ -27,6 +28,7 @@ class CpuBench:
             folder,
             log,
         )
+        self.save = save
         self.contention = Contention()
         self.threads = len(os.sched_getaffinity(0))
         self.blas = {}  # instruction set -> OPENBLAS_CORETYPE, "" for OpenBLAS's own choice
@@ -40,12 +42,17 @@ class CpuBench:
         result = {"occam": occam, "sgemm": self.choose_blas(), "fma_gflops": self.fma}
         if "training" in self.settings.parts:
             result["shares"], result["resident"] = self.shares()
+            self.keep(result)
             result["throughput"] = self.throughput()
             result["rivals"] = self.rivals()
+            self.keep(result)
             result["whole"] = self.whole()
+            self.keep(result)
             result["ensembles"], result["ensemble_rivals"] = self.ensembles()
+            self.keep(result)
         if "attacks" in self.settings.parts:
             result["attacks"], result["attack_rivals"] = self.attacks()
+            self.keep(result)
         if "images" in self.settings.parts:
             result["images"] = images.measure(
                 "cpu",
@@ -57,8 +64,12 @@ class CpuBench:
                 frameworks.find_rivals(self.pythons, "cpu", frameworks.IMAGE_STYLES),
                 self.folder,
             )
-        result["contention"] = self.contention.median()
+        self.keep(result)
         return result
+
+    def keep(self, result):
+        result["contention"] = self.contention.median()
+        self.save(result)
 
     def occam(self, isa="", blas="", threads=1):
         environment = {**ONE_THREAD, "OCCAM_CPU_ISA": isa, "OPENBLAS_CORETYPE": blas}
@@ -305,7 +316,7 @@ class CpuBench:
             "cpu", self.settings, self.contention, self.log, lambda: self.occam(self.isa), self.start
         )
         ours, theirs = [], []
-        for members in ENSEMBLE_MEMBERS[:1] if self.settings.quick else ENSEMBLE_MEMBERS:
+        for members in self.settings.members or ENSEMBLE_MEMBERS[: 1 if self.settings.quick else None]:
             own, rows = measuring.measure(NETS[0], members, "fp32", self.data("lms5"), found)
             ours.append(own)
             theirs += rows

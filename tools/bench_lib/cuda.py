@@ -21,9 +21,9 @@ QUICK_NETS = (NETS[0], (300, 300), WIDE)
 
 class CudaBench:
     """worker: command of Occam's side. Its first answer is the device error (exit code 4) without a
-    device."""
+    device. save: takes the result after every measurement."""
 
-    def __init__(self, worker, pythons, settings, folder, log):
+    def __init__(self, worker, pythons, settings, folder, log, save=lambda result: None):
         self.worker, self.pythons, self.settings, self.folder, self.log = (
             worker,
             pythons,
@@ -31,7 +31,9 @@ class CudaBench:
             folder,
             log,
         )
+        self.save = save
         self.settings.clock = "wall"  # the CPU only waits
+        self.members = settings.members or (MEMBERS[2:3] if settings.quick else MEMBERS)
 
     def run(self):
         with self.occam() as worker:
@@ -42,13 +44,15 @@ class CudaBench:
             self.data = os.path.join(self.folder, "lms5.npz")
             worker.ask("export", set="lms5", train=self.settings.train_rows, path=self.data)
         result = {"occam": occam, "ceilings": ceilings, **peak, "contention": 0.0}
+        self.save(result)
         if "training" in self.settings.parts:
-            result["ensembles"], result["ensemble_rivals"] = self.ensembles(ceilings, peak["sgemm_gflops"])
+            self.ensembles(result)
             with self.occam() as worker:
                 result["throughput"] = self.throughput(worker)
             result["rivals"] = self.rivals(result["ensembles"])
+            self.save(result)
         if "attacks" in self.settings.parts:
-            result["attacks"], result["attack_rivals"] = self.attacks(ceilings)
+            self.attacks(result)
         if "images" in self.settings.parts:
             result["images"] = images.measure(
                 "cuda",
@@ -86,24 +90,33 @@ class CudaBench:
             self.log(str(error))
             return {"sgemm_gflops": None, "cublas": None, "sgemm_status": f"failed: {error}"}
 
-    def ensembles(self, ceilings, sgemm):
+    def ensembles(self, result):
         """Rivals train the first net alone; the others are Occam's shares of the floor and of sgemm."""
         found = frameworks.find_rivals(self.pythons, "cuda", frameworks.ENSEMBLE_STYLES)
         measuring = ensembles.Ensembles(
-            "cuda", self.settings, Contention(), self.log, self.occam, self.start, ceilings, sgemm
+            "cuda",
+            self.settings,
+            Contention(),
+            self.log,
+            self.occam,
+            self.start,
+            result["ceilings"],
+            result["sgemm_gflops"],
         )
-        ours, theirs = [], []
+        ours, theirs = result["ensembles"], result["ensemble_rivals"] = [], []
         for hidden in QUICK_NETS if self.settings.quick else (*NETS, WIDE):
-            for members in MEMBERS[2:3] if self.settings.quick else MEMBERS:
-                for precision in PRECISIONS[:1] if hidden == WIDE else PRECISIONS:
+            for members in self.members:
+                for precision in self.settings.precisions or PRECISIONS:
+                    if hidden == WIDE and precision != "fp32":
+                        continue
                     beside = found if hidden == NETS[0] else []
                     own, rows = measuring.measure(hidden, members, precision, self.data, beside)
                     ours.append(own)
                     theirs += rows
-        ensembles.compare_with_best(ours, theirs)
-        return ours, theirs
+                    ensembles.compare_with_best(ours, theirs)
+                    self.save(result)
 
-    def attacks(self, ceilings):
+    def attacks(self, result):
         """The floor is the FLOP at the measured rate of the FP32 units."""
         measuring = attacks.Attacks(
             "cuda",
@@ -113,19 +126,19 @@ class CudaBench:
             lambda threads: self.occam(),
             self.start,
             self.folder,
-            lambda contestant: ceilings["ffma_gflops"],
+            lambda contestant: result["ceilings"]["ffma_gflops"],
         )
         found = frameworks.find_rivals(self.pythons, "cuda", frameworks.ATTACK_STYLES)
-        ours, theirs = [], []
-        for members in MEMBERS[2:3] if self.settings.quick else MEMBERS:
+        ours, theirs = result["attacks"], result["attack_rivals"] = [], []
+        for members in self.members:
             own, rows = measuring.measure(members, [1], found)
             ours += own
             theirs += rows
-        return ours, theirs
+            self.save(result)
 
     def throughput(self, worker):
         """Whole LMS-5 trainings a second, data and checks included."""
-        members = MEMBERS[2] if self.settings.quick else MEMBERS[-1]
+        members = max(self.members)
         self.log(f"{members} whole LMS-5 trainings")
         replies = [
             worker.ask("fit", device="cuda", members=members, train=self.settings.train_rows)

@@ -16,6 +16,8 @@ class Settings:
     train_rows: int = 100_000
     attacked_rows: int = 10_000
     parts: tuple = PARTS  # what is measured
+    members: tuple = ()  # of ensembles; empty: the device's usual ones
+    precisions: tuple = ()  # of ensembles on a GPU; empty: all
     core: int = 0  # where single-core measurements run
 
     def seconds(self, reply):
