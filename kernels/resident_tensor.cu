@@ -124,7 +124,7 @@ void launch_resident_tensor(Stream& stream, const TensorArguments& a) {
 }
 
 KernelResources resident_tensor_resources(const TensorPlan& plan) {
-  if (plan.whole_batch) return whole_batch_tensor_resources();
+  if (plan.whole_batch) return whole_batch_tensor_resources(plan.precision);
   return with_kernel(plan, [&](auto* kernel) {
     return kernel_resources(reinterpret_cast<const void*>(kernel), "resident on tensor cores", kTensorThreads,
                             static_cast<std::size_t>(plan.bytes));

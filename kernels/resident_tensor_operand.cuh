@@ -37,6 +37,7 @@ struct Tf32 {
   static __device__ __forceinline__ int weight_row(int unit) {
     return (unit & ~7) | (unit & 3) << 1 | (unit >> 2 & 1);
   }
+  static __device__ __forceinline__ float round(float value) { return round_to_tf32(value); }
   static __device__ __forceinline__ float get(const char* row, int column) {
     return reinterpret_cast<const float*>(row)[column];
   }
@@ -49,6 +50,10 @@ struct Tf32 {
   static __device__ __forceinline__ void put_pair(char* row, int column, float first, float second) {
     *reinterpret_cast<float2*>(row + column * kBytes) =
         make_float2(round_to_tf32(first), round_to_tf32(second));
+  }
+  // Of what `round` made.
+  static __device__ __forceinline__ void put_rounded_pair(char* row, int column, float first, float second) {
+    *reinterpret_cast<float2*>(row + column * kBytes) = make_float2(first, second);
   }
   static __device__ __forceinline__ void put_quad(char* row, int column, const float (&v)[kQuad]) {
     *reinterpret_cast<float4*>(row + column * kBytes) =
@@ -99,6 +104,9 @@ struct Bf16 {
   static constexpr bool kCopiesAsync = false;
 
   static __device__ __forceinline__ int weight_row(int unit) { return unit; }
+  static __device__ __forceinline__ float round(float value) {
+    return __uint_as_float(pack_bf16(value, 0.0f) << 16);
+  }
   static __device__ __forceinline__ float get(const char* row, int column) {
     return __uint_as_float(static_cast<std::uint32_t>(reinterpret_cast<const std::uint16_t*>(row)[column])
                            << 16);
@@ -112,6 +120,9 @@ struct Bf16 {
   }
   static __device__ __forceinline__ void put_pair(char* row, int column, float first, float second) {
     *reinterpret_cast<std::uint32_t*>(row + column * kBytes) = pack_bf16(first, second);
+  }
+  static __device__ __forceinline__ void put_rounded_pair(char* row, int column, float first, float second) {
+    put_pair(row, column, first, second);
   }
   static __device__ __forceinline__ void put_quad(char* row, int column, const float (&v)[kQuad]) {
     *reinterpret_cast<uint2*>(row + column * kBytes) =

@@ -129,7 +129,8 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
   const Progress& progress = a.wave.progress[id];
   if (progress.remaining == 0) return;
   float* const base = &shared<float>();
-  const BatchRows<B> rows{a.wave.members[id], base, a.plan.inputs};
+  const BatchRows rows{a.wave.members[id], reinterpret_cast<std::uint32_t*>(base + B::kRowNumbers),
+                       reinterpret_cast<std::int32_t*>(base + B::kLabels), a.plan.inputs};
   float *const hidden = base + B::kHidden, *const spare = base + B::kSpare;
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
   const int units1 = a.plan.layer[0].view.out, units2 = a.plan.layer[1].view.out,
@@ -149,7 +150,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
   int batch = 0;
   rows.open(place, batch);
   __syncthreads();
-  rows.copy_rows(batch, 0, place.count);
+  rows.copy_rows(spare, batch, 0, place.count);
 
   BatchTile tile;
   const auto put = [&](float* panel, auto begin,
@@ -268,7 +269,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     half(kFirst, kMiddle);
     half(kMiddle, kEnd);
 
-    rows.copy_rows(batch, 0, place.count);
+    rows.copy_rows(spare, batch, 0, place.count);
     put(hidden, kFirst, kEnd);
     __syncthreads();
     multiply_backward(hidden + at.m * B::kUnits, base + B::kWeight2 + at.n, units2 / kQuad, tile);
@@ -305,9 +306,9 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       __syncthreads();
     };
     add_first(0, rows.in_first_half(place.count));
-    if (goes_on) rows.copy_rows(batch ^ 1, 0, rows.in_first_half(next.count));
+    if (goes_on) rows.copy_rows(spare, batch ^ 1, 0, rows.in_first_half(next.count));
     add_first(B::kHalf, place.count - B::kHalf);
-    if (goes_on) rows.copy_rows(batch ^ 1, B::kHalf, next.count);
+    if (goes_on) rows.copy_rows(spare, batch ^ 1, B::kHalf, next.count);
     if (thread() < units1) trainee.step<OptimizerKind::sgd, false>(B::kBias1 + thread(), bias1);
     if (own1.quad >= 0)
       first_layer.each(

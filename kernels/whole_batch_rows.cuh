@@ -1,5 +1,4 @@
-// The rows of a whole batch on the chip, and how they get there: kernels/whole_batch.cu and
-// kernels/whole_batch_tensor.cu.
+// The rows of a whole batch, and how they get to the chip: kernels/whole_batch.cu and kernels/whole_batch_tensor.cu.
 #pragma once
 
 #include "launch.hpp"
@@ -8,26 +7,26 @@
 
 namespace occam::cuda {
 
-// L: WholeBatch or WholeBatchTensor, where things lie. Of the two batches one is trained on while the other is drawn;
-// only one of them has its rows here.
-template <class L>
+// Of the two batches one is trained on while the other is drawn.
 struct BatchRows {
+  using B = WholeBatch;
+
   const Member& member;
-  float* const base;
+  std::uint32_t* drawn;  // [2][kSamples] which rows of the training set
+  std::int32_t* label;   // [2][kSamples]
   int inputs;
 
   static __device__ __forceinline__ int in_first_half(int count) {
-    return count < L::kHalf ? count : L::kHalf;
+    return count < B::kHalf ? count : B::kHalf;
   }
 
-  __device__ __forceinline__ std::uint32_t* numbers(int which) const {
-    return reinterpret_cast<std::uint32_t*>(base + L::kRowNumbers) + which * L::kSamples;
-  }
-  __device__ __forceinline__ std::int32_t* labels(int which) const {
-    return reinterpret_cast<std::int32_t*>(base + L::kLabels) + which * L::kSamples;
+  __device__ __forceinline__ std::uint32_t* numbers(int which) const { return drawn + which * B::kSamples; }
+  __device__ __forceinline__ std::int32_t* labels(int which) const { return label + which * B::kSamples; }
+  __device__ __forceinline__ const float* source(int which, int sample, int feature) const {
+    return member.train_x + static_cast<std::int64_t>(numbers(which)[sample]) * padded(inputs) + feature;
   }
 
-  // Draws the rows of the batch at `place` and starts to fetch their labels, which a later copy_rows commits.
+  // Draws the rows of the batch at `place` and starts to fetch their labels, which a later commit closes.
   __device__ __forceinline__ void open(const law::BatchPlace& place, int which) const {
     const law::EpochOrder order = law::epoch_order(member.order_seed, member.in_order, place.epoch,
                                                    member.rows[static_cast<int>(Split::train)]);
@@ -42,15 +41,14 @@ struct BatchRows {
   // f(sample, feature) of each of the thread's quads of the rows of samples first … end − 1.
   template <class F>
   __device__ __forceinline__ void each_quad(int first, int end, const F& f) const {
-    constexpr int kQuads = L::kInputs / kQuad;
+    constexpr int kQuads = B::kInputs / kQuad;
     for (int item = static_cast<int>(threadIdx.x); item < (end - first) * kQuads; item += kResidentThreads)
       if (item % kQuads * kQuad < inputs) f(first + item / kQuads, item % kQuads * kQuad);
   }
-  __device__ __forceinline__ void copy_rows(int which, int first, int end) const {
-    const int stride = padded(inputs);
+  // Starts to copy them to `x`, rows of kInputs floats.
+  __device__ __forceinline__ void copy_rows(float* x, int which, int first, int end) const {
     each_quad(first, end, [&](int sample, int at) {
-      copy_async<16>(base + L::kSpare + sample * L::kInputs + at,
-                     member.train_x + static_cast<std::int64_t>(numbers(which)[sample]) * stride + at);
+      copy_async<16>(x + sample * B::kInputs + at, source(which, sample, at));
     });
     copy_async_commit();
   }

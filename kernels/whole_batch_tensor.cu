@@ -1,5 +1,5 @@
-// Plan *resident, whole batch* on tensor cores in TF32: as kernels/whole_batch.cu, with the second hidden layer in
-// the registers of the warps whose products made it. A warp owns 32 samples and all units; so logits, loss, the last
+// Plan *resident, whole batch* on tensor cores: as kernels/whole_batch.cu, with the second hidden layer in the
+// registers of the warps whose products made it. A warp owns 32 samples and all units; so logits, loss, the last
 // layer's gradient and the second layer's are its own affair, without a meeting of the block. The fp32 weights that
 // the optimiser steps stay in the L2 cache; biases and, in registers, the last layer are fp32 on the chip.
 
@@ -13,44 +13,52 @@ namespace occam::cuda {
 
 // ---- kernels -----------------------------------------------------------------------------------------------
 
+template <class P>
 __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(TensorArguments a) {
+  using W = Chip<P>;
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
   if (progress.remaining == 0 || !is_plain(a.wave.members[id])) return;
-  float* const base = &shared<float>();
-  const BatchRows<W> rows{a.wave.members[id], base, a.plan.inputs};
-  float *const hidden = base + W::kHidden, *const spare = base + W::kSpare;
+  char* const base = reinterpret_cast<char*>(&shared<float>());
+  const auto floats = [&](int offset) { return reinterpret_cast<float*>(base + offset); };
+  const BatchRows rows{a.wave.members[id], reinterpret_cast<std::uint32_t*>(base + W::kRowNumbers),
+                       reinterpret_cast<std::int32_t*>(base + W::kLabels), a.plan.inputs};
+  const OperandPanel weight1{base + W::kWeight1, W::kXBytes}, weight2{base + W::kWeight2, W::kUnitBytes},
+      hidden{base + W::kHidden, W::kUnitBytes}, above{base + W::kSecond, W::kUnitBytes};
+  OperandPanel x{base + W::kX, W::kXBytes};
+  float *const bias1 = floats(W::kBias1), *const bias2 = floats(W::kBias2),
+               *const weight3 = floats(W::kWeight3), *const bias3 = floats(W::kBias3),
+               *const logits = floats(W::kLogits);
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
   const LayerView &view1 = a.plan.layer[0].view, &view2 = a.plan.layer[1].view, &view3 = a.plan.layer[2].view;
   const int units1 = view1.out, units2 = view2.out, outputs = view3.out,
             thread = static_cast<int>(threadIdx.x);
   const Trainee trainee{a.wave, id, trained, {}};
 
-  for (int i = thread; i < W::kBytes / 4; i += kTensorThreads) base[i] = 0.0f;
+  for (int i = thread; i < W::kBytes / 4; i += kTensorThreads) floats(0)[i] = 0.0f;
   __syncthreads();
-  const auto round_weights = [&](const LayerView& view, float* operand, int columns, float* bias) {
+  const auto round_weights = [&](const LayerView& view, OperandPanel operand, float* bias) {
     for (int item = thread; item < view.out * view.in; item += kTensorThreads) {
       const int unit = item / view.in, k = item % view.in;
-      operand[Tf32::weight_row(unit) * columns + k] =
-          round_to_tf32(trained[view.weight + unit * view.in_stride + k]);
+      P::put(operand.row(P::weight_row(unit)), k, trained[view.weight + unit * view.in_stride + k]);
     }
     for (int unit = thread; unit < view.out; unit += kTensorThreads) bias[unit] = trained[view.bias + unit];
   };
-  round_weights(view1, base + W::kWeight1, W::kInputs, base + W::kBias1);
-  round_weights(view2, base + W::kWeight2, W::kUnits, base + W::kBias2);
+  round_weights(view1, weight1, bias1);
+  round_weights(view2, weight2, bias2);
   // Of the last layer each thread owns at most one weight or bias; both its fp32 value and its sum stay with it.
   float* last_operand = nullptr;
   float* last_master = nullptr;
   float last_value = 0.0f;
   if (thread < outputs * W::kWide && thread % W::kWide < units2) {
-    last_operand = base + W::kWeight3 + thread;
+    last_operand = weight3 + thread;
     last_master = trained + view3.weight + thread / W::kWide * view3.in_stride + thread % W::kWide;
   } else if (thread >= W::kOutputs * W::kWide && thread - W::kOutputs * W::kWide < outputs) {
-    last_operand = base + W::kBias3 + thread - W::kOutputs * W::kWide;
+    last_operand = bias3 + thread - W::kOutputs * W::kWide;
     last_master = trained + view3.bias + thread - W::kOutputs * W::kWide;
   }
   const bool is_weight = thread < W::kOutputs * W::kWide;
-  const auto put_last = [&] { *last_operand = is_weight ? round_to_tf32(last_value) : last_value; };
+  const auto put_last = [&] { *last_operand = is_weight ? P::round(last_value) : last_value; };
   if (last_operand) {
     last_value = *last_master;
     put_last();
@@ -61,8 +69,15 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
   int batch = 0;
   rows.open(place, batch);
   __syncthreads();
-  rows.copy_rows(batch, 0, rows.in_first_half(place.count));
-  rows.copy_rows(batch, W::kHalf, place.count);
+  if constexpr (W::kSpacious) {
+    RowsInRegisters first;
+    first.load(rows, batch, place.count);
+    first.store(rows, x, place.count);
+    copy_async_commit();  // of labels
+  } else {
+    rows.copy_rows(floats(W::kX), batch, 0, rows.in_first_half(place.count));
+    rows.copy_rows(floats(W::kX), batch, W::kHalf, place.count);
+  }
 
   const int warp = tensor_warp(), group = lane() / 4, pair = lane() % 4;
   constexpr int kUnitTiles = (W::kUnits + 15) / 16;
@@ -71,33 +86,35 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     const law::BatchPlace next = law::following(place, all_rows, a.plan.batch);
     const bool goes_on = update + 1 < end;
     copy_async_wait<0>();
-    round_rows(rows, 0, rows.in_first_half(place.count));
-    round_rows(rows, W::kHalf, place.count);
+    if constexpr (!W::kSpacious) {
+      round_rows(rows, floats(W::kX), 0, rows.in_first_half(place.count));
+      round_rows(rows, floats(W::kX), W::kHalf, place.count);
+    }
     __syncthreads();  // the rows have arrived, and all have done their step
     if (goes_on) rows.open(next, batch ^ 1);
+    copy_async_commit();
 
     SampleSums tile;
     ActiveBits active1;
-    multiply_samples(spare, base + W::kWeight1, base + W::kBias1, W::kInputs, a.plan.inputs, tile);
-    activate(tile, active1);
-    put(tile, hidden, 0, units1);
+    multiply_samples<P>(x, weight1, bias1, a.plan.inputs, tile);
+    activate<P>(tile, active1);
+    put<P>(tile, hidden, 0, units1);
     __syncthreads();
     {
       ActiveBits active2;
-      multiply_samples(hidden, base + W::kWeight2, base + W::kBias2, W::kUnits, units1, tile);
-      activate(tile, active2);
+      multiply_samples<P>(hidden, weight2, bias2, units1, tile);
+      activate<P>(tile, active2);
 
       // Logits: a lane adds its columns of four samples, four lanes make a sample's sum.
       float logit[2][2][W::kOutputs] = {};
       each_pair([&](int i, int j, int half, int, int unit) {
         OCCAM_UNROLL
         for (int c = 0; c < W::kOutputs; ++c) {
-          const float2 weight = *reinterpret_cast<const float2*>(base + W::kWeight3 + c * W::kWide + unit);
+          const float2 weight = *reinterpret_cast<const float2*>(weight3 + c * W::kWide + unit);
           logit[i][half][c] = law::fma(tile[i][j][2 * half], weight.x, logit[i][half][c]);
           logit[i][half][c] = law::fma(tile[i][j][2 * half + 1], weight.y, logit[i][half][c]);
         }
       });
-      float* const logits = base + W::kLogits;  // [sample][kOutputs]
       const int own_i = pair / 2, own_half = pair % 2, own = warp * 32 + group + 16 * own_i + 8 * own_half;
       OCCAM_UNROLL
       for (int i = 0; i < 2; ++i) {
@@ -108,7 +125,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
             float sum = logit[i][half][c];
             sum += __shfl_xor_sync(kWarp, sum, 1);
             sum += __shfl_xor_sync(kWarp, sum, 2);
-            if (i == own_i && half == own_half) logits[own * W::kOutputs + c] = sum + base[W::kBias3 + c];
+            if (i == own_i && half == own_half) logits[own * W::kOutputs + c] = sum + bias3[c];
           }
         }
       }
@@ -118,7 +135,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       OCCAM_UNROLL
       for (int c = 0; c < W::kOutputs; ++c) {
         float& gradient = logits[own * W::kOutputs + c];
-        gradient = own < place.count && c < outputs ? round_to_tf32(gradient) : 0.0f;
+        gradient = own < place.count && c < outputs ? P::round(gradient) : 0.0f;
       }
       __syncwarp();
 
@@ -133,7 +150,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
             delta[i][half][c] = logits[(warp * 32 + group + 16 * i + 8 * half) * W::kOutputs + c];
         }
       }
-      float* const partial = base + W::kPartial + warp * W::kPartials;
+      float* const partial = floats(W::kPartial) + warp * W::kPartials;
       OCCAM_UNROLL
       for (int j = 0; j < W::kTiles; ++j) {
         OCCAM_UNROLL
@@ -141,7 +158,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
           const int unit = 8 * j + 2 * pair + e;
           float weight[W::kOutputs], sum[W::kOutputs] = {};
           OCCAM_UNROLL
-          for (int c = 0; c < W::kOutputs; ++c) weight[c] = base[W::kWeight3 + c * W::kWide + unit];
+          for (int c = 0; c < W::kOutputs; ++c) weight[c] = weight3[c * W::kWide + unit];
           OCCAM_UNROLL
           for (int i = 0; i < 2; ++i) {
             OCCAM_UNROLL
@@ -152,7 +169,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
                 sum[c] = law::fma(delta[i][half][c], h, sum[c]);
                 gradient = law::fma(delta[i][half][c], weight[c], gradient);
               }
-              h = is_active(active2, i, j, 2 * half + e) ? round_to_tf32(gradient) : 0.0f;
+              h = is_active(active2, i, j, 2 * half + e) ? P::round(gradient) : 0.0f;
             }
           }
           OCCAM_UNROLL
@@ -172,86 +189,110 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       }
     }
 
-    // Halves of the second layer's delta, for its weights' gradient. Seven tiles of units for four pairs of warps, of
-    // which one has the last features and the bias.
-    WeightPart<2, 7> second;
+    // The second layer's weight gradient. Seven tiles of units for four pairs of warps, of which one has the last
+    // features and the bias.
+    WeightPart<P, 2, 7> second;
     second.own_m = warp / 2 * 2, second.m = second.own_m < kUnitTiles - 2 ? second.own_m : kUnitTiles - 2;
     second.ones = warp % 2 == 1, second.n = warp % 2 * 7, second.idle = false;
     second.clear();
-    if (warp < 4) put(tile, spare, 0, units2);
+    if (W::kSpacious || warp < 4) put<P>(tile, above, 0, units2);
     __syncthreads();
+    if constexpr (W::kSpacious) {
+      second.add(above, hidden, place.count);
+    } else {  // half by half in the rows' room; then the gradient replaces what is below it, and the rows come again
+      second.add(above, hidden, rows.in_first_half(place.count));
+      __syncthreads();
+      if (warp >= 4) put<P>(tile, above, W::kHalf, units2);
+      __syncthreads();
+      second.add(above, {hidden.row(W::kHalf), hidden.row_bytes}, place.count - W::kHalf);
+      __syncthreads();
+      rows.copy_rows(floats(W::kX), batch, 0, place.count);
+      put<P>(tile, hidden, 0, units2);
+      __syncthreads();
+    }
+
+    const OperandPanel delta = W::kSpacious ? above : hidden;
+    OCCAM_UNROLL
+    for (int e = 0; e < 8 * W::kTiles; ++e) tile[e / 4 / W::kTiles][e / 4 % W::kTiles][e % 4] = 0.0f;
+    multiply<P, 2, W::kTiles, false>(RowsA<P>{delta}.template place<2>(2 * warp),
+                                     ColumnsB<P>{weight2}.template place<W::kTiles>(0), depth_of<P>(units2),
+                                     false, tile);
+    OCCAM_UNROLL
+    for (int bit = 0; bit < 8 * W::kTiles; ++bit) {
+      const int i = bit / 4 / W::kTiles, j = bit / 4 % W::kTiles, e = bit % 4;
+      tile[i][j][e] = is_active(active1, i, j, e) ? P::round(tile[i][j][e]) : 0.0f;
+    }
+    if constexpr (!W::kSpacious) {
+      copy_async_wait<0>();
+      round_rows(rows, floats(W::kX), 0, place.count);
+    }
+    __syncthreads();  // all have read the second layer's weights, and what the gradient now replaces
+    put<P>(tile, hidden, 0, units1);
     if (last_operand) {
       float sum = 0.0f;
       OCCAM_UNROLL
-      for (int w = 0; w < kWarps; ++w) sum += base[W::kPartial + w * W::kPartials + thread];
+      for (int w = 0; w < kWarps; ++w) sum += floats(W::kPartial)[w * W::kPartials + thread];
       float none = 0.0f;
       law::optimizer_step<OptimizerKind::sgd, false>(trainee.optimizer, {}, sum, last_value, none, none);
       put_last();
     }
-    second.add(spare, hidden, W::kUnits, rows.in_first_half(place.count));
-    __syncthreads();
-    if (warp >= 4) put(tile, spare, W::kHalf, units2);
-    __syncthreads();
-    second.add(spare, hidden + W::kHalf * W::kUnits, W::kUnits, place.count - W::kHalf);
+    second.step(trainee, trained + view2.weight, view2.in_stride, weight2, bias2, units2, units1);
     __syncthreads();
 
-    rows.copy_rows(batch, 0, place.count);
-    put(tile, hidden, 0, units2);
-    __syncthreads();
-    OCCAM_UNROLL
-    for (int e = 0; e < 8 * W::kTiles; ++e) tile[e / 4 / W::kTiles][e / 4 % W::kTiles][e % 4] = 0.0f;
-    multiply<2, W::kTiles, false>(
-        RowsA<Tf32>{panel(hidden, W::kUnits)}.template place<2>(2 * warp),
-        ColumnsB<Tf32>{panel(base + W::kWeight2, W::kUnits)}.template place<W::kTiles>(0),
-        depth_of<Tf32>(units2), false, tile);
-    OCCAM_UNROLL
-    for (int bit = 0; bit < 8 * W::kTiles; ++bit) {
-      const int i = bit / 4 / W::kTiles, j = bit / 4 % W::kTiles, e = bit % 4;
-      tile[i][j][e] = is_active(active1, i, j, e) ? round_to_tf32(tile[i][j][e]) : 0.0f;
-    }
-    copy_async_wait<0>();
-    round_rows(rows, 0, place.count);
-    __syncthreads();  // all have read the second layer's weights and delta
-    put(tile, hidden, 0, units1);
-    second.step(trainee, trained + view2.weight, view2.in_stride, base + W::kWeight2, W::kUnits,
-                base + W::kBias2, units2, units1);
-    __syncthreads();
-
-    // Rows of the next update take the place of those that everybody is done with.
-    WeightPart<1, 8> first;
+    WeightPart<P, 1, 8> first;
     first.m = first.own_m = warp, first.n = 0, first.ones = true, first.idle = warp >= kUnitTiles;
     first.clear();
-    first.add(hidden, spare, W::kInputs, rows.in_first_half(place.count));
-    __syncthreads();
-    if (goes_on) rows.copy_rows(batch ^ 1, 0, rows.in_first_half(next.count));
-    first.add(hidden + W::kHalf * W::kUnits, spare + W::kHalf * W::kInputs, W::kInputs,
-              place.count - W::kHalf);
-    __syncthreads();
-    if (goes_on) rows.copy_rows(batch ^ 1, W::kHalf, next.count);
-    first.step(trainee, trained + view1.weight, view1.in_stride, base + W::kWeight1, W::kInputs,
-               base + W::kBias1, units1, a.plan.inputs);
+    if constexpr (W::kSpacious) {
+      RowsInRegisters coming;
+      if (goes_on) coming.load(rows, batch ^ 1, next.count);
+      first.add(hidden, x, place.count);
+      x.data = base + (x.data == base + W::kX ? W::kOtherX : W::kX);
+      if (goes_on) coming.store(rows, x, next.count);
+      __syncthreads();
+    } else {  // rows of the next update take the place of those that everybody is done with
+      first.add(hidden, x, rows.in_first_half(place.count));
+      __syncthreads();
+      if (goes_on) rows.copy_rows(floats(W::kX), batch ^ 1, 0, rows.in_first_half(next.count));
+      first.add({hidden.row(W::kHalf), hidden.row_bytes}, {x.row(W::kHalf), x.row_bytes},
+                place.count - W::kHalf);
+      __syncthreads();
+      if (goes_on) rows.copy_rows(floats(W::kX), batch ^ 1, W::kHalf, next.count);
+    }
+    first.step(trainee, trained + view1.weight, view1.in_stride, weight1, bias1, units1, a.plan.inputs);
     place = next;
   }
   __syncthreads();
   if (last_operand) *last_master = last_value;
-  for (int unit = thread; unit < units1; unit += kTensorThreads)
-    trained[view1.bias + unit] = base[W::kBias1 + unit];
-  for (int unit = thread; unit < units2; unit += kTensorThreads)
-    trained[view2.bias + unit] = base[W::kBias2 + unit];
+  for (int unit = thread; unit < units1; unit += kTensorThreads) trained[view1.bias + unit] = bias1[unit];
+  for (int unit = thread; unit < units2; unit += kTensorThreads) trained[view2.bias + unit] = bias2[unit];
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------
 
+namespace {
+
+template <class F>
+decltype(auto) with_kernel(Precision precision, const F& f) {
+  return precision == Precision::tf32 ? f(whole_batch_tensor_kernel<Tf32>)
+                                      : f(whole_batch_tensor_kernel<Bf16>);
+}
+
+}  // namespace
+
 void launch_whole_batch_tensor(Stream& stream, const TensorArguments& a) {
   const NvtxRange range{"whole batch on tensor cores"};
   require(a.members >= 1, "whole batch on tensor cores: {} members", a.members);
-  launch(stream, "whole batch on tensor cores", whole_batch_tensor_kernel,
-         dim3(static_cast<unsigned>(a.members)), dim3(kTensorThreads), W::kBytes, a);
+  with_kernel(a.plan.precision, [&](auto* kernel) {
+    launch(stream, "whole batch on tensor cores", kernel, dim3(static_cast<unsigned>(a.members)),
+           dim3(kTensorThreads), static_cast<std::size_t>(a.plan.bytes), a);
+  });
 }
 
-KernelResources whole_batch_tensor_resources() {
-  return kernel_resources(reinterpret_cast<const void*>(whole_batch_tensor_kernel),
-                          "whole batch on tensor cores", kTensorThreads, W::kBytes);
+KernelResources whole_batch_tensor_resources(Precision precision) {
+  return with_kernel(precision, [&](auto* kernel) {
+    return kernel_resources(reinterpret_cast<const void*>(kernel), "whole batch on tensor cores",
+                            kTensorThreads, static_cast<std::size_t>(whole_batch_tensor_bytes(precision)));
+  });
 }
 
 }  // namespace occam::cuda

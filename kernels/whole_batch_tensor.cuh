@@ -9,36 +9,35 @@
 
 namespace occam::cuda {
 
-using W = WholeBatchTensor;
+// Where things lie.
+template <class P>
+using Chip = WholeBatchTensor<P::kBytes>;
 
 // 16 · down × 8 · across sums of a warp. Element e of tile (i, j) is at row 16 i + lane / 4 + e / 2 · 8 and column
 // 8 j + lane % 4 · 2 + e % 2.
 template <int down, int across>
 using Sums = float[down][across][4];
-using SampleSums = Sums<2, W::kTiles>;  // of a warp's 32 samples
+constexpr int kSampleTiles = WholeBatchTensor<4>::kTiles;  // of units
+using SampleSums = Sums<2, kSampleTiles>;                  // of a warp's 32 samples
 
 __device__ __forceinline__ int tensor_warp() { return static_cast<int>(threadIdx.x) / 32; }
 
-__device__ __forceinline__ OperandPanel panel(float* data, int columns) {
-  return {reinterpret_cast<char*>(data), columns * Tf32::kBytes};
-}
-
 // sums += A · B over the depth. `ones`: the last column tile of B is of ones. Where registers allow it (`ahead`), the
 // next step's operands are on their way while the present one's are multiplied.
-template <int down, int across, bool ahead, class AtA, class AtB>
+template <class P, int down, int across, bool ahead, class AtA, class AtB>
 __device__ __forceinline__ void multiply(const AtA& at_a, const AtB& at_b, Depth depth, bool ones,
                                          Sums<down, across>& sums) {
   std::uint32_t a[down][4], b[across][2];
   const auto read = [&](int step) {
     at_a.read(a, step);
     at_b.read(b, step);
-    if (ones) b[across - 1][0] = b[across - 1][1] = Tf32::one();
+    if (ones) b[across - 1][0] = b[across - 1][1] = P::one();
   };
   const auto add = [&](const std::uint32_t(&of_a)[down][4], const std::uint32_t(&of_b)[across][2]) {
     OCCAM_UNROLL
     for (int i = 0; i < down; ++i) {
       OCCAM_UNROLL
-      for (int j = 0; j < across; ++j) Tf32::multiply(sums[i][j], of_a[i], of_b[j]);
+      for (int j = 0; j < across; ++j) P::multiply(sums[i][j], of_a[i], of_b[j]);
     }
   };
   if constexpr (ahead) {
@@ -76,7 +75,7 @@ template <class F>
 __device__ __forceinline__ void each_pair(const F& f) {
   const int first = tensor_warp() * 32 + lane() / 4;
   OCCAM_UNROLL
-  for (int j = 0; j < W::kTiles; ++j) {
+  for (int j = 0; j < kSampleTiles; ++j) {
     OCCAM_UNROLL
     for (int i = 0; i < 2; ++i) {
       OCCAM_UNROLL
@@ -85,11 +84,12 @@ __device__ __forceinline__ void each_pair(const F& f) {
   }
 }
 
-// sums = bias + x · weightᵀ, of the warp's samples. x and weight: rows of `columns` floats, `depth` of them used.
-__device__ __forceinline__ void multiply_samples(float* x, float* weight, const float* bias, int columns,
+// sums = bias + x · weightᵀ, of the warp's samples, over `depth` columns.
+template <class P>
+__device__ __forceinline__ void multiply_samples(OperandPanel x, OperandPanel weight, const float* bias,
                                                  int depth, SampleSums& sums) {
   OCCAM_UNROLL
-  for (int j = 0; j < W::kTiles; ++j) {
+  for (int j = 0; j < kSampleTiles; ++j) {
     const float2 start = *reinterpret_cast<const float2*>(bias + 8 * j + lane() % 4 * 2);
     OCCAM_UNROLL
     for (int i = 0; i < 2; ++i) {
@@ -97,42 +97,42 @@ __device__ __forceinline__ void multiply_samples(float* x, float* weight, const 
       sums[i][j][1] = sums[i][j][3] = start.y;
     }
   }
-  multiply<2, W::kTiles, true>(RowsA<Tf32>{panel(x, columns)}.template place<2>(2 * tensor_warp()),
-                               RowsB<Tf32>{panel(weight, columns)}.template place<W::kTiles>(0),
-                               depth_of<Tf32>(depth), false, sums);
+  multiply<P, 2, kSampleTiles, true>(RowsA<P>{x}.template place<2>(2 * tensor_warp()),
+                                     RowsB<P>{weight}.template place<kSampleTiles>(0), depth_of<P>(depth),
+                                     false, sums);
 }
 
 // sums ← ReLU, rounded; `active` gets a bit for each that is positive.
-using ActiveBits = std::uint32_t[(8 * W::kTiles + 31) / 32];
+using ActiveBits = std::uint32_t[(8 * kSampleTiles + 31) / 32];
+template <class P>
 __device__ __forceinline__ void activate(SampleSums& sums, ActiveBits& active) {
   OCCAM_UNROLL
   for (int w = 0; w < static_cast<int>(sizeof(ActiveBits) / sizeof(active[0])); ++w) active[w] = 0;
   OCCAM_UNROLL
-  for (int bit = 0; bit < 8 * W::kTiles; ++bit) {
-    float& value = sums[bit / 4 / W::kTiles][bit / 4 % W::kTiles][bit % 4];
-    value = law::activate<Activation::relu>(value, 0.0f);
+  for (int bit = 0; bit < 8 * kSampleTiles; ++bit) {
+    float& value = sums[bit / 4 / kSampleTiles][bit / 4 % kSampleTiles][bit % 4];
+    value = P::round(law::activate<Activation::relu>(value, 0.0f));
     if (value > 0.0f) active[bit / 32] |= 1u << bit % 32;
-    value = round_to_tf32(value);
   }
 }
 __device__ __forceinline__ bool is_active(const ActiveBits& active, int i, int j, int e) {
-  const int bit = (i * W::kTiles + j) * 4 + e;
+  const int bit = (i * kSampleTiles + j) * 4 + e;
   return (active[bit / 32] >> bit % 32 & 1) != 0;
 }
 
-// A warp's values of samples to a panel [samples][kUnits] whose first row is sample `first`.
-__device__ __forceinline__ void put(const SampleSums& value, float* to, int first, int units) {
+// A warp's values, rounded ones, to a panel whose first row is sample `first`.
+template <class P>
+__device__ __forceinline__ void put(const SampleSums& value, OperandPanel to, int first, int units) {
   each_pair([&](int i, int j, int half, int sample, int unit) {
     if (unit < units)
-      *reinterpret_cast<float2*>(to + (sample - first) * W::kUnits + unit) =
-          make_float2(value[i][j][2 * half], value[i][j][2 * half + 1]);
+      P::put_rounded_pair(to.row(sample - first), unit, value[i][j][2 * half], value[i][j][2 * half + 1]);
   });
 }
 
 // A warp's part of a weight gradient, with units as rows: `down` tiles of units from tile `m` on and `across` tiles of
 // features from `n` on; with `ones` the last of them is the bias's gradient instead. Rows below own_m are another
 // warp's.
-template <int down, int across>
+template <class P, int down, int across>
 struct WeightPart {
   int m, own_m, n;
   bool ones, idle;
@@ -143,18 +143,18 @@ struct WeightPart {
     for (int e = 0; e < down * across * 4; ++e) sums[e / 4 / across][e / 4 % across][e % 4] = 0.0f;
   }
 
-  // += deltaᵀ · x over `samples` samples; those up to the next multiple of eight are zeros in delta.
-  __device__ __forceinline__ void add(float* delta, float* x, int columns, int samples) {
+  // += deltaᵀ · x over `samples` samples; those up to the next whole step are zeros in delta.
+  __device__ __forceinline__ void add(OperandPanel delta, OperandPanel x, int samples) {
     if (idle || samples <= 0) return;
-    multiply<down, across, true>(ColumnsA<Tf32>{panel(delta, W::kUnits)}.template place<down>(m),
-                                 ColumnsB<Tf32>{panel(x, columns)}.template place<across>(n),
-                                 Depth{(samples + Tf32::kStep - 1) / Tf32::kStep, false}, ones, sums);
+    multiply<P, down, across, true>(ColumnsA<P>{delta}.template place<down>(m),
+                                    ColumnsB<P>{x}.template place<across>(n),
+                                    Depth{(samples + P::kStep - 1) / P::kStep, false}, ones, sums);
   }
 
-  // Steps the weights [units][features] at `master`, rows `stride` apart, and rounds them into `operand`, rows
-  // `columns` apart; biases stand in fp32 at `bias`.
-  __device__ __forceinline__ void step(const Trainee& trainee, float* master, int stride, float* operand,
-                                       int columns, float* bias, int units, int features) const {
+  // Steps the weights [units][features] at `master`, rows `stride` apart, and rounds them into `operand`; biases stand
+  // in fp32 at `bias`.
+  __device__ __forceinline__ void step(const Trainee& trainee, float* master, int stride,
+                                       OperandPanel operand, float* bias, int units, int features) const {
     if (idle) return;
     const auto stepped = [&](float value, float gradient) {
       float none = 0.0f;
@@ -190,22 +190,45 @@ struct WeightPart {
         v.x = stepped(v.x, sums[i][j][2 * half]);
         if (feature + 1 < features) v.y = stepped(v.y, sums[i][j][2 * half + 1]);
         *reinterpret_cast<float2*>(master + unit * stride + feature) = v;
-        *reinterpret_cast<float2*>(operand + Tf32::weight_row(unit) * columns + feature) =
-            make_float2(round_to_tf32(v.x), round_to_tf32(v.y));
+        P::put_pair(operand.row(P::weight_row(unit)), feature, v.x, v.y);
       }
       if (ones && lane() % 4 == 0) bias[unit] = stepped(bias[unit], sums[i][across - 1][2 * half]);
     });
   }
 };
 
-// Rounds what the thread itself copied by the same call of copy_rows; it must have arrived.
-__device__ __forceinline__ void round_rows(const BatchRows<W>& rows, int first, int end) {
+// How a batch's rows get to the chip as operands. In TF32 they are copied to where they stay and rounded there by the
+// threads that copied them, by calls with the same bounds.
+__device__ __forceinline__ void round_rows(const BatchRows& rows, float* x, int first, int end) {
   rows.each_quad(first, end, [&](int sample, int at) {
-    float* quad = rows.base + W::kSpare + sample * W::kInputs + at;
     float v[kQuad];
+    float* const quad = x + sample * WholeBatch::kInputs + at;
     read_steps(quad, v);
     Tf32::put_quad(reinterpret_cast<char*>(quad), 0, v);
   });
 }
+
+// In BF16 they pass through registers, all of a thread's quads at once.
+struct RowsInRegisters {
+  static constexpr int kAll = WholeBatch::kSamples * WholeBatch::kInputs / kQuad / kTensorThreads;
+  float v[kAll][kQuad];
+
+  template <class F>
+  static __device__ __forceinline__ void each(const BatchRows& rows, int count, const F& f) {
+    OCCAM_UNROLL
+    for (int q = 0; q < kAll; ++q) {
+      const int item = static_cast<int>(threadIdx.x) + q * kTensorThreads;
+      const int sample = item / (WholeBatch::kInputs / kQuad),
+                at = item % (WholeBatch::kInputs / kQuad) * kQuad;
+      if (sample < count && at < rows.inputs) f(q, sample, at);
+    }
+  }
+  __device__ __forceinline__ void load(const BatchRows& rows, int which, int count) {
+    each(rows, count, [&](int q, int sample, int at) { read_steps(rows.source(which, sample, at), v[q]); });
+  }
+  __device__ __forceinline__ void store(const BatchRows& rows, OperandPanel x, int count) const {
+    each(rows, count, [&](int q, int sample, int at) { Bf16::put_quad(x.row(sample), at, v[q]); });
+  }
+};
 
 }  // namespace occam::cuda

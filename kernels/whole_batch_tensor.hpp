@@ -1,4 +1,4 @@
-// Plan *resident, whole batch* on tensor cores in TF32 (kernels/whole_batch_tensor.cu).
+// Plan *resident, whole batch* on tensor cores, in TF32 and BF16 (kernels/whole_batch_tensor.cu).
 #pragma once
 
 #include "resident_tensor.hpp"
@@ -6,33 +6,53 @@
 
 namespace occam::cuda {
 
-// Sizes and networks are those of WholeBatch. Offsets in floats from the start of the block's shared memory; rows
-// of weights are in the order of Operand::weight_row, whole groups of eight.
+// Sizes and networks are those of WholeBatch, of operands of so many bytes. Offsets in bytes from the start of the
+// block's shared memory; rows of weights are in the order of Operand::weight_row, whole groups of eight.
+template <int element>
 struct WholeBatchTensor {
   static constexpr int kSamples = WholeBatch::kSamples, kHalf = WholeBatch::kHalf;
   static constexpr int kInputs = WholeBatch::kInputs, kUnits = WholeBatch::kUnits,
                        kOutputs = WholeBatch::kOutputs;
   static constexpr int kTiles = (kUnits + 7) / 8;  // of eight columns
-  static constexpr int kWide = 8 * kTiles, kPad = 16;
+  static constexpr int kWide = 8 * kTiles, kWarps = kTensorThreads / 32;
+  // In BF16 there is room for both hidden layers and for two batches of rows. In TF32 halves of the second hidden layer
+  // pass through the rows' room.
+  static constexpr bool kSpacious = element == 2;
 
-  static constexpr int kWeight1 = 0, kBias1 = kWeight1 + kWide * kInputs;
-  static constexpr int kWeight2 = kBias1 + kWide, kBias2 = kWeight2 + kWide * kUnits;
-  static constexpr int kWeight3 = kBias2 + kWide, kBias3 = kWeight3 + kOutputs * kWide;
-  static constexpr int kHidden = kBias3 + 4;                         // [kSamples][kUnits]
-  static constexpr int kSpare = kHidden + kSamples * kUnits + kPad;  // [kSamples][kInputs] or [kHalf][kUnits]
-  static constexpr int kLogits = kSpare + kHalf * kUnits;  // [kSamples][kOutputs], beside half a layer
-  static constexpr int kPartial = kSpare + kSamples * kInputs + kPad;  // [8 warps][kPartials]
-  static constexpr int kPartials = kOutputs * (kWide + 2);  // of the last layer's weights, then biases
-  static constexpr int kRowNumbers = kPartial + 8 * kPartials, kLabels = kRowNumbers + 2 * kSamples;
-  static constexpr int kBytes = 4 * (kLabels + 2 * kSamples);
+  static constexpr int row_bytes(int columns) {
+    return ((columns * element + kChunkBytes - 1) / kChunkBytes | 1) * kChunkBytes;
+  }
+  static constexpr int kXBytes = row_bytes(kInputs), kUnitBytes = row_bytes(kUnits);  // of a row
+
+  static constexpr int kWeight1 = 0, kBias1 = kWeight1 + kWide * kXBytes;  // biases are floats
+  static constexpr int kWeight2 = kBias1 + 4 * kWide, kBias2 = kWeight2 + kWide * kUnitBytes;
+  static constexpr int kWeight3 = kBias2 + 4 * kWide,
+                       kBias3 = kWeight3 + 4 * kOutputs * kWide;                  // floats, rounded
+  static constexpr int kHidden = kBias3 + 16;                                     // [kSamples][kUnitBytes]
+  static constexpr int kX = kHidden + kSamples * kUnitBytes + kTensorReadBeyond;  // [kSamples][kXBytes]
+  static constexpr int kOtherX = kX + kSamples * kXBytes + kTensorReadBeyond;     // BF16: the same
+  // [kSamples] rows of the second layer, in TF32 half of them, in place of x.
+  static constexpr int kSecond = kSpacious ? kOtherX + kSamples * kXBytes + kTensorReadBeyond : kX;
+  static constexpr int kLogits = kSecond + (kSpacious ? kSamples : kHalf) * kUnitBytes +
+                                 (kSpacious ? kTensorReadBeyond : 0);  // [kSamples][kOutputs] floats
+  static constexpr int kPartial =
+      kLogits + 4 * kSamples * kOutputs + (kSpacious ? 0 : kTensorReadBeyond);  // [kWarps][kPartials] floats:
+  static constexpr int kPartials = kOutputs * (kWide + 2);  // the last layer's weights, then biases
+  static constexpr int kRowNumbers = kPartial + 4 * kWarps * kPartials, kLabels = kRowNumbers + 8 * kSamples;
+  static constexpr int kBytes = kLabels + 8 * kSamples;
 };
-static_assert(WholeBatchTensor::kLogits + WholeBatchTensor::kSamples * WholeBatchTensor::kOutputs <=
-              WholeBatchTensor::kPartial);
-static_assert(WholeBatchTensor::kBytes <= 227 * 1024);
+// In TF32 logits end where the rows do.
+static_assert(WholeBatchTensor<4>::kPartial == WholeBatchTensor<4>::kOtherX);
+static_assert(WholeBatchTensor<4>::kBytes <= 227 * 1024 && WholeBatchTensor<2>::kBytes <= 227 * 1024);
 
-// As launch_whole_batch, in TF32; members that are not plain are passed by.
+// Bytes of shared memory for this precision, tf32 or bf16.
+constexpr int whole_batch_tensor_bytes(Precision precision) {
+  return precision == Precision::tf32 ? WholeBatchTensor<4>::kBytes : WholeBatchTensor<2>::kBytes;
+}
+
+// As launch_whole_batch, at the plan's precision; members that are not plain are passed by.
 void launch_whole_batch_tensor(Stream& stream, const TensorArguments& arguments);
 
-KernelResources whole_batch_tensor_resources();
+KernelResources whole_batch_tensor_resources(Precision precision);
 
 }  // namespace occam::cuda

@@ -185,12 +185,13 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   const DeviceLayout layout(spec);
   if (layout.stride() > INT32_MAX / 16 || layout.widest() > INT32_MAX / 1024 || batch > INT32_MAX / 64)
     return {{}, "the network or the batch is far larger than shared memory"};
-  if (precision == Precision::tf32 && takes_whole_batch(layout, spec, batch, needs) &&
-      WholeBatchTensor::kBytes <= shared_limit) {
+  const int whole_bytes = whole_batch_tensor_bytes(precision);
+  if (takes_whole_batch(layout, spec, batch, needs) &&
+      static_cast<std::size_t>(whole_bytes) <= shared_limit) {
     TensorPlan plan{};
     plan.whole_batch = true, plan.precision = precision;
-    plan.slice = WholeBatchTensor::kSamples, plan.batch = batch, plan.inputs = spec.inputs;
-    plan.bytes = WholeBatchTensor::kBytes;
+    plan.slice = WholeBatch::kSamples, plan.batch = batch, plan.inputs = spec.inputs;
+    plan.bytes = whole_bytes;
     for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
     return {plan, ""};
   }
