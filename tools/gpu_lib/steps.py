@@ -21,7 +21,7 @@ SMALL_CASES = (
     "*ScoreBody.AucOfTiesAndClasses/cuda:*ScoreBody.LittleMemory/cuda:*ScoreBody.DataThroughAnIdentity/cuda:"
     "*AttackBody.MembersAlone/cuda:*AdversaryBody.AttacksByChunks/cuda*:*AdversaryBody.TrainingOnMovedBatches/cuda*:"
     "*ImageCompany.TrainingGivesTheTwinsBits/cuda:*ImageCompany.AttacksAreThoseOnTheSameRowsAsFloats/cuda:"
-    "*PrecisionTest.ExactWhereNothingRounds/cuda"
+    "*PrecisionTest.ExactWhereNothingRounds/cuda:*TrainOnTheChip.WholeBatches/cuda:*ImageCompany.LargerThanAStage/cuda"
 )
 SEEDS_OF_PRECISIONS = 100
 EQUAL_WITHIN = 0.005  # margin of the means of accuracies and AUCs
@@ -34,6 +34,7 @@ CANNOT_PROFILE = re.compile(
     r"not supported).*$",
     re.MULTILINE | re.IGNORECASE,
 )
+TRAINS_THE_STUDYS_NET = "resident_kernel|whole_batch_kernel"
 FOUND_ERRORS = 86  # exit code of compute-sanitizer, unlike those of the tests
 
 
@@ -265,17 +266,17 @@ def variants(runner, execute=run):
 
 
 def profile(runner, report, execute=run):
-    """ncu's full report of one launch of the resident kernel; its text goes to `report`, a path."""
+    """ncu's full report of one launch of what trains (100,2); its text goes to `report`, a path."""
     program = shutil.which("ncu")
     if program is None:
         return unavailable("profile", "ncu is not on PATH")
     if not pathlib.Path(runner).exists():
         return unavailable("profile", f"{runner} is not built")
     # The clocks as they are: other steps ran at them, and a user may not be allowed to lock them.
-    chosen = ["--kernel-name", "regex:resident_kernel", "--launch-count", "1"]
+    chosen = ["--kernel-name", f"regex:{TRAINS_THE_STUDYS_NET}", "--launch-count", "1"]
     command = [program, "--set", "full", "--clock-control", "none", *chosen, "--page", "details", runner, "--variants", "0", "--repeats", "1"]
     result, output = step("profile", command, execute, 900)
-    if result["status"] == "passed" and "resident_kernel" in output:
+    if result["status"] == "passed" and re.search(TRAINS_THE_STUDYS_NET, output):
         pathlib.Path(report).write_text(output)
         result["report"] = pathlib.Path(report).name
         return result
