@@ -15,7 +15,7 @@ VARIANT = (
     "NS_4cuda17ResidentArgumentsE"
 )
 WHOLE = "_ZN5occam4cuda18whole_batch_kernelENS0_17ResidentArgumentsE"
-WHOLE_TENSOR = "_ZN5occam4cuda25whole_batch_tensor_kernelENS0_15TensorArgumentsE"
+WHOLE_TENSOR = "_ZN5occam4cuda25whole_batch_tensor_kernelINS0_4{}EEEvNS0_15TensorArgumentsE"
 TENSOR = "_ZN5occam4cuda22resident_tensor_kernelINS0_4{}EEEvNS0_15TensorArgumentsE"
 
 
@@ -35,13 +35,24 @@ def loop_of(instructions, **operations):
 
 
 def whole_loops(precision):
-    """One of every kind that a kernel of whole batches has; in fp32 four of five instructions are FFMA, or fewer."""
+    """Those of a kernel of whole batches: in fp32 one of every kind, where four of five instructions are FFMA, or
+    fewer; on tensor cores those of each product, in their order."""
     if precision == "tf32":
         return [
-            loop_of(104, HMMA=52, LDSM=18),  # two steps of a product forward
+            loop_of(104, HMMA=52, LDSM=18),  # two steps of the products forward
+            loop_of(180, HMMA=52, LDSM=18),
+            loop_of(92, HMMA=28, LDS=44),  # of the weight gradient of layer 1, by halves of the batch
+            loop_of(92, HMMA=28, LDS=44),
             loop_of(118, HMMA=52, LDSM=4, LDS=52),  # of the input gradient
-            loop_of(92, HMMA=28, LDS=44),  # of weight gradients, of layer 1
             loop_of(56, HMMA=8, LDS=18),
+        ]
+    if precision == "bf16":
+        return [
+            loop_of(98, HMMA=52, LDSM=18),
+            loop_of(168, HMMA=52, LDSM=18),
+            loop_of(62, HMMA=28, LDSM=12),
+            loop_of(78, HMMA=52, LDSM=18),
+            loop_of(80, HMMA=32, LDSM=20),  # four steps
         ]
     return [
         loop_of(520, FFMA=416, LDS_128=21),  # forward
@@ -55,5 +66,5 @@ def whole_loops(precision):
 
 
 def whole_kernels():
-    named = (("fp32", WHOLE), ("tf32", WHOLE_TENSOR))
+    named = (("fp32", WHOLE), ("bf16", WHOLE_TENSOR.format("Bf16")), ("tf32", WHOLE_TENSOR.format("Tf32")))
     return [sass.Kernel(mangled, "sm_90", registers=255, loops=whole_loops(precision)) for precision, mangled in named]

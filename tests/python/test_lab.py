@@ -8,7 +8,7 @@ import sys
 import tempfile
 import unittest
 
-from lab_case import RESIDENT, ROOT, TENSOR, VARIANT, listing
+from lab_case import RESIDENT, ROOT, TENSOR, VARIANT, WHOLE, WHOLE_TENSOR, listing
 
 from lab_lib import compiled, sass  # noqa: E402
 
@@ -73,7 +73,10 @@ class MachineCode(unittest.TestCase):
         self.assertEqual(
             sass.instance_of("_ZN5occam4cuda14forward_kernelINS0_4TileILi16ELi8ELi8ELi8EEEEEvi"), "16x8x8x8"
         )
-        self.assertEqual(sass.instance_of(TENSOR.format("Bf16")), "BF16")
+        for mangled in (TENSOR, WHOLE_TENSOR):
+            for precision in ("Bf16", "Tf32"):
+                self.assertEqual(sass.instance_of(mangled.format(precision)), precision.upper())
+        self.assertEqual(sass.instance_of(WHOLE), "")
 
     def test_kernels_are_in_order(self):
         names = [RESIDENT.format(n) for n in (128, 16, 64)] + [TENSOR.format(p) for p in ("Tf32", "Bf16")]

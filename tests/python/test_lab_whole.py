@@ -1,13 +1,13 @@
-"""What tools/lab predicts of whole batches on the chip, in fp32 and in TF32, and where its tables show it."""
+"""What tools/lab predicts of whole batches on the chip, in fp32, TF32 and BF16, and where its tables show it."""
 
 import os
 import re
 import subprocess
 import unittest
 
-from lab_case import RESIDENT, ROOT, TENSOR, VARIANT, loop_of, whole_kernels, whole_loops
+from lab_case import RESIDENT, ROOT, TENSOR, VARIANT, WHOLE_TENSOR, loop_of, whole_kernels, whole_loops
 
-from lab_lib import chip, compiled, resident, sass, table, targets, whole  # noqa: E402
+from lab_lib import chip, compiled, resident, sass, table, targets, tensor, whole  # noqa: E402
 from lab_lib.model import Net, floor_cycles  # noqa: E402
 
 BUILD = os.environ.get("OCCAM_BUILD_DIR", os.path.join(ROOT, "build"))
@@ -34,17 +34,39 @@ class Plan(unittest.TestCase):
         for name, value in (
             ("Samples", whole.SAMPLES), ("Inputs", whole.INPUTS), ("Units", whole.UNITS),
             ("LeastUnits", whole.LEAST_UNITS), ("Outputs", whole.OUTPUTS), ("Rows", whole.ROWS),
-            ("Columns", whole.COLUMNS), ("Pad", whole.PAD), ("Places", whole.PLACES),
+            ("Columns", whole.COLUMNS), ("Places", whole.PLACES), ("ChunkBytes", tensor.CHUNK),
+            ("TensorReadBeyond", tensor.READ_BEYOND),
         ):  # fmt: skip
             found = re.search(rf"\bk{name} = (\d+)[,;]", text)
             self.assertEqual(int(found.group(1)), value, name)
         self.assertEqual((whole.HALF, whole.PER_M, whole.PER_N), (128, 8, 13))
         self.assertIn("kHalf = kSamples / 2;", text)
         self.assertIn(f"kLogits = kSpare + kSamples * kInputs + {whole.READ_BEYOND};", text)
+        self.assertIn("kSpacious = element == 2;", text)
+        self.assertEqual([tensor.ELEMENT_BYTES[precision] for precision in whole.SPACIOUS], [2])
         pairs = [product.width for product in whole.products(STUDY) if product.kind == "weight"]
         self.assertEqual([int(n) for n in re.findall(r"\bGradientPart<(\d+)> \w+\{\};", text)], pairs)
         for precision, name in whole.KERNELS.items():
             self.assertIn(f" {name}(", source(whole.source_of(precision)))
+
+    def test_the_kernels(self):
+        self.assertEqual([whole.precision_of(kernel) for kernel in whole_kernels()], ["fp32", "bf16", "tf32"])
+        sources = ["kernels/whole_batch.cu"] + 2 * ["kernels/whole_batch_tensor.cu"]
+        self.assertEqual([whole.source_of(precision) for precision in ("fp32", "tf32", "bf16")], sources)
+        for mangled in (TENSOR.format("Bf16"), RESIDENT.format(64), VARIANT, WHOLE_TENSOR.replace("INS0_4{}EEEv", "E")):
+            self.assertIsNone(whole.precision_of(sass.Kernel(mangled, "sm_90")), mangled)
+        for kernel in whole_kernels():
+            self.assertIsNone(tensor.precision_of(kernel))
+
+    def test_shared_memory(self):
+        # Rows of 13 and 25 chunks of 16 bytes in TF32, of 7 and 13 in BF16: 104 of weights, 256 of samples. Then
+        # biases, the last layer, partial sums by eight warps, and numbers of rows and labels, of two batches.
+        others = 4 * (2 * 104 + 2 * 104 + 4) + 4 * 8 * 2 * 106 + 4 * 4 * 256
+        self.assertEqual(whole.shared_bytes("tf32"), 360 * (208 + 400) + 2 * 64 + others)
+        logits = 4 * 256 * 2
+        self.assertEqual(
+            whole.shared_bytes("bf16"), 360 * (112 + 208) + 256 * (112 + 208) + 4 * 64 + logits + others
+        )
 
     def test_the_networks_that_it_takes(self):
         self.assertTrue(whole.takes(STUDY))
@@ -57,8 +79,10 @@ class Plan(unittest.TestCase):
             self.assertFalse(whole.takes(Net(widths)), widths)
         for batch, taken in ((128, False), (129, True), (256, True), (257, False)):
             self.assertEqual(whole.takes(Net(STUDY.widths, batch)), taken, batch)
-        self.assertEqual([whole.takes(STUDY, p) for p in ("fp32", "tf32", "bf16")], [True, True, False])
-        self.assertFalse(whole.takes(STUDY, "tf32", limit=whole.shared_bytes("tf32") - 1))
+        self.assertEqual([whole.takes(STUDY, p) for p in ("fp32", "tf32", "bf16")], [True] * 3)
+        for precision in whole.KERNELS:
+            self.assertFalse(whole.takes(STUDY, precision, limit=whole.shared_bytes(precision) - 1))
+        self.assertFalse(whole.takes(STUDY, "fp16"))
 
     @unittest.skipUnless(os.path.exists(TRAIN_SLAB), "this build has no train_slab")
     def test_networks_and_shared_memory_are_the_plans(self):
@@ -166,9 +190,9 @@ class Fp32(unittest.TestCase):
             (loop_of(88, FFMA=20, LDS=4), None),
         ):
             self.assertEqual(whole.kind_of(loop), kind, loop)
-        fp32, tf32 = whole_kernels()
+        fp32, *others = whole_kernels()
         self.assertEqual(compiled.kind_of(fp32, fp32.loops[0]), ("forward", 13, 1))
-        self.assertIsNone(compiled.kind_of(tf32, tf32.loops[0]))
+        self.assertEqual([compiled.kind_of(kernel, kernel.loops[0]) for kernel in others], [None, None])
 
     def test_phases(self):
         found = whole.predict(STUDY, "fp32", whole_loops("fp32"))
@@ -198,7 +222,7 @@ class Fp32(unittest.TestCase):
 
 class Tf32(unittest.TestCase):
     def test_loads(self):
-        found = {product.name: product for product in whole.tensor_products(STUDY)}
+        found = {product.name: product for product in whole.tensor_products(STUDY, "tf32")}
         # (ldmatrix, single words, wavefronts): of units six times two tiles and one; of ones nothing.
         for name, matrix_products, loads in (
             ("forward, layer 0, 50->100", 26, (2 + 7, 0, 2 * 4 + 13 * 2)),
@@ -218,7 +242,8 @@ class Tf32(unittest.TestCase):
         # 50 inputs are 6.25 steps of 8; two warps a scheduler.
         self.assertAlmostEqual(by_name["forward, layer 0, 50->100"].tensor, 2 * 7 * 26 * hmma)
         forward = by_name["forward, layer 1, 100->100"]
-        self.assertAlmostEqual(forward.issue, 2 * 13 * 104 / 2)
+        self.assertAlmostEqual(by_name["forward, layer 0, 50->100"].issue, 2 * 7 * 104 / 2)
+        self.assertAlmostEqual(forward.issue, 2 * 13 * 180 / 2)
         self.assertAlmostEqual(forward.shared, 8 * 13 * 34)
         self.assertAlmostEqual(forward.tensor, 2 * 13 * 26 * hmma)
         self.assertEqual((forward.bound, forward.executed), ("tensor", 8 * 13 * 26 * 1024))
@@ -245,7 +270,59 @@ class Tf32(unittest.TestCase):
     def test_a_loop_that_is_missing_is_said(self):
         loops = whole_loops("tf32")
         missing = [whole.predict(STUDY, "tf32", loops[:i] + loops[i + 1 :]).unknown for i in range(len(loops))]
-        self.assertEqual(missing, [2, 1, 1, 1])
+        # Either half of the second layer's gradient will do. Without the first loop the next product has none.
+        self.assertEqual(missing, [1, 1, 0, 0, 1, 1])
+        self.assertEqual(whole.predict(STUDY, "tf32", []).unknown, 5)
+
+
+class Bf16(unittest.TestCase):
+    def test_loads(self):
+        found = {product.name: product for product in whole.tensor_products(STUDY, "bf16")}
+        # (ldmatrix, single words, wavefronts), in steps of 16: columns by ldmatrix, too, and those of ones with the
+        # tile beside them.
+        for name, steps, matrix_products, loads in (
+            ("forward, layer 0, 50->100", 4, 26, (2 + 7, 0, 2 * 4 + 13 * 2)),
+            ("forward, layer 1, 100->100", 7, 26, (2 + 7, 0, 2 * 4 + 13 * 2)),
+            ("input gradient, layer 1, 100->100", 7, 26, (2 + 7, 0, 2 * 4 + 13 * 2)),
+            ("weight gradient, layer 1, 100->100", 16, 14, (2 + 4, 0, 2 * 4 + 7 * 2)),
+            ("weight gradient, layer 0, 50->100", 16, 8, (1 + 4, 0, 4 + 8 * 2)),
+        ):
+            product = found.pop(name)
+            self.assertEqual(product.steps, steps, name)
+            self.assertEqual((product.matrix_products, product.loads("bf16")), (matrix_products, loads), name)
+        self.assertEqual(found, {})
+
+    def test_phases(self):
+        found = whole.predict(STUDY, "bf16", whole_loops("bf16"))
+        by_name = {phase.name: phase for phase in found.phases}
+        hmma = 4 / 0.62
+        # Loops that differ in nothing else are taken in the order of their products.
+        for name, steps, instructions in (
+            ("forward, layer 0, 50->100", 4, 98), ("forward, layer 1, 100->100", 7, 168),
+            ("input gradient, layer 1, 100->100", 7, 78),
+        ):  # fmt: skip
+            phase = by_name[name]
+            self.assertAlmostEqual(phase.issue, 2 * steps * instructions / 2)
+            self.assertAlmostEqual(phase.shared, 8 * steps * 34)
+            self.assertAlmostEqual(phase.tensor, 2 * steps * 26 * hmma)
+            self.assertEqual((phase.bound, phase.executed), ("tensor", 8 * steps * 26 * 2048))
+        second = by_name["weight gradient, layer 1, 100->100"]
+        self.assertAlmostEqual(second.issue, 2 * 16 * 62 / 2)
+        self.assertAlmostEqual(second.shared, 8 * 16 * 22)
+        self.assertAlmostEqual(second.tensor, 2 * 16 * 14 * hmma)
+        first = by_name["weight gradient, layer 0, 50->100"]  # by seven warps
+        self.assertAlmostEqual(first.issue, 2 * 16 * 80 / 4)
+        self.assertAlmostEqual(first.shared, 7 * 16 * 20)
+        self.assertAlmostEqual(first.tensor, 2 * 16 * 8 * hmma)
+        self.assertEqual(first.bound, "shared")
+        tf32 = whole.predict(STUDY, "tf32", whole_loops("tf32"))
+        self.assertEqual(by_name["optimiser"], tf32.phases[-1])
+        self.assertEqual((found.unknown, found.floor), (0, floor_cycles(STUDY, "bf16")))
+
+    def test_a_loop_that_is_missing_is_said(self):
+        loops = whole_loops("bf16")
+        for i in range(len(loops)):
+            self.assertGreater(whole.predict(STUDY, "bf16", loops[:i] + loops[i + 1 :]).unknown, 0, i)
 
 
 class Shown(unittest.TestCase):
@@ -262,17 +339,21 @@ class Shown(unittest.TestCase):
         variant = "8x16, slice 64, unroll 2, 2 blocks"
         self.assertEqual(
             self.names(kernels),
-            ["kernels/whole_batch.cu", "kernels/resident_tensor.cu, BF16", "kernels/whole_batch_tensor.cu", variant],
-        )
+            ["kernels/whole_batch.cu", "kernels/whole_batch_tensor.cu, BF16", "kernels/whole_batch_tensor.cu, TF32",
+             variant],
+        )  # fmt: skip
         sliced = ["kernels/resident.cu, slice 64", "kernels/resident_tensor.cu, BF16",
                   "kernels/resident_tensor.cu, TF32", variant]  # fmt: skip
         self.assertEqual(self.names(kernels, Net(STUDY.widths, batch=512)), sliced)
-        # A block with too little shared memory for whole batches.
-        limit = whole.shared_bytes("fp32") - 1
+        # A block with too little shared memory for whole batches: first in BF16 alone, then in none.
+        limit = whole.shared_bytes("bf16")
+        at_most = self.names(kernels, of=chip.Chip(shared_limit=limit))
+        self.assertEqual(at_most, [sliced[0], sliced[2], "kernels/whole_batch_tensor.cu, BF16", variant])
+        limit -= 1
         self.assertEqual(resident.slice_of(STUDY, limit), 64)
         self.assertEqual(self.names(kernels, of=chip.Chip(shared_limit=limit)), sliced)
         # A record of other kernels alone.
-        self.assertEqual(self.names(self.OTHERS), ["kernels/resident_tensor.cu, BF16", variant])
+        self.assertEqual(self.names(self.OTHERS), [variant])
 
     def test_a_measurement_stands_beside_its_prediction(self):
         variants = [
@@ -280,19 +361,22 @@ class Shown(unittest.TestCase):
              "same_bits": True, "changed": True, "updates_per_second": 1.75e6, "registers": 255, "local_bytes": 0},
         ]  # fmt: skip
         rows = table.rows_of(whole_kernels(), STUDY, chip.Chip(), 132, {"variants": variants})
-        self.assertEqual([row.name for row in rows], ["0: kernels/whole_batch.cu", "kernels/whole_batch_tensor.cu"])
-        own, tensor = table.as_json(rows, STUDY, {}, chip.Chip())
+        tensor_rows = [f"kernels/whole_batch_tensor.cu, {precision}" for precision in ("BF16", "TF32")]
+        self.assertEqual([row.name for row in rows], ["0: kernels/whole_batch.cu", *tensor_rows])
+        own, *others = table.as_json(rows, STUDY, {}, chip.Chip())
         self.assertAlmostEqual(own["models_per_second"], 350)
         self.assertAlmostEqual(own["gflops"], 1.75e6 * 20.7872e6 / 1e9)
         self.assertIsNotNone(own["predicted_cycles"])
-        self.assertNotIn("gflops", tensor)
-        self.assertEqual((own["shared_bytes"], tensor["shared_bytes"]), (223264, whole.shared_bytes("tf32")))
+        for row, precision in zip(others, ("bf16", "tf32")):
+            self.assertNotIn("gflops", row)
+            self.assertEqual(row["shared_bytes"], whole.shared_bytes(precision))
+        self.assertEqual(own["shared_bytes"], 223264)
         self.assertEqual(own["shared_bytes"], whole.shared_bytes("fp32"))
 
     def test_the_forecasts(self):
         found = {row.case.precision: row for row in targets.forecasts([*self.OTHERS, *whole_kernels()])}
         self.assertEqual({(row.net, row.plan) for row in found.values()}, {("(100,2)", "resident")})
-        self.assertEqual(set(found), {"fp32", "tf32"})  # the others have no loops
+        self.assertEqual(set(found), {"fp32", "tf32", "bf16"})  # the others have no loops
         for precision, row in found.items():
             cycles = whole.predict(STUDY, precision, whole_loops(precision)).cycles
             self.assertAlmostEqual(row.cycles, cycles * 8 / 1024)  # 1,024 members in 8 rounds

@@ -51,6 +51,11 @@ def words(instance):
     )
 
 
+def named(source, precision):
+    """A row's name, of a kernel that has an instance for each precision of tensor cores."""
+    return source if precision == "fp32" else f"{source}, {precision.upper()}"
+
+
 def slice_of(net, of):
     """Samples that what runs in fp32 by plan resident works on at a time; None where plan tiled runs."""
     if whole.takes(net, limit=of.shared_limit):
@@ -64,7 +69,7 @@ def compiled_row(kernel, net, of):
         if not whole.takes(net, precision, of.shared_limit):
             return None
         prediction, size = whole.predict(net, precision, kernel.loops, of), whole.shared_bytes(precision)
-        row = Row(whole.source_of(precision), precision=precision)
+        row = Row(named(whole.source_of(precision), precision), precision=precision)
     elif precision := tensor.precision_of(kernel):
         if whole.takes(net, precision, of.shared_limit):
             return None
@@ -72,7 +77,7 @@ def compiled_row(kernel, net, of):
         if prediction is None:
             return None
         size = tensor.plan_of(net, precision, of.shared_limit).bytes
-        row = Row(f"kernels/resident_tensor.cu, {precision.upper()}", precision=precision)
+        row = Row(named("kernels/resident_tensor.cu", precision), precision=precision)
     else:
         shape = resident.shape_of(kernel)
         is_reference = kernel.name == "resident_kernel"

@@ -144,16 +144,28 @@ def products(net, precision, slice_):
     return found
 
 
+def operations_of(product, precision):
+    """(HMMA, ldmatrix, loads of single words) of a step."""
+    matrices, single, _ = product.loads(precision)
+    return product.matrix_products + (product.down if product.bias_tiles else 0), matrices, single
+
+
+def find_loop(product, precision, loops):
+    """(which of the loops is the product's, its steps at a time); None: none is."""
+    operations = operations_of(product, precision)
+    for steps in (4, 2, 1):
+        for number, loop in enumerate(loops):
+            if all(loop.operations[name] == steps * n for name, n in zip(("HMMA", "LDSM", "LDS"), operations)):
+                return number, steps
+    return None
+
+
 def instructions_of(product, precision, loops):
     """(instructions of a step, whether its loop was found)."""
-    matrices, single, _ = product.loads(precision)
-    hmma = product.matrix_products + (product.down if product.bias_tiles else 0)
-    for steps in (4, 2, 1):
-        for loop in loops:
-            of = loop.operations
-            if (of["HMMA"], of["LDSM"], of["LDS"]) == (steps * hmma, steps * matrices, steps * single):
-                return loop.instructions / steps, True
-    return hmma + matrices + single + OTHER_INSTRUCTIONS, False
+    if found := find_loop(product, precision, loops):
+        number, steps = found
+        return loops[number].instructions / steps, True
+    return sum(operations_of(product, precision)) + OTHER_INSTRUCTIONS, False
 
 
 def phases_of(found, precision, loops, slices=1):

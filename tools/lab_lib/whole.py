@@ -1,11 +1,12 @@
 """Predicted cycles of plan resident where a whole batch stays on the chip, from the machine code of its loops: in fp32
-(kernels/whole_batch.cu) as in resident.py, in TF32 (kernels/whole_batch_tensor.cu) as in tensor.py.
+(kernels/whole_batch.cu) as in resident.py, on tensor cores (kernels/whole_batch_tensor.cu) as in tensor.py.
 
 Layers are as wide as the kernels' matrices, whatever the network's are. Products forward and gradients of inputs are of
 all 256 samples, however few there are; gradients of weights are sums over those that exist. In fp32 a phase of the last
-layer, or of the second one's weights, is of both halves of the batch. In TF32 the last layer has no phase: its products
-are a few FFMA a lane, without a loop. Nor are these counted, beside what resident.py and tensor.py leave out: layers on
-their way from registers to shared memory, gradients of biases in fp32, operands read ahead of a last step. In TF32 the
+layer, or of the second one's weights, is of both halves of the batch; in TF32 one of any weights is. On tensor cores
+the last layer has no phase: its products are a few FFMA a lane, without a loop. Nor are these counted, beside what
+resident.py and tensor.py leave out: layers on their way from registers to shared memory, gradients of biases in fp32,
+operands read ahead of a last step, and rows, which in BF16 arrive during the last product alone. On tensor cores the
 unrolled code between the loops, activations above all, has more instructions than the loops execute.
 """
 
@@ -23,17 +24,18 @@ PER_M, PER_N = SAMPLES // ROWS, divided(UNITS, COLUMNS)
 READ_BEYOND = 12  # floats
 # kernels/whole_batch_tensor.hpp
 TILES = divided(UNITS, 8)
-WIDE, PAD = 8 * TILES, 16
-DEPTH = 8  # of a step
+WIDE = 8 * TILES
+SPACIOUS = ("bf16",)  # both hidden layers and two batches of rows
 # Of PartPosition: threads that share a quad of units.
 PLACES = 10
 
-KERNELS = {"fp32": "whole_batch_kernel", "tf32": "whole_batch_tensor_kernel"}
+KERNELS = {"fp32": "whole_batch_kernel"} | dict.fromkeys(tensor.ELEMENT_BYTES, "whole_batch_tensor_kernel")
 
 
 def precision_of(kernel):
-    """fp32 or tf32 of a kernel of whole batches; None for another one."""
-    return next((precision for precision, name in KERNELS.items() if name == kernel.name), None)
+    """fp32, tf32 or bf16 of a kernel of whole batches; None for another one."""
+    precision = kernel.instance.lower() or "fp32"
+    return precision if KERNELS.get(precision) == kernel.name else None
 
 
 def source_of(precision):
@@ -42,12 +44,18 @@ def source_of(precision):
 
 def shared_bytes(precision):
     """WholeBatch::kBytes or WholeBatchTensor::kBytes."""
+    batches = 4 * 4 * SAMPLES  # numbers of rows and labels, of two batches
     if precision == "fp32":
-        units, others = UNITS, READ_BEYOND + HALF * OUTPUTS  # logits
-    else:
-        units, others = WIDE, 2 * PAD + tensor.WARPS * OUTPUTS * (WIDE + 2)  # each warp's sums of the last layer
-    parameters = units * (INPUTS + UNITS + OUTPUTS) + 2 * WIDE + QUAD
-    return 4 * (parameters + SAMPLES * (INPUTS + UNITS) + others + 4 * SAMPLES)
+        parameters = UNITS * (INPUTS + UNITS + OUTPUTS) + 2 * COLUMNS * PER_N + QUAD
+        return 4 * (parameters + SAMPLES * (INPUTS + UNITS) + READ_BEYOND + HALF * OUTPUTS) + batches
+    inputs, units = tensor.row_bytes(INPUTS, precision), tensor.row_bytes(UNITS, precision)
+    panels = 2 if precision in SPACIOUS else 1  # of either kind
+    samples = panels * (SAMPLES * (inputs + units) + 2 * tensor.READ_BEYOND)
+    if precision in SPACIOUS:
+        samples += 4 * SAMPLES * OUTPUTS  # logits; in TF32 they lie beside half of the second layer, in the rows' room
+    parameters = WIDE * (inputs + units) + 4 * WIDE * (2 + OUTPUTS) + 4 * QUAD
+    partial = 4 * tensor.WARPS * OUTPUTS * (WIDE + 2)  # each warp's sums of the last layer
+    return parameters + samples + partial + batches
 
 
 def takes(net, precision="fp32", limit=Chip.shared_limit):
@@ -194,18 +202,21 @@ def kind_of(loop):
     return resident.kind_of(loop, SHAPE)
 
 
-# ---- TF32 -------------------------------------------------------------------------------------------------
-def tensor_products(net):
-    """The products of an update in TF32 that are matrix products, in their order. A warp's tile is of its 32 samples
-    and all columns; of weights' gradients the last column is the bias's, of ones."""
+# ---- tensor cores -----------------------------------------------------------------------------------------
+def tensor_products(net, precision):
+    """The products of an update that are matrix products on tensor cores, in their order. A warp's tile is of its 32
+    samples and all columns; of weights' gradients the last column is the bias's, of ones. Layer 0 has them at compile
+    time: then nobody loads their words in TF32; in BF16 ldmatrix loads their tile with its neighbour."""
     (inputs, units1), (_, units2), _ = net.layers
+    step = 2 * tensor.CHUNK // tensor.ELEMENT_BYTES[precision]
+    ones = 1 if precision == "tf32" else 0
     found = []
     for kind, number, down, across, tiles, depth, unread in (
         ("forward", 0, 2, TILES, tensor.WARPS, inputs, 0),
         ("forward", 1, 2, TILES, tensor.WARPS, units1, 0),
         ("weight", 1, 2, divided(TILES + 1, 2), tensor.WARPS, net.batch, 0),
         ("input", 1, 2, TILES, tensor.WARPS, units2, 0),
-        ("weight", 0, 1, divided(INPUTS, 8) + 1, divided(UNITS, 16), net.batch, 1),
+        ("weight", 0, 1, divided(INPUTS, 8) + 1, divided(UNITS, 16), net.batch, ones),
     ):
         fan_in, fan_out = net.layers[number]
         found.append(
@@ -216,12 +227,23 @@ def tensor_products(net):
                 across,
                 tiles,
                 bias_tiles=0,
-                steps=divided(depth, DEPTH),
+                steps=divided(depth, step),
                 useful=net.batch * fan_in * fan_out,
                 unread=unread,
             )
         )
     return found
+
+
+def tensor_phases(net, precision, loops):
+    """Loops come in the order of their products, of which some differ in nothing else: in BF16 those forward and the
+    input gradient."""
+    phases = []
+    for product in tensor_products(net, precision):
+        phases += tensor.phases_of([product], precision, loops)
+        if found := tensor.find_loop(product, precision, loops):
+            loops = loops[found[0] + 1 :]
+    return phases
 
 
 # ---- both -------------------------------------------------------------------------------------------------
@@ -230,7 +252,7 @@ def predict(net, precision, loops, of=Chip()):
     if precision == "fp32":
         phases = resident.phases_of(products(net), resident.shares_of(loops, kind_of))
     else:
-        phases = tensor.phases_of(tensor_products(net), precision, loops)
+        phases = tensor_phases(net, precision, loops)
         # Biases and the last layer, which stay on the chip, are less than 3% of the parameters.
         phases.append(Phase("optimiser", memory=2 * 4 * net.parameter_floats / of.per_cycle(of.l2)))
     return Prediction(phases, floor_cycles(net, precision, of))
