@@ -248,7 +248,6 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       first.add(hidden, x, place.count);
       x.data = base + (x.data == base + W::kX ? W::kOtherX : W::kX);
       if (goes_on) coming.store(rows, x, next.count);
-      __syncthreads();
     } else {  // rows of the next update take the place of those that everybody is done with
       first.add(hidden, x, rows.in_first_half(place.count));
       __syncthreads();
