@@ -50,29 +50,48 @@ __device__ __forceinline__ Operand rows_of(const OneHiddenArguments& a, const Me
                  : Operand{member.train_x, a.batch + place, a.hidden.in_stride};
 }
 
-// Starts to fetch what a tile of units from `first_n` on needs: their weights, in the order of Loader's position(),
-// and the last layer's. What does not exist stays as it is.
-__device__ __forceinline__ void fetch_units(const OneHiddenArguments& a, const float* parameters, int first_n,
-                                            int to, ForwardShared& shared_memory) {
+// Fetches what tiles of units need: their weights, in the order of Loader's position(), and the last layer's. What does
+// not exist stays as it is. A thread has the same places of every tile, whose offsets it works out once.
+class UnitLoader {
+ public:
   using T = DeepTile;
-  const int quads = (a.hidden.in + kQuad - 1) / kQuad, thread = static_cast<int>(threadIdx.x);
-  for (int item = thread; item < T::kN * quads; item += T::kThreads) {
-    const int row = item / quads, at = item % quads * kQuad, j = row / T::kThreadsN;
-    const int unit = first_n + kQuad * (row % T::kThreadsN) + j % kQuad + j / kQuad * kQuad * T::kThreadsN;
-    if (unit < a.hidden.out)
-      copy_async<16>(
-          shared_memory.weight[to].value + row * UnitStage::kStride + at,
-          parameters + a.hidden.weight + static_cast<std::int64_t>(unit) * a.hidden.in_stride + at);
+
+  __device__ __forceinline__ UnitLoader(const OneHiddenArguments& a, const float* parameters)
+      : units_(a.hidden.out), stride_(a.hidden.in_stride), weight_(parameters + a.hidden.weight) {
+    const int quads = (a.hidden.in + kQuad - 1) / kQuad, thread = static_cast<int>(threadIdx.x);
+    OCCAM_UNROLL
+    for (int i = 0; i < kPlaces; ++i) {
+      const int item = thread + i * T::kThreads, row = item / quads, at = item % quads * kQuad,
+                j = row / T::kThreadsN;
+      unit_[i] = row < T::kN ? kQuad * (row % T::kThreadsN) + j % kQuad + j / kQuad * kQuad * T::kThreadsN
+                             : units_;  // beyond every tile
+      from_[i] = unit_[i] * stride_ + at, to_[i] = row * UnitStage::kStride + at;
+    }
+    const int c = thread / (T::kN / kQuad), at = thread % (T::kN / kQuad) * kQuad;
+    last_unit_ = c < a.last.out ? at : units_, last_to_ = c * T::kN + at;
+    last_ = parameters + a.last.weight +
+            static_cast<std::int64_t>(c < a.last.out ? c : 0) * a.last.in_stride + at;
   }
-  for (int item = thread; item < a.last.out * T::kN / kQuad; item += T::kThreads) {
-    const int c = item / (T::kN / kQuad), at = item % (T::kN / kQuad) * kQuad;
-    if (first_n + at < a.hidden.out)
-      copy_async<16>(
-          &shared_memory.last[to][c][at],
-          parameters + a.last.weight + static_cast<std::int64_t>(c) * a.last.in_stride + first_n + at);
+
+  // Starts with the tile of units from `first_n` on.
+  __device__ __forceinline__ void start(int first_n, UnitStage& weight, float* last) const {
+    const float* const from = weight_ + static_cast<std::int64_t>(first_n) * stride_;
+    OCCAM_UNROLL
+    for (int i = 0; i < kPlaces; ++i)
+      copy_async_if(first_n + unit_[i] < units_, weight.value + to_[i], from + from_[i]);
+    copy_async_if(first_n + last_unit_ < units_, last + last_to_, last_ + first_n);
+    copy_async_commit();
   }
-  copy_async_commit();
-}
+
+ private:
+  static constexpr int kPlaces = T::kN * kOneHiddenInputs / kQuad / T::kThreads;
+  static_assert(T::kThreads >= kOneHiddenOutputs * T::kN / kQuad,
+                "a thread has one quad of the last layer's");
+
+  int units_, stride_;
+  const float *weight_, *last_;
+  int unit_[kPlaces], from_[kPlaces], to_[kPlaces], last_unit_, last_to_;
+};
 
 // ---- kernels ----------------------------------------------------------------------------------------------
 
@@ -100,7 +119,8 @@ __global__ void __launch_bounds__(DeepTile::kThreads, 2) one_hidden_forward_kern
     if (first_m + row < rows)
       copy_async<16>(stage.x.value + row * SampleStage::kStride + at, x.row(first_m + row) + at);
   }
-  fetch_units(a, parameters, 0, 0, stage);
+  const UnitLoader load_units(a, parameters);
+  load_units.start(0, stage.weight[0], &stage.last[0][0][0]);
 
   float logit[outputs];
   OCCAM_UNROLL
@@ -108,7 +128,8 @@ __global__ void __launch_bounds__(DeepTile::kThreads, 2) one_hidden_forward_kern
   for (int first_n = 0, now = 0; first_n < units; first_n += T::kN, now ^= 1) {
     copy_async_wait<0>();
     __syncthreads();  // this tile has arrived, and nobody reads the one before any more
-    if (first_n + T::kN < units) fetch_units(a, parameters, first_n + T::kN, now ^ 1, stage);
+    if (first_n + T::kN < units)
+      load_units.start(first_n + T::kN, stage.weight[now ^ 1], &stage.last[now ^ 1][0][0]);
     float value[T::kPerM][T::kPerN];
     start_forward<T>(a.hidden, parameters, first_n, value);
     OCCAM_NO_UNROLL
@@ -183,45 +204,50 @@ __global__ void __launch_bounds__(GradientTile::kThreads, GradientTile::kBlocks)
   const int quad = thread % kAcross * kQuad;
   const auto sample_of = [&](int c) { return thread / kAcross + c * (T::kThreads / kAcross); };
   float hidden[kChunks][kQuad], logits[kChunks][outputs];
+  const float* const h_from = a.activations + (place + sample_of(0)) * a.hidden.out_stride + first_m + quad;
+  const float* const logits_from = a.logits + (place + sample_of(0)) * kQuad;
   const auto fetch = [&](int first_k) {
+    const float* h = h_from + static_cast<std::int64_t>(first_k) * a.hidden.out_stride;
+    const float* of_sample = logits_from + static_cast<std::int64_t>(first_k) * kQuad;
     OCCAM_UNROLL
     for (int c = 0; c < kChunks; ++c) {
-      const int s = first_k + sample_of(c);
-      if (s >= rows || first_m + quad >= units) continue;
-      read_steps(a.activations + (place + s) * a.hidden.out_stride + first_m + quad, hidden[c]);
-      OCCAM_UNROLL
-      for (int o = 0; o < outputs; ++o) logits[c][o] = a.logits[(place + s) * kQuad + o];
+      if (first_k + sample_of(c) < rows && first_m + quad < units) {
+        read_steps(h, hidden[c]);
+        OCCAM_UNROLL
+        for (int o = 0; o < outputs; ++o) logits[c][o] = of_sample[o];
+      }
+      h += (T::kThreads / kAcross) * a.hidden.out_stride, of_sample += T::kThreads / kAcross * kQuad;
     }
   };
   // hidden, its gradient dL/dz and the logits' to shared memory.
   const auto put = [&](int first_k, int to) {
-    OCCAM_UNROLL
-    for (int c = 0; c < kChunks; ++c) {
-      const int s = sample_of(c);
-      const bool exists = first_k + s < rows && first_m + quad < units;
-      float delta[kQuad] = {};
+    law::with_activation(a.hidden.activation, [&](auto kind) {
       OCCAM_UNROLL
-      for (int o = 0; o < outputs; ++o) {
+      for (int c = 0; c < kChunks; ++c) {
+        const int s = sample_of(c);
+        const bool exists = first_k + s < rows && first_m + quad < units;
+        float delta[kQuad] = {};
         OCCAM_UNROLL
-        for (int e = 0; e < kQuad; ++e) delta[e] = law::fma(logits[c][o], stage.last[o][quad + e], delta[e]);
-      }
-      law::with_activation(a.hidden.activation, [&](auto kind) {
+        for (int o = 0; o < outputs; ++o) {
+          OCCAM_UNROLL
+          for (int e = 0; e < kQuad; ++e)
+            delta[e] = law::fma(logits[c][o], stage.last[o][quad + e], delta[e]);
+        }
         OCCAM_UNROLL
         for (int e = 0; e < kQuad; ++e)
           delta[e] = exists ? law::activation_gradient<decltype(kind)::value>(delta[e], hidden[c][e],
                                                                               hidden[c][e], 0.0f)
                             : kPadding;
-      });
-      float* const d = stage.delta[to].value + s * T::kM + quad;
-      float* const h = stage.hidden[to].value + s * T::kM + quad;
-      *reinterpret_cast<float4*>(d) = make_float4(delta[0], delta[1], delta[2], delta[3]);
-      *reinterpret_cast<float4*>(h) =
-          exists ? make_float4(hidden[c][0], hidden[c][1], hidden[c][2], hidden[c][3])
-                 : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      if (quad != 0) continue;
-      OCCAM_UNROLL
-      for (int o = 0; o < outputs; ++o) stage.logits[to][s][o] = logits[c][o];
-    }
+        *reinterpret_cast<float4*>(stage.delta[to].value + s * T::kM + quad) =
+            make_float4(delta[0], delta[1], delta[2], delta[3]);
+        *reinterpret_cast<float4*>(stage.hidden[to].value + s * T::kM + quad) =
+            exists ? make_float4(hidden[c][0], hidden[c][1], hidden[c][2], hidden[c][3])
+                   : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (quad != 0) continue;
+        OCCAM_UNROLL
+        for (int o = 0; o < outputs; ++o) stage.logits[to][s][o] = logits[c][o];
+      }
+    });
   };
 
   float gradient[T::kPerM][T::kPerN] = {}, bias_gradient = 0.0f, last_bias = 0.0f;
