@@ -7,6 +7,10 @@
 // protocol is 96,000 updates of 41 gradients each: about 40 minutes of one CPU core for a (200,2) network.
 // --quick and the default shorten it to a number of epochs, with the steps of the learning rate at its
 // quarters; such runs have no verdict.
+#include <iterator>
+#include <string>
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "occam/experiment.hpp"
@@ -21,9 +25,20 @@ constexpr Sizes kSizes{1, 1, 20, 1, 20, 100};
 constexpr std::int64_t kEpochs = 4000, kQuickEpochs = 10, kShortEpochs = 200;
 constexpr int kRows = 6000, kBatch = 256, kBatches = (kRows + kBatch - 1) / kBatch;
 
-Case adversarial(int width, double epsilon, std::int64_t epochs) {
+struct Setting {
+  int width;
+  double epsilon;
+
+  std::string name() const { return fmt::format("({},2) epsilon {}", width, epsilon); }
+};
+// In the order in which runs take them: the first two by --quick, four by default, all by --full.
+const Setting kSettings[] = {{200, 0.1},  {200, 0.2},  {200, 0.05},  {200, 0.3},
+                             {1000, 0.1}, {1000, 0.2}, {1000, 0.25}, {1000, 0.3}};
+
+Case adversarial(const Setting& setting, std::int64_t epochs) {
+  const auto [width, epsilon] = setting;
   Case c;
-  c.name = fmt::format("({},2) epsilon {}", width, epsilon);
+  c.name = setting.name();
   c.slab = {.dim = 20,
             .linear = {.count = 0, .noise_kind = NoiseKind::flip},
             .slab5 = {.count = 10, .margin = 0.05},
@@ -55,17 +70,19 @@ Case adversarial(int width, double epsilon, std::int64_t epochs) {
 int main(int argc, char** argv) {
   Experiment experiment("adversarial_training",
                         "Adversarial training learns robust but complex coordinates only at small radii.");
-  std::string data = "advms", epochs;
+  std::string data = "advms", epochs, chosen;
+  std::vector<std::string> names;
+  for (const Setting& setting : kSettings) names.push_back(setting.name());
   experiment.data_sets(data, {"advms"});
   experiment.option("epochs", epochs, "epochs of training (4000, shorter by default)");
+  experiment.option("case", chosen, "only this network and radius", names);
   experiment.sizes(kSizes);
   return experiment.run(argc, argv, [&] {
     std::int64_t count = experiment.full() ? kEpochs : experiment.quick() ? kQuickEpochs : kShortEpochs;
     if (!epochs.empty()) count = experiment.integer("epochs", epochs, 1, 1'000'000);
-    for (const double epsilon : {0.1, 0.2}) experiment.add(adversarial(200, epsilon, count));
-    if (!experiment.quick())
-      for (const double epsilon : {0.05, 0.3}) experiment.add(adversarial(200, epsilon, count));
-    if (experiment.full())
-      for (const double epsilon : {0.1, 0.2, 0.25, 0.3}) experiment.add(adversarial(1000, epsilon, count));
+    const int taken = experiment.full() ? 8 : experiment.quick() ? 2 : 4;
+    for (int i = 0; i < static_cast<int>(std::size(kSettings)); ++i)
+      if (chosen.empty() ? i < taken : kSettings[i].name() == chosen)
+        experiment.add(adversarial(kSettings[i], count));
   });
 }

@@ -55,11 +55,10 @@ TEST(UniversalPerturbations, LieOnTheSimpleCoordinate) {
 
 TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
   const Folder folder;
-  const Ended ended =
-      run("adversarial_training",
-          {"--device", "cpu", "--data", "advms", "--epochs", "4", "--train", "500", "--hidden", "20",
-           "--adversary-iterations", "3", "--seeds", "1", "--out", folder / "out"},
-          folder);
+  Ended ended = run("adversarial_training",
+                    {"--device", "cpu", "--data", "advms", "--epochs", "4", "--train", "500", "--hidden",
+                     "20", "--adversary-iterations", "3", "--seeds", "1", "--out", folder / "out"},
+                    folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
   const nlohmann::json cases = cases_of(folder / "out/adversarial_training");
   ASSERT_EQ(cases.size(), 4u);
@@ -73,6 +72,14 @@ TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
     EXPECT_TRUE(c["metrics"]["pgd_accuracy"][0].is_number());
     EXPECT_TRUE(c["verdicts"].empty()) << "shortened runs have no verdict";
   }
+  const std::string one = "(1000,2) epsilon 0.25";  // which no short run takes by itself
+  ended = run("adversarial_training",
+              {"--device", "cpu", "--case", one, "--epochs", "1", "--train", "300", "--hidden", "9",
+               "--adversary-iterations", "1", "--seeds", "1", "--out", folder / "one"},
+              folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  ASSERT_EQ(cases_of(folder / "one/adversarial_training").size(), 1u);
+  EXPECT_EQ(cases_of(folder / "one/adversarial_training")[0]["config"]["adversary_epsilon"], 0.25);
 }
 
 TEST(AttackFlags, ImpossibleOnesAreOneLine) {
