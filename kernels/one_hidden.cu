@@ -283,8 +283,9 @@ __global__ void __launch_bounds__(GradientTile::kThreads, GradientTile::kBlocks)
       const float h = stage.hidden[now].value[s * T::kM + thread];
       OCCAM_UNROLL
       for (int c = 0; c < outputs; ++c) last[c] = law::fma(stage.logits[now][s][c], h, last[c]);
-      if (has_last_bias) last_bias += stage.logits[now][s][thread];
     }
+    if (has_last_bias)
+      for (int s = 0; s < steps; ++s) last_bias += stage.logits[now][s][thread];
   }
 
   step_weights<T>({a.wave, a.slots, a.hidden, nullptr, nullptr, nullptr}, id, first_m, 0, gradient, has_bias,
