@@ -55,7 +55,7 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
   return plan;
 }
 
-// Whether a batch is on the chip as a whole, and the other half of the second layer in registers.
+// Whether a batch stays on the chip as a whole.
 bool takes_whole_batch(const DeviceLayout& layout, const MlpSpec& spec, int batch,
                        const TrainingNeeds& needs) {
   using B = WholeBatch;

@@ -77,7 +77,7 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
   Ensemble whole;
   whole.spec.inputs = 3, whole.spec.hidden = {92, 92};
   whole.add(slabs(3, 130, 0, 5, true, 1), {.batch = 130}, 10);
-  for (const Precision precision : {Precision::fp32, Precision::tf32}) {
+  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
     whole.trainings[0].precision = precision;
     open_loaded(*backend, whole)->train(std::vector<std::int64_t>{1});
   }
