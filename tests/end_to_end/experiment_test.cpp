@@ -395,13 +395,19 @@ TEST(Errors, HelpVersionAndDevice) {
     const std::string plan =
         run(name, {"--explain-plan", "--device", "cpu", "--hidden", "100x100,300x300"}, folder).out;
     EXPECT_THAT(plan,
-                HasSubstr("plan resident: a block of 256 threads owns a member; 2 slices of 128 samples"));
-    EXPECT_THAT(plan, HasSubstr("plan tiled"));
+                HasSubstr("plan resident: a block of 256 threads owns a member; its whole batch an update"));
+    EXPECT_THAT(plan, HasSubstr("plan tiled: one launch an operation"));
     EXPECT_THAT(plan, HasSubstr("20.79 MFLOP"));
     // 20.79 MFLOP at 256 a cycle and 1.98 GHz; 106,202 parameters of (300,2), read and written, at 4.8 TB/s.
     EXPECT_THAT(plan, HasSubstr("floor 41.01 us an update on one multiprocessor, 0.311 us on all: 3218"));
     EXPECT_THAT(plan, HasSubstr("0.85 MB of parameters and state through memory, 0.177 us: 433"));
     EXPECT_THAT(plan, HasSubstr("1 block a multiprocessor by shared memory, if a thread takes at most 255 "));
+    EXPECT_THAT(
+        run(name, {"--explain-plan", "--device", "cpu", "--hidden", "100x100", "--momentum", "0.9"}, folder)
+            .out,
+        HasSubstr("4 slices of 64 samples an update"));
+    EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "2000"}, folder).out,
+                HasSubstr("plan tiled: two launches an update of both layers"));
     EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "8"}, folder).out,
                 HasSubstr("3 blocks a multiprocessor by shared memory, if a thread takes at most 80 "));
     for (const char* precision : {"tf32", "bf16"}) {
