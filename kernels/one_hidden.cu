@@ -50,7 +50,7 @@ __device__ __forceinline__ Operand rows_of(const OneHiddenArguments& a, const Me
                  : Operand{member.train_x, a.batch + place, a.hidden.in_stride};
 }
 
-// Fetches what tiles of units need: their weights, in the order of Loader's position(), and the last layer's. What does
+// Fetches what tiles of units need: their weights, in the order of staged_column, and the last layer's. What does
 // not exist stays as it is. A thread has the same places of every tile, whose offsets it works out once.
 class UnitLoader {
  public:
@@ -61,10 +61,8 @@ class UnitLoader {
     const int quads = (a.hidden.in + kQuad - 1) / kQuad, thread = static_cast<int>(threadIdx.x);
     OCCAM_UNROLL
     for (int i = 0; i < kPlaces; ++i) {
-      const int item = thread + i * T::kThreads, row = item / quads, at = item % quads * kQuad,
-                j = row / T::kThreadsN;
-      unit_[i] = row < T::kN ? kQuad * (row % T::kThreadsN) + j % kQuad + j / kQuad * kQuad * T::kThreadsN
-                             : units_;  // beyond every tile
+      const int item = thread + i * T::kThreads, row = item / quads, at = item % quads * kQuad;
+      unit_[i] = row < T::kN ? staged_column<T::kThreadsN>(row) : units_;  // beyond every tile
       from_[i] = unit_[i] * stride_ + at, to_[i] = row * UnitStage::kStride + at;
     }
     const int c = thread / (T::kN / kQuad), at = thread % (T::kN / kQuad) * kQuad;

@@ -91,9 +91,16 @@ struct Stages {
   alignas(16) Stage<T::kN, T::kDepth, b_order> b[2];
 };
 
-// Starts the copies of one operand's stages. `permute` is 0 for A; for B it is the number of threads along N,
-// and row p of a depth-ordered stage then holds the column that lets thread t find its quads at rows t, t +
-// permute, ….
+// Which column of the tile row p of a depth-ordered stage of B holds, so that thread n of `threads_n` finds its quads of
+// neighbouring columns at rows n, n + threads_n, ….
+template <int threads_n>
+__device__ __forceinline__ int staged_column(int p) {
+  const int j = p / threads_n;
+  return kQuad * (p % threads_n) + j % kQuad + j / kQuad * kQuad * threads_n;
+}
+
+// Starts the copies of one operand's stages. `permute` is 0 for A; for B it is the number of threads along N, and rows
+// of a depth-ordered stage are then those of staged_column.
 template <int extent, int depth, int threads, Order order, int permute>
 class Loader {
  public:
@@ -164,8 +171,7 @@ class Loader {
   }
   static __device__ __forceinline__ int position(int row) {
     if constexpr (permute == 0) return row;
-    const int j = row / (permute == 0 ? 1 : permute);
-    return kQuad * (row - j * permute) + j % kQuad + j / kQuad * kQuad * permute;
+    return staged_column < permute == 0 ? 1 : permute > (row);
   }
   __device__ __forceinline__ void put_outside(float* to) const {
     *reinterpret_cast<float4*>(to) = make_float4(outside_, outside_, outside_, outside_);

@@ -19,8 +19,6 @@ struct ResidentLayer {
 
 // Floats that a product may read beyond a panel's last row, into numbers that nobody writes meanwhile.
 inline constexpr int kReadBeyond = 12;
-// And beyond the weights: an input gradient reads rows as wide as its grid of columns.
-inline constexpr int kReadBeyondWeights = 128;
 
 // A batch is worked through in slices of so many samples, because not all its activations fit on the chip.
 // Weight gradients are sums over the samples in ascending order; they continue from slice to slice.

@@ -38,7 +38,6 @@ __device__ __forceinline__ void with_columns(int columns, const F& f) {
   return f(std::integral_constant<int, 8>{});
 }
 inline constexpr int kMostColumns = 8;
-static_assert(kGrid * kMostColumns <= kReadBeyondWeights);
 
 // One pass over `columns` columns a thread, from column `first` on. store(sample, feature, sum) once each.
 template <int slice, int columns, class Store>

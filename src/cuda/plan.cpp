@@ -15,9 +15,12 @@ TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trai
     : prelu(spec.activation == Activation::prelu && !spec.hidden.empty()), batch_norm(spec.batch_norm),
       images(of_images) {
   for (const Training& training : trainings) {
+    const law::Dropout inputs = law::dropout_constants(training.input_dropout),
+                       hidden = law::dropout_constants(training.hidden_dropout);
     slots = std::max(slots, law::state_slots(training.optimizer));
-    input_dropout |= law::dropout_constants(training.input_dropout).threshold > 0;
-    hidden_dropout |= law::dropout_constants(training.hidden_dropout).threshold > 0;
+    input_dropout |= inputs.threshold > 0;
+    hidden_dropout |= hidden.threshold > 0;
+    plain &= is_plain(law::optimizer_constants(training.optimizer), inputs, hidden);
     adversary |= training.adversary.has_value();
   }
 }
@@ -59,7 +62,7 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
 bool takes_whole_batch(const DeviceLayout& layout, const MlpSpec& spec, int batch,
                        const TrainingNeeds& needs) {
   using B = WholeBatch;
-  if (!needs.is_plain() || spec.activation != Activation::relu) return false;
+  if (!needs.plain || spec.activation != Activation::relu) return false;
   if (layout.layers().size() != 3 || spec.inputs > B::kInputs || spec.outputs() > B::kOutputs) return false;
   if (batch <= B::kHalf || batch > B::kSamples) return false;
   return std::all_of(spec.hidden.begin(), spec.hidden.end(), [](int units) {

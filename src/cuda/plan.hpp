@@ -20,12 +20,11 @@ namespace occam::cuda {
 struct TrainingNeeds {
   int slots = 0;  // of optimiser state
   bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false, adversary = false;
-  bool images;  // of shapes, in place of rows
+  bool plain = true;  // is_plain of every member
+  bool images;        // of shapes, in place of rows
 
   TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings, bool images = false);
 
-  // Plain SGD and no dropout.
-  bool is_plain() const { return slots == 0 && !input_dropout && !hidden_dropout; }
   // The activation's derivative reads something else than the next layer does.
   bool keeps_apart() const { return hidden_dropout || prelu; }
 };

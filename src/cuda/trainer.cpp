@@ -66,7 +66,7 @@ std::vector<TensorPlan> tensor_plans(const MlpSpec& spec, std::span<const Traini
   };
   std::vector<Training> plain, others;
   for (const Training& training : trainings)
-    (TrainingNeeds(spec, {&training, 1}).is_plain() ? plain : others).push_back(training);
+    (TrainingNeeds(spec, {&training, 1}).plain ? plain : others).push_back(training);
   if (plain.empty() || others.empty()) return {plan_for(trainings)};
   const TensorPlan of_plain = plan_for(plain);
   if (!of_plain.whole_batch) return {plan_for(trainings)};

@@ -191,7 +191,8 @@ json run(const Options& options) {
     row["registers"] = resources.registers, row["local_bytes"] = resources.local_bytes;
     row["blocks"] = resources.blocks;
   };
-  json own = measure(0, "kernels/resident.cu", *answer.resident,
+  const char* source = answer.resident->whole_batch ? "kernels/whole_batch.cu" : "kernels/resident.cu";
+  json own = measure(0, source, *answer.resident,
                      [](cuda::Stream& stream, const ResidentArguments& a) { launch_resident(stream, a); });
   add_resources(own, std::to_string(answer.resident->slice), resident_resources(*answer.resident));
   report["variants"].push_back(own);
