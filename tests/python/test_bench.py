@@ -228,6 +228,9 @@ class CommandLine(unittest.TestCase):
             (["--core", "x"], "'x'"),
             (["--clock", "sun"], "'sun'"),
             (["--python", "/no/python"], "/no/python: no such program"),
+            (["--save", "/no/folder/bench.json"], "/no/folder/bench.json: no such folder"),
+            (["--members", "132,0"], "132,0"),
+            (["--precisions", "fp16"], "fp16"),
             (["--build-dir", "/no/build"], "/no/build/tools/bench_worker"),
         ):
             with self.subTest(arguments):
