@@ -31,6 +31,20 @@ struct TilePlace {
 template <class T>
 __device__ __forceinline__ void store_tile(float* matrix, const TilePlace<T>& at,
                                            const float (&value)[T::kPerM][T::kPerN]) {
+  const auto quad = [&](int i, int j) {
+    return make_float4(value[i][j], value[i][j + 1], value[i][j + 2], value[i][j + 3]);
+  };
+  // Most tiles lie inside the matrix, where nothing needs to be asked.
+  if (at.first_m + T::kM <= at.rows && at.first_n + T::kN <= at.columns) {
+    float* row = matrix + static_cast<std::int64_t>(at.row(0)) * at.stride + at.column(0);
+    OCCAM_UNROLL
+    for (int i = 0; i < T::kPerM; ++i, row += T::kThreadsM * at.stride) {
+      OCCAM_UNROLL
+      for (int j = 0; j < T::kPerN; j += kQuad)
+        *reinterpret_cast<float4*>(row + j * T::kThreadsN) = quad(i, j);
+    }
+    return;
+  }
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) {
     if (at.row(i) >= at.rows) continue;
@@ -38,7 +52,7 @@ __device__ __forceinline__ void store_tile(float* matrix, const TilePlace<T>& at
     for (int j = 0; j < T::kPerN; j += kQuad) {
       if (at.column(j) >= at.columns) continue;
       store_quad(matrix + static_cast<std::int64_t>(at.row(i)) * at.stride, at.column(j), at.columns,
-                 make_float4(value[i][j], value[i][j + 1], value[i][j + 2], value[i][j + 3]));
+                 quad(i, j));
     }
   }
 }

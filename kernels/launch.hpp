@@ -65,14 +65,24 @@ __device__ __forceinline__ void copy_async(void* shared_memory, const void* glob
   }
 }
 
-// The same of 16 bytes where `wanted`, without a branch.
+// The same of 4 or 16 bytes where `wanted`, without a branch.
+template <int Bytes = 16>
 __device__ __forceinline__ void copy_async_if(bool wanted, void* shared_memory, const void* global) {
+  static_assert(Bytes == 4 || Bytes == 16);
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared_memory));
-  asm volatile(
-      "{ .reg .pred wanted; setp.ne.b32 wanted, %2, 0; @wanted cp.async.cg.shared.global [%0], [%1], 16; }" ::
-          "r"(address),
-      "l"(global), "r"(static_cast<int>(wanted))
-      : "memory");
+  if constexpr (Bytes == 16) {
+    asm volatile(
+        "{ .reg .pred wanted; setp.ne.b32 wanted, %2, 0; @wanted cp.async.cg.shared.global [%0], [%1], 16; "
+        "}" ::"r"(address),
+        "l"(global), "r"(static_cast<int>(wanted))
+        : "memory");
+  } else {
+    asm volatile(
+        "{ .reg .pred wanted; setp.ne.b32 wanted, %2, 0; @wanted cp.async.ca.shared.global [%0], [%1], 4; "
+        "}" ::"r"(address),
+        "l"(global), "r"(static_cast<int>(wanted))
+        : "memory");
+  }
 }
 
 // Closes this thread's group of copies.

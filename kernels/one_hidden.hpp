@@ -1,4 +1,4 @@
-// An update of a network with one hidden layer of any width (kernels/one_hidden.cu).
+// An update of a network with one hidden layer of any width (kernels/one_hidden_forward.cu, kernels/one_hidden_backward.cu).
 #pragma once
 
 #include "cuda/runtime.hpp"
@@ -6,7 +6,7 @@
 
 namespace occam::cuda {
 
-inline constexpr int kOneHiddenInputs = 64, kOneHiddenOutputs = 2;  // at most
+inline constexpr int kOneHiddenInputs = 51, kOneHiddenOutputs = 2;  // at most
 
 struct OneHiddenArguments {
   WaveView wave;

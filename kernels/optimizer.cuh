@@ -52,12 +52,9 @@ struct Trainee {
   // The parameter at `offset`.
   template <OptimizerKind kind, bool momentum>
   __device__ __forceinline__ void step(std::int64_t offset, float gradient) const {
-    float first = 0.0f, second = 0.0f;
-    if constexpr (kReadsState0<kind, momentum>) first = state0[offset];
-    if constexpr (kReadsState1<kind, momentum>) second = state1[offset];
-    law::optimizer_step<kind, momentum>(optimizer, adam, gradient, parameters[offset], first, second);
-    if constexpr (kReadsState0<kind, momentum>) state0[offset] = first;
-    if constexpr (kReadsState1<kind, momentum>) state1[offset] = second;
+    One<kind, momentum> one;
+    one.load(*this, offset);
+    one.step(*this, offset, gradient);
   }
 
   __device__ __forceinline__ void step(std::int64_t offset, float gradient) const {
@@ -77,6 +74,23 @@ struct Trainee {
 
   // Parameters and their state in registers. Several of them loaded before the first one is stepped wait for memory
   // once.
+  template <OptimizerKind kind, bool momentum>
+  struct One {
+    float value, first = 0.0f, second = 0.0f;
+
+    __device__ __forceinline__ void load(const Trainee& t, std::int64_t offset) {
+      value = t.parameters[offset];
+      if constexpr (kReadsState0<kind, momentum>) first = t.state0[offset];
+      if constexpr (kReadsState1<kind, momentum>) second = t.state1[offset];
+    }
+    __device__ __forceinline__ void step(const Trainee& t, std::int64_t offset, float gradient) {
+      law::optimizer_step<kind, momentum>(t.optimizer, t.adam, gradient, value, first, second);
+      t.parameters[offset] = value;
+      if constexpr (kReadsState0<kind, momentum>) t.state0[offset] = first;
+      if constexpr (kReadsState1<kind, momentum>) t.state1[offset] = second;
+    }
+  };
+
   template <OptimizerKind kind, bool momentum>
   struct Quad {
     float value[kQuad], first[kQuad], second[kQuad];

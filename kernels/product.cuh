@@ -201,9 +201,9 @@ __device__ __forceinline__ void read_steps(const float* first, float (&element)[
   element[0] = quad.x, element[1] = quad.y, element[2] = quad.z, element[3] = quad.w;
 }
 
-// Four steps of the depth, from k on. What is read ahead is what a quad brings along; more would cost
-// registers.
-template <class T, Order a_order, Order b_order>
+// Four steps of the depth, from k on, or the first `steps` of them. What is read ahead is what a quad brings along;
+// more would cost registers.
+template <class T, Order a_order, Order b_order, int steps = kQuad>
 __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_order>& stage_a,
                                               const Stage<T::kN, T::kDepth, b_order>& stage_b, int k,
                                               float (&sum)[T::kPerM][T::kPerN]) {
@@ -213,7 +213,7 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
   if constexpr (a_order == Order::extent) {
     static_assert(b_order == Order::extent && T::kPerM % kQuad == 0);
     OCCAM_UNROLL
-    for (int step = 0; step < kQuad; ++step) {
+    for (int step = 0; step < steps; ++step) {
       float a[T::kPerM], b[T::kPerN];
       read_step<T::kPerM, T::kThreadsM>(stage_a.value + (k + step) * stride_a + kQuad * m, a);
       read_step<T::kPerN, T::kThreadsN>(stage_b.value + (k + step) * stride_b + kQuad * n, b);
@@ -234,14 +234,14 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
         float b[kQuad];
         read_steps(stage_b.value + (n + j * T::kThreadsN) * stride_b + k, b);
         OCCAM_UNROLL
-        for (int step = 0; step < kQuad; ++step) {
+        for (int step = 0; step < steps; ++step) {
           OCCAM_UNROLL
           for (int i = 0; i < T::kPerM; ++i) sum[i][j] = law::fma(a[i][step], b[step], sum[i][j]);
         }
       }
     } else {
       OCCAM_UNROLL
-      for (int step = 0; step < kQuad; ++step) {
+      for (int step = 0; step < steps; ++step) {
         float b[T::kPerN];
         read_step<T::kPerN, T::kThreadsN>(stage_b.value + (k + step) * stride_b + kQuad * n, b);
         OCCAM_UNROLL

@@ -23,7 +23,7 @@ constexpr int kWarp = 32;
 constexpr int kColumns = kWarp;                        // pixels of an image row that are staged at a time
 constexpr int kStageStride = ForwardTile::kN + kQuad;  // floats from pixel to pixel
 constexpr int kImageRows = 256;                        // of the image, looked through at a time
-constexpr int kListed = 256;                           // samples looked through at a time
+constexpr int kListed = 128;                           // samples looked through at a time
 
 struct ForwardStage {
   alignas(
@@ -32,13 +32,16 @@ struct ForwardStage {
   law::ShapeSpan columns[kImageRows];  // that some sample lights
 };
 
+// Those of the samples in hand that light the tile, all at once.
+struct GradientListed : GradientTile {
+  static constexpr int kDepth = kListed;
+};
 struct GradientStage {
-  alignas(16) Stage<GradientTile::kM, GradientTile::kDepth, Order::extent> delta;
-  alignas(16) Stage<GradientTile::kN, GradientTile::kDepth, Order::extent> pixel;
+  alignas(16) Stage<GradientTile::kM, kListed, Order::extent> delta;
+  alignas(16) Stage<GradientTile::kN, kListed, Order::extent> pixel;
   law::ShapePlace place[kListed];
-  bool lit[kListed];    // which of them light the tile
-  int listed[kListed];  // places among them of those that do, ascending
-  int count;
+  unsigned lit[kListed / kWarp];  // which of the samples light the tile, a bit each
+  int listed[kListed];            // those, ascending
 };
 
 }  // namespace
@@ -215,55 +218,52 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks)
 
   float gradient[T::kPerM][T::kPerN] = {}, bias_gradient = 0.0f;
   const bool has_bias = first_n == 0 && thread < T::kM && first_m + thread < a.layer.out;
-  const int unit = first_m + thread % T::kM, pixel = first_n + thread % T::kN;
-  const int y = pixel / shapes.width, x = pixel % shapes.width;
+  const int pixel = first_n + thread % T::kN, y = pixel / shapes.width, x = pixel % shapes.width;
   if (has_bias)
     for (int s = 0; s < rows; ++s)
       bias_gradient += delta[static_cast<std::int64_t>(s) * a.layer.out_stride + first_m + thread];
+  if (first_m + T::kM > a.layer.out)  // the tile's other units, of which nothing is kept
+    for (int i = thread; i < T::kM * kListed; i += T::kThreads) stage.delta.value[i] = 0.0f;
   for (int first_s = 0; live && first_s < rows; first_s += kListed) {
-    const int looked = rows - first_s < kListed ? rows - first_s : kListed;
-    for (int s = thread; s < looked; s += T::kThreads) {
-      stage.place[s] = place_of(member, Split::train, a.batch + place, 0, first_s + s);
-      stage.lit[s] = lights(shapes, stage.place[s], first_n, T::kN);
+    static_assert(kListed <= T::kThreads, "a thread looks at one sample");
+    bool meets = false;
+    if (thread < kListed && first_s + thread < rows) {
+      stage.place[thread] = place_of(member, Split::train, a.batch + place, 0, first_s + thread);
+      meets = lights(shapes, stage.place[thread], first_n, T::kN);
     }
+    const unsigned mine = __ballot_sync(0xFFFFFFFFu, meets);
+    if (thread < kListed && thread % kWarp == 0) stage.lit[thread / kWarp] = mine;
     __syncthreads();
-    if (thread < kWarp) {
-      int count = 0;
-      for (int s = thread; s - thread < looked; s += kWarp) {
-        const bool meets = s < looked && stage.lit[s];
-        const unsigned lit = __ballot_sync(0xFFFFFFFFu, meets);
-        if (meets) stage.listed[count + __popc(lit & ((1u << thread) - 1u))] = s;
-        count += __popc(lit);
-      }
-      if (thread == 0) stage.count = count;
+    int count = 0, before = 0;
+    OCCAM_UNROLL
+    for (int w = 0; w < kListed / kWarp; ++w) {
+      if (w == thread / kWarp) before = count;
+      count += __popc(stage.lit[w]);
     }
+    if (meets) stage.listed[before + __popc(mine & ((1u << thread % kWarp) - 1u))] = thread;
     __syncthreads();
-    const int count = stage.count;
-    for (int from = 0; from < count; from += T::kDepth) {
-      const int steps = count - from < T::kDepth ? count - from : T::kDepth;
-      // A thread has one unit and one pixel in hand, of several samples.
-      OCCAM_UNROLL
-      for (int i = 0; i < T::kDepth * T::kM / T::kThreads; ++i) {
-        const int k = thread / T::kM + i * (T::kThreads / T::kM);
-        stage.delta.value[k * T::kM + thread % T::kM] =
-            k < steps && unit < a.layer.out
-                ? delta[static_cast<std::int64_t>(first_s + stage.listed[from + k]) * a.layer.out_stride +
-                        unit]
-                : -0.0f;
-      }
-      OCCAM_UNROLL
-      for (int i = 0; i < T::kDepth * T::kN / T::kThreads; ++i) {
-        const int k = thread / T::kN + i * (T::kThreads / T::kN);
-        stage.pixel.value[k * T::kN + thread % T::kN] =
-            k < steps && pixel < a.layer.in
-                ? law::shape_pixel(shapes, stage.place[stage.listed[from + k]], y, x)
-                : 0.0f;
-      }
-      __syncthreads();
-      for (int k = 0; k < steps; k += kQuad)
-        multiply_quad<T, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
-      __syncthreads();  // the next samples overwrite these, and so do the next places
+    // What stands for samples up to a whole quad adds nothing. Who still multiplies reads neither places nor lists.
+    const int steps = (count + kQuad - 1) / kQuad * kQuad;
+    for (int item = thread; item < steps * (T::kM / kQuad); item += T::kThreads) {
+      const int k = item / (T::kM / kQuad), at = item % (T::kM / kQuad) * kQuad;
+      float* const to = stage.delta.value + k * T::kM + at;
+      if (k >= count)
+        *reinterpret_cast<float4*>(to) = make_float4(-0.0f, -0.0f, -0.0f, -0.0f);
+      else if (first_m + at < a.layer.out)
+        copy_async<16>(to, delta + static_cast<std::int64_t>(first_s + stage.listed[k]) * a.layer.out_stride +
+                               first_m + at);
     }
+    copy_async_commit();
+#pragma unroll 4  // their loads overlap
+    for (int k = thread / T::kN; k < steps; k += T::kThreads / T::kN)
+      stage.pixel.value[k * T::kN + thread % T::kN] =
+          k < count && pixel < a.layer.in ? law::shape_pixel(shapes, stage.place[stage.listed[k]], y, x)
+                                          : 0.0f;
+    copy_async_wait<0>();
+    __syncthreads();
+    OCCAM_NO_UNROLL
+    for (int k = 0; k < steps; k += kQuad)
+      multiply_quad<GradientListed, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
   }
   if (live) return step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient, is_live);
   if (has_bias) Trainee{a.wave, id}.step(a.layer.bias + first_m + thread, bias_gradient);

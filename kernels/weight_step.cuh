@@ -19,8 +19,10 @@ __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, i
     // As many rows at a time as registers take.
     constexpr int kArrays = 1 + kReadsState0<decltype(kind)::value, decltype(momentum)::value> +
                             kReadsState1<decltype(kind)::value, decltype(momentum)::value>;
-    constexpr int kQuads = T::kPerN / kQuad, kMost = 8 / (kQuads * kArrays), kRows = kMost < 4 ? kMost : 4;
-    static_assert(kRows >= 1);
+    constexpr int kQuads = T::kPerN / kQuad, kFit = 8 / (kQuads * kArrays),
+                  kRows = kFit < 1   ? 1
+                          : kFit < 4 ? kFit
+                                     : 4;
     OCCAM_UNROLL
     for (int from = 0; from < T::kPerM; from += kRows) {
       Trainee::Quad<decltype(kind)::value, decltype(momentum)::value> quad[kRows][kQuads];
@@ -47,6 +49,21 @@ __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, i
     if (has_bias)
       trainee.step<decltype(kind)::value, decltype(momentum)::value>(
           a.layer.bias + first_m + static_cast<int>(threadIdx.x), bias_gradient);
+  });
+}
+
+// Steps single parameters, at offset[i] where exists[i].
+template <int count>
+__device__ __forceinline__ void step_each(const Trainee& trainee, const std::int64_t (&offset)[count],
+                                          const bool (&exists)[count], const float (&gradient)[count]) {
+  with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
+    Trainee::One<decltype(kind)::value, decltype(momentum)::value> one[count];
+    OCCAM_UNROLL
+    for (int i = 0; i < count; ++i)
+      if (exists[i]) one[i].load(trainee, offset[i]);
+    OCCAM_UNROLL
+    for (int i = 0; i < count; ++i)
+      if (exists[i]) one[i].step(trainee, offset[i], gradient[i]);
   });
 }
 

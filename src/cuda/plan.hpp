@@ -39,7 +39,7 @@ struct PlanAnswer {
 PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
                          std::size_t shared_limit);
 
-// Whether in plan tiled two launches do an update of both layers (kernels/one_hidden.cu).
+// Whether in plan tiled two launches do an update of both layers (kernels/one_hidden_*.cu).
 bool takes_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs);
 
 // The plan on tensor cores, or why there is none; precision is tf32 or bf16.

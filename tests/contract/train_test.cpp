@@ -232,6 +232,40 @@ TEST_P(TrainOnTheChip, WholeBatches) {
   }
 }
 
+// One hidden layer in two launches: inputs that end anywhere in a quad, before, in and behind the columns that have the
+// bias among them; tiles that samples or units fill or leave; stages of samples that end anywhere; every optimiser.
+TEST_P(Train, OneHiddenLayer) {
+  struct Shape {
+    int inputs, units, batch;
+    Loss loss;
+    Activation activation;
+  };
+  constexpr Activation relu = Activation::relu;
+  std::vector<Shape> shapes = {{50, 130, 150, Loss::cross_entropy, relu},
+                               {51, 128, 128, Loss::cross_entropy, Activation::tanh},
+                               {49, 67, 37, Loss::binary_cross_entropy, relu},
+                               {48, 64, 130, Loss::hinge, Activation::leaky_relu},
+                               {52, 66, 17, Loss::cross_entropy, relu}};
+  for (const int inputs : {1, 2, 3, 4, 5, 6, 7, 47})
+    shapes.push_back({inputs, 60 + inputs, 13 + inputs, Loss::cross_entropy, relu});
+  if (!is_slow()) shapes.push_back({50, 1003, 256, Loss::cross_entropy, relu});
+  for (const Shape& shape : shapes) {
+    Ensemble e;
+    e.spec.inputs = shape.inputs, e.spec.hidden = {shape.units}, e.spec.loss = shape.loss;
+    e.spec.activation = shape.activation;
+    for (const int optimizer : {0, 1, 2, 4}) {
+      if (optimizer > 0 && shape.inputs != 50 && shape.inputs != 51) continue;
+      Training training;
+      training.optimizer = kOptimizers[optimizer];
+      training.batch = shape.batch;
+      training.input_dropout = optimizer == 4 ? 0.2 : 0;  // rows are gathered then
+      e.add(slabs(shape.inputs, shape.batch + shape.batch / 2, 0, 1, true, 3), training, 5);
+    }
+    const std::vector<std::int64_t> updates(static_cast<std::size_t>(e.members()), 3);
+    ASSERT_NO_FATAL_FAILURE(expect_twins_on(0, e, {updates}, Nan::rejected));
+  }
+}
+
 // Divergence shows: NaN and infinities go through every body alike.
 TEST_P(Train, Divergence) {
   for (const Activation activation : {Activation::leaky_relu, Activation::identity, Activation::prelu}) {

@@ -352,19 +352,22 @@ class Tiled(unittest.TestCase):
         text = source("kernels/one_hidden.hpp")
         limits = re.search(r"kOneHiddenInputs = (\d+), kOneHiddenOutputs = (\d+);", text).groups()
         self.assertEqual(tuple(map(int, limits)), (tiled.ONE_HIDDEN_INPUTS, tiled.ONE_HIDDEN_OUTPUTS))
-        for other in (Net((65, 2000, 2)), Net((50, 2000, 3)), Net((50, 300, 300, 2))):
+        for other in (Net((52, 2000, 2)), Net((50, 2000, 3)), Net((50, 300, 300, 2))):
             self.assertEqual(tiled.launched(other), tiled.products(other))
         forward, weight = tiled.launched(wide)
-        self.assertEqual((forward.tile, forward.tiles, forward.steps), (tiled.WIDE, 2 * 32, 13))
-        self.assertEqual((weight.tile, weight.tiles, weight.steps), (tiled.WIDE, 16, 64))
+        self.assertEqual((forward.tile, forward.tiles, forward.steps), (tiled.WIDE, 2 * 32, 12.5))
+        self.assertEqual((weight.tile, weight.tiles, weight.steps), (tiled.Tile(16, 4, 8, 13), 16, 64))
+        tile = re.search(r"struct GradientTile : Tile<(\d+), (\d+), (\d+), (\d+)>", source("kernels/one_hidden_backward.cu")).groups()
+        self.assertEqual(tuple(map(int, tile)), (16, 4, 8, 13 - 1))  # the last column is beside the quads
         # Rows, weights and activations, each once; weights read and written where they are stepped.
         self.assertEqual(forward.bytes, 4 * (256 * 52 + 2000 * 52 + 256 * 2004))
         self.assertEqual(weight.bytes, 4 * (256 * 2004 + 256 * 52 + 2 * 2000 * 52))
-        shares = {("one forward", tiled.WIDE.instance): 0.8, ("one weight", tiled.WIDE.instance): 0.5}
+        shares = {("one forward", tiled.WIDE.instance): 0.8, ("one weight", weight.tile.instance): 0.5}
         found = tiled.predict(wide, 132, shares)
         self.assertEqual([phase.bound for phase in found.phases], ["issue", "issue"])
-        self.assertAlmostEqual(found.phases[1].issue, 16 * 64 * 4 * 64 / 0.5)
-        self.assertEqual(tiled.wavefronts("one weight", tiled.WIDE), tiled.wavefronts("weight", tiled.WIDE))
+        self.assertAlmostEqual(found.phases[1].issue, 16 * 64 * 4 * 8 * 13 / 2 / 0.5)
+        # Of two warps at each of four steps: two quads of units and three of inputs, two wavefronts each, and a column.
+        self.assertEqual(tiled.wavefronts("one weight", weight.tile), 2 * 4 * (2 * 2 + 3 * 2 + 1))
 
     def test_shares_come_from_the_main_loops(self):
         kernel = sass.Kernel("_ZN5occam4cuda14forward_kernelINS0_4TileILi16ELi8ELi8ELi8EEEEEvi", "sm_90")

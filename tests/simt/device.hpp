@@ -238,9 +238,10 @@ __forceinline__ void copy_async(void* shared_memory, const void* global,
   static_assert(Bytes == 4 || Bytes == 8 || Bytes == 16, "asynchronous copies move 4, 8 or 16 bytes");
   simt::start_copy(shared_memory, global, Bytes, where);
 }
+template <int Bytes = 16>
 __forceinline__ void copy_async_if(bool wanted, void* shared_memory, const void* global,
                                    simt::Where where = simt::Where::current()) {
-  if (wanted) copy_async<16>(shared_memory, global, where);
+  if (wanted) copy_async<Bytes>(shared_memory, global, where);
 }
 __forceinline__ void copy_async_commit() { simt::commit_copies(); }
 template <int Pending>

@@ -52,9 +52,13 @@ WIDE, SQUARE = Tile(16, 8, 8, 8), Tile(8, 8, 8, 8)
 FEW_ROWS, FEW_COLUMNS, FEW_UNITS = Tile(4, 16, 4, 4), Tile(64, 1, 2, 4), Tile(2, 32, 4, 4)
 STAGE_ROW = 20  # floats between rows of a stage along the depth
 KERNELS = ("forward_kernel", "input_gradient_kernel", "weight_gradient_kernel")
-# kernels/one_hidden.hpp, and its kernels by the kind of their product.
-ONE_HIDDEN_INPUTS, ONE_HIDDEN_OUTPUTS = 64, 2
-ONE_HIDDEN_KERNELS = {"one_hidden_forward_kernel": "one forward", "one_hidden_backward_kernel": "one weight"}
+# kernels/one_hidden.hpp; its kernels by the kind of their product, with their tiles.
+ONE_HIDDEN_INPUTS, ONE_HIDDEN_OUTPUTS = 51, 2
+ONE_HIDDEN_KERNELS = {
+    "one_hidden_forward_kernel": ("one forward", WIDE),
+    "one_hidden_backward_kernel": ("one weight", Tile(16, 4, 8, 13)),
+}
+ONE_HIDDEN_TILES = dict(ONE_HIDDEN_KERNELS.values())
 
 
 def tile_of(kind, net, fan_out):
@@ -82,8 +86,8 @@ class Product:
 
     @property
     def steps(self):
-        """Quads of the depth."""
-        return divided(self.depth, QUAD)
+        """Quads of the depth; one hidden layer's inputs end with half a quad where that is enough."""
+        return divided(self.depth, 2) / 2 if self.kind == "one forward" else divided(self.depth, QUAD)
 
     @property
     def multiply_adds(self):
@@ -110,6 +114,9 @@ def wavefronts(kind, tile):
     def along_extent(place, count):  # quads of rows or columns, at each of the four depths
         return count * sum(chip.of_warps(tile.threads, 4, lambda thread: QUAD * place(thread)))
 
+    if kind == "one weight":  # of the columns one in each step stands behind the quads
+        columns = (tile.per_n - 1) * sum(chip.of_warps(tile.threads, 4, lambda thread: QUAD * n(thread)))
+        return along_extent(m, tile.per_m) + columns + QUAD * sum(chip.of_warps(tile.threads, 1, n))
     of_a = along_extent if kind.endswith("weight") else along_depth
     of_b = along_depth if kind.endswith("forward") else along_extent
     return of_a(m, tile.per_m) + of_b(n, tile.per_n)
@@ -152,8 +159,8 @@ def launched(net):
     by_name = {product.name: product for product in products(net)}
     inputs, units, _ = net.widths
     return [
-        dataclasses.replace(by_name[f"forward, layer 0, {inputs}->{units}"], kind="one forward", tile=WIDE),
-        dataclasses.replace(by_name[f"weight gradient, layer 0, {inputs}->{units}"], kind="one weight", tile=WIDE),
+        dataclasses.replace(by_name[f"{name}, layer 0, {inputs}->{units}"], kind=kind, tile=ONE_HIDDEN_TILES[kind])
+        for name, kind in (("forward", "one forward"), ("weight gradient", "one weight"))
     ]
 
 
@@ -162,7 +169,7 @@ def shares_of(kernels):
     shares = {}
     for kernel in kernels:
         if kernel.name in ONE_HIDDEN_KERNELS:
-            tile, kind = WIDE, ONE_HIDDEN_KERNELS[kernel.name]
+            kind, tile = ONE_HIDDEN_KERNELS[kernel.name]
         elif kernel.name in KERNELS:
             tile, kind = Tile(*map(int, kernel.instance.split("x")[:4])), kernel.name.split("_")[0]
         else:

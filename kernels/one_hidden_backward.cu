@@ -1,0 +1,263 @@
+// One hidden layer, wider than the chip, backward. A block owns 128 units and goes through all samples: it makes the
+// layer's gradient from the logits' and the activations as it needs them, and steps both layers' weights of its units.
+
+#include "one_hidden.cuh"
+#include "weight_step.cuh"
+
+namespace occam::cuda {
+
+namespace {
+
+// Units × inputs of the weight gradient. A thread has 8 × 13: three quads of inputs, and one of the four columns behind
+// the quads of all threads, the last of which stands for the bias: its input is 1.
+struct GradientTile : Tile<16, 4, 8, 12> {
+  static constexpr int kSamples = 16;               // of a stage
+  static constexpr int kBias = kN + kThreadsN - 1;  // the column
+  static constexpr int kStride = kN + kThreadsN;
+  static constexpr int kUnitsEach = kM / kThreads;  // whose activations and last weights a thread has
+};
+static_assert(kOneHiddenInputs <= GradientTile::kBias);
+static_assert(GradientTile::kUnitsEach == 2, "pairs are read at once");
+
+struct BackwardStages {
+  alignas(16) float delta[2][GradientTile::kSamples][GradientTile::kM];
+  alignas(16) float x[2][GradientTile::kSamples][GradientTile::kStride];
+  alignas(16) float logits[2][GradientTile::kSamples][kQuad];  // their gradients
+};
+union BackwardShared {
+  BackwardStages stages;
+  alignas(16) float gradient[GradientTile::kM][GradientTile::kStride];  // once all samples are done with
+};
+
+}  // namespace
+
+// ---- building blocks --------------------------------------------------------------------------------------
+
+// Steps the weights and biases of a tile's units; gradient: [unit][GradientTile::kStride].
+__device__ __forceinline__ void step_rows(const Trainee& trainee, const LayerView& layer, int first_unit,
+                                          const float* gradient) {
+  using T = GradientTile;
+  const int left = layer.out - first_unit, units = left < T::kM ? left : T::kM,
+            thread = static_cast<int>(threadIdx.x);
+  with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
+    constexpr int kQuads = T::kStride / kQuad, kAtOnce = 4;
+    OCCAM_NO_UNROLL
+    for (int first = thread; first < units * kQuads; first += kAtOnce * T::kThreads) {
+      Trainee::Quad<decltype(kind)::value, decltype(momentum)::value> quad[kAtOnce];
+      const auto each = [&](const auto& f) {
+        OCCAM_UNROLL
+        for (int i = 0; i < kAtOnce; ++i) {
+          const int item = first + i * T::kThreads, unit = item / kQuads, at = item % kQuads * kQuad;
+          if (unit < units && at < layer.in)
+            f(quad[i], unit, at,
+              layer.weight + static_cast<std::int64_t>(first_unit + unit) * layer.in_stride + at);
+        }
+      };
+      each([&](auto& one, int, int, std::int64_t offset) { one.load(trainee, offset); });
+      each([&](auto& one, int unit, int at, std::int64_t offset) {
+        float of[kQuad];
+        read_steps(gradient + unit * T::kStride + at, of);
+        one.step(trainee, offset, layer.in - at, of);
+      });
+    }
+    OCCAM_NO_UNROLL
+    for (int unit = thread; unit < units; unit += T::kThreads)
+      trainee.step<decltype(kind)::value, decltype(momentum)::value>(layer.bias + first_unit + unit,
+                                                                     gradient[unit * T::kStride + T::kBias]);
+  });
+}
+
+// ---- kernels ----------------------------------------------------------------------------------------------
+
+template <int outputs, bool relu>
+__global__ void __launch_bounds__(GradientTile::kThreads, 4)
+    one_hidden_backward_kernel(OneHiddenArguments a) {
+  using T = GradientTile;
+  const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot],
+            thread = static_cast<int>(threadIdx.x);
+  if (rows == 0) return;
+  const int first_m = static_cast<int>(blockIdx.x) * T::kM, unit = first_m + thread * T::kUnitsEach;
+  const int id = a.slots.member_of(slot), units = a.hidden.out;
+  const Member& member = a.wave.members[id];
+  const float* parameters = a.wave.parameters + id * a.wave.parameter_stride;
+  const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
+  BackwardStages& stage = shared<BackwardShared>().stages;
+
+  // Four threads copy a sample's inputs: whole quads, and what is behind them one by one up to the bias. Which row
+  // comes next they know one stage ahead.
+  const Operand x = rows_of(a, member, place);
+  static_assert(T::kSamples * T::kThreadsN == T::kThreads);
+  const int sample = thread / T::kThreadsN, across = thread % T::kThreadsN;
+  const auto row_of = [&](int first_k) { return x.row(first_k + sample < rows ? first_k + sample : 0); };
+  const float* row = row_of(0);
+  const auto start_rows = [&](int first_k, int to) {
+    const int inputs = first_k + sample < rows ? a.hidden.in : 0;
+    OCCAM_UNROLL
+    for (int at = kQuad * across, q = 0; q < T::kPerN / kQuad; ++q, at += kQuad * T::kThreadsN)
+      copy_async_if(at < inputs, &stage.x[to][sample][at], row + at);
+    const int at = T::kN + across;
+    copy_async_if<4>(at < inputs, &stage.x[to][sample][at], row + at);
+  };
+  const auto start_logits = [&](int first_k, int to) {
+    if (thread < T::kSamples && first_k + thread < rows)
+      copy_async<4 * outputs>(stage.logits[to][thread], a.logits + (place + first_k + thread) * kQuad);
+  };
+
+  // Of its two units a thread has the activations of a stage in hand while the one before is multiplied, and the last
+  // layer's weights and their gradients.
+  float hidden[T::kSamples][T::kUnitsEach], weight[outputs][T::kUnitsEach] = {},
+                                            last[outputs][T::kUnitsEach] = {};
+  const auto read_pair = [](const float* from, float(&to)[T::kUnitsEach]) {
+    const float2 pair = *reinterpret_cast<const float2*>(from);
+    to[0] = pair.x, to[1] = pair.y;
+  };
+  const float* const hidden_from = a.activations + place * a.hidden.out_stride + unit;
+  const auto fetch = [&](int first_k) {
+    const float* from = hidden_from + static_cast<std::int64_t>(first_k) * a.hidden.out_stride;
+    if (unit >= units) return;
+    if (first_k + T::kSamples <= rows) {
+      OCCAM_UNROLL
+      for (int s = 0; s < T::kSamples; ++s) read_pair(from + s * a.hidden.out_stride, hidden[s]);
+    } else {
+      OCCAM_UNROLL
+      for (int s = 0; s < T::kSamples; ++s)
+        if (first_k + s < rows) read_pair(from + s * a.hidden.out_stride, hidden[s]);
+    }
+  };
+  // The layer's gradient dL/dz of a stage goes to shared memory, its part of the last layer's gradients to their sums.
+  float last_bias = 0.0f;
+  const bool has_last_bias = blockIdx.x == 0 && thread < outputs;
+  const auto put = [&](int first_k, int to) {
+    const int samples = rows - first_k;
+    if (has_last_bias) {
+      OCCAM_NO_UNROLL
+      for (int s = 0; s < T::kSamples && s < samples; ++s) last_bias += stage.logits[to][s][thread];
+    }
+    with_activation<relu>(a.hidden.activation, [&](auto kind) {
+      const auto one = [&](int s) {
+        float logits[outputs];
+        if constexpr (outputs == 1) {
+          logits[0] = stage.logits[to][s][0];
+        } else {
+          read_pair(stage.logits[to][s], logits);
+        }
+        float delta[T::kUnitsEach] = {};
+        OCCAM_UNROLL
+        for (int o = 0; o < outputs; ++o) {
+          OCCAM_UNROLL
+          for (int e = 0; e < T::kUnitsEach; ++e) {
+            delta[e] = law::fma(logits[o], weight[o][e], delta[e]);
+            last[o][e] = law::fma(logits[o], hidden[s][e], last[o][e]);
+          }
+        }
+        OCCAM_UNROLL
+        for (int e = 0; e < T::kUnitsEach; ++e)
+          delta[e] =
+              law::activation_gradient<decltype(kind)::value>(delta[e], hidden[s][e], hidden[s][e], 0.0f);
+        *reinterpret_cast<float2*>(&stage.delta[to][s][thread * T::kUnitsEach]) =
+            make_float2(delta[0], delta[1]);
+      };
+      if (samples >= T::kSamples) {
+        OCCAM_UNROLL
+        for (int s = 0; s < T::kSamples; ++s) one(s);
+      } else {
+        OCCAM_UNROLL
+        for (int s = 0; s < T::kSamples; ++s)
+          if (s < samples) one(s);
+      }
+    });
+  };
+
+  // The bias's input; those of the layer's inputs follow, and what others stand for is not kept.
+  for (int i = thread; i < 2 * T::kSamples * T::kStride; i += T::kThreads) (&stage.x[0][0][0])[i] = 1.0f;
+  OCCAM_UNROLL
+  for (int o = 0; o < outputs; ++o)
+    if (unit < units)
+      read_pair(parameters + a.last.weight + static_cast<std::int64_t>(o) * a.last.in_stride + unit,
+                weight[o]);
+  OCCAM_UNROLL
+  for (int s = 0; s < T::kSamples; ++s) hidden[s][0] = hidden[s][1] = 0.0f;
+  __syncthreads();
+  start_rows(0, 0);
+  row = row_of(T::kSamples);
+  start_logits(0, 0);
+  start_logits(T::kSamples, 1);
+  copy_async_commit();
+  fetch(0);
+  copy_async_wait<0>();
+  __syncthreads();
+  put(0, 0);
+  fetch(T::kSamples);
+
+  float gradient[T::kPerM][T::kPerN] = {}, behind[T::kPerM] = {};
+  for (int k = 0, now = 0; k < rows; k += T::kSamples, now ^= 1) {
+    copy_async_wait<0>();
+    __syncthreads();  // this stage is there, and nobody reads the one before any more
+    if (k + T::kSamples < rows) {
+      start_rows(k + T::kSamples, now ^ 1);
+      row = row_of(k + 2 * T::kSamples);
+      start_logits(k + 2 * T::kSamples, now);
+      copy_async_commit();
+      put(k + T::kSamples, now ^ 1);
+      fetch(k + 2 * T::kSamples);
+    }
+    const int samples = rows - k < T::kSamples ? rows - k : T::kSamples;
+    const float* delta = &stage.delta[now][0][kQuad * T::m()];
+    const float *quads = &stage.x[now][0][kQuad * T::n()], *column = &stage.x[now][0][T::kN + T::n()];
+#pragma unroll 4
+    for (int s = 0; s < samples; ++s, delta += T::kM, quads += T::kStride, column += T::kStride) {
+      float d[T::kPerM], input[T::kPerN];
+      read_step<T::kPerM, T::kThreadsM>(delta, d);
+      read_step<T::kPerN, T::kThreadsN>(quads, input);
+      const float other = *column;
+      OCCAM_UNROLL
+      for (int i = 0; i < T::kPerM; ++i) {
+        OCCAM_UNROLL
+        for (int j = 0; j < T::kPerN; ++j) gradient[i][j] = law::fma(d[i], input[j], gradient[i][j]);
+        behind[i] = law::fma(d[i], other, behind[i]);
+      }
+    }
+  }
+
+  // By way of shared memory gradients meet their weights in the order of memory.
+  auto& gradients = shared<BackwardShared>().gradient;
+  __syncthreads();
+  OCCAM_UNROLL
+  for (int i = 0; i < T::kPerM; ++i) {
+    float* const to = gradients[T::row<Order::extent>(i)];
+    OCCAM_UNROLL
+    for (int j = 0; j < T::kPerN; j += kQuad)
+      *reinterpret_cast<float4*>(to + T::column(j)) =
+          make_float4(gradient[i][j], gradient[i][j + 1], gradient[i][j + 2], gradient[i][j + 3]);
+    to[T::kN + T::n()] = behind[i];
+  }
+  __syncthreads();
+  const Trainee trainee{a.wave, id};
+  step_rows(trainee, a.hidden, first_m, &gradients[0][0]);
+  std::int64_t last_offset[T::kUnitsEach * outputs];
+  bool last_exists[T::kUnitsEach * outputs];
+  float last_gradient[T::kUnitsEach * outputs];
+  OCCAM_UNROLL
+  for (int i = 0; i < T::kUnitsEach * outputs; ++i) {
+    const int o = i / T::kUnitsEach, e = i % T::kUnitsEach;
+    last_exists[i] = unit + e < units, last_gradient[i] = last[o][e];
+    last_offset[i] = a.last.weight + static_cast<std::int64_t>(o) * a.last.in_stride + unit + e;
+  }
+  step_each(trainee, last_offset, last_exists, last_gradient);
+  if (has_last_bias) trainee.step(a.last.bias + thread, last_bias);
+}
+
+// ---- launchers --------------------------------------------------------------------------------------------
+
+void launch_one_hidden_backward(Stream& stream, const OneHiddenArguments& a) {
+  const NvtxRange range{"one hidden layer, backward"};
+  check_one_hidden(a);
+  with_one_hidden_variant(a, [&]<int outputs, bool relu>() {
+    launch(stream, "one_hidden_backward", one_hidden_backward_kernel<outputs, relu>,
+           dim3(static_cast<unsigned>(tiles(a.hidden.out, GradientTile::kM)),
+                static_cast<unsigned>(a.slots.count)),
+           dim3(GradientTile::kThreads), sizeof(BackwardShared), a);
+  });
+}
+
+}  // namespace occam::cuda
