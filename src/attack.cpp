@@ -5,8 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "law/loss.hpp"
-#include "law/sum.hpp"
 #include "singular.hpp"
 #include "threads.hpp"
 #include "waves.hpp"
@@ -154,20 +152,9 @@ class WaveAttack {
   }
 
   Score score_of(std::size_t m, std::span<const float> logits) {
-    const int outputs = spec_.outputs();
-    const std::int64_t count = rows_of(m);
     std::vector<std::int32_t>& labels = labels_[m];
     if (labels.empty()) labels = occam::labels(data_[m], split_);
-    law::LaneSum loss;
-    std::int64_t correct = 0;
-    for (std::int64_t row = 0; row < count; ++row) {
-      const float* of_row = logits.data() + row * outputs;
-      const std::int32_t label = labels[static_cast<std::size_t>(row)];
-      loss.add(row, law::sample_loss(spec_.loss, of_row, outputs, label));
-      correct += law::predicted_class(of_row, outputs) == label;
-    }
-    return {static_cast<double>(correct) / static_cast<double>(count),
-            static_cast<double>(loss.total() / static_cast<float>(count)), roc_aucs(logits, outputs, labels)};
+    return occam::score_of(spec_.loss, spec_.outputs(), logits, labels);
   }
 
   static Score as_score(const WaveScore& of, std::int64_t rows) {
@@ -184,9 +171,8 @@ class WaveAttack {
     perturb([](const AttackSuite& s) { return s.svd_uap ? &s.svd_uap->attack : nullptr; },
             [&](std::size_t m, Perturbed&& made) {
               Singular decomposed = singular(made.perturbation, spec_.inputs);
-              for (const double sign : {1.0, -1.0})
-                for (const double u : decomposed.first)
-                  vectors[sign < 0][m].push_back(static_cast<float>(sign * suites_[m].svd_uap->epsilon * u));
+              for (int sign = 0; sign < 2; ++sign)
+                vectors[sign][m] = along(decomposed.first, sign, suites_[m].svd_uap->epsilon);
               results_[m].svd_uap = Universal{{}, std::move(decomposed.values), {}};
             });
     if (members.empty()) return;

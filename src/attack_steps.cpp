@@ -1,9 +1,11 @@
-// PGD and AS-UAP on any classifier (occam/attack.hpp): the plain loops that every fused body equals.
+// PGD and universal perturbations on any classifier (occam/attack.hpp): the plain loops that every fused body equals.
 #include <algorithm>
 
+#include "backend.hpp"
 #include "law/attack.hpp"
 #include "occam/attack.hpp"
 #include "occam/error.hpp"
+#include "singular.hpp"
 
 namespace occam {
 
@@ -160,6 +162,22 @@ std::vector<float> fit_universal(Classifier& model, std::span<const float> x, st
       }
     }
   return universal;
+}
+
+Universal fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
+                        const SvdUap& attack) {
+  const Singular decomposed = singular(perturb(model, x, y, attack.attack).perturbation, model.inputs());
+  const auto of_sign = [&](int sign) {
+    Universal made{along(decomposed.first, sign, attack.epsilon), decomposed.values, {}};
+    const std::vector<float> moved =
+        shifted(x, y, model.classes(), made.perturbation, attack.attack.lower, attack.attack.upper);
+    std::vector<float> logits(y.size() * static_cast<std::size_t>(model.outputs()));
+    model.logits(moved, logits);
+    made.score = score_of(model.loss(), model.outputs(), logits, y);
+    return made;
+  };
+  Universal plus = of_sign(0), minus = of_sign(1);
+  return plus.score.accuracy < minus.score.accuracy ? plus : minus;
 }
 
 }  // namespace occam

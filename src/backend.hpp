@@ -109,6 +109,9 @@ std::uint32_t salt(const Randomization& variant);
 std::vector<double> roc_aucs(std::span<const float> logits, int outputs,
                              std::span<const std::int32_t> labels);
 
+// Accuracy, loss and AUC of logits [rows][outputs], as every body gives them.
+Score score_of(Loss loss, int outputs, std::span<const float> logits, std::span<const std::int32_t> labels);
+
 // Donor row of every row of a split for a variant (identity for the set as it is). labels: [rows].
 std::vector<std::uint32_t> donors(const Randomization& variant, std::uint32_t data_seed,
                                   std::span<const std::int32_t> labels);

@@ -7,6 +7,7 @@
 
 #include "law/functions.hpp"
 #include "law/loss.hpp"
+#include "law/sum.hpp"
 #include "occam/philox.hpp"
 #include "waves.hpp"
 
@@ -102,6 +103,20 @@ std::vector<double> roc_aucs(std::span<const float> logits, int outputs,
     result.push_back(roc_auc(score, positive));
   }
   return result;
+}
+
+Score score_of(Loss loss, int outputs, std::span<const float> logits, std::span<const std::int32_t> labels) {
+  const auto count = static_cast<std::int64_t>(labels.size());
+  law::LaneSum sum;
+  std::int64_t correct = 0;
+  for (std::int64_t row = 0; row < count; ++row) {
+    const float* of_row = logits.data() + row * outputs;
+    const std::int32_t label = labels[static_cast<std::size_t>(row)];
+    sum.add(row, law::sample_loss(loss, of_row, outputs, label));
+    correct += law::predicted_class(of_row, outputs) == label;
+  }
+  return {static_cast<double>(correct) / static_cast<double>(count),
+          static_cast<double>(sum.total() / static_cast<float>(count)), roc_aucs(logits, outputs, labels)};
 }
 
 std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const Data> data,

@@ -82,4 +82,10 @@ Singular singular(std::span<const float> x, std::int64_t columns) {
   return result;
 }
 
+std::vector<float> along(std::span<const double> first, int sign, double epsilon) {
+  std::vector<float> result;
+  for (const double u : first) result.push_back(static_cast<float>((sign == 0 ? epsilon : -epsilon) * u));
+  return result;
+}
+
 }  // namespace occam

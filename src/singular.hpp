@@ -20,4 +20,7 @@ struct Singular {
 // finite). Leaves the number of OpenBLAS's threads as it is.
 Singular singular(std::span<const float> x, std::int64_t columns);
 
+// ±epsilon v₁, − where sign is 1.
+std::vector<float> along(std::span<const double> first, int sign, double epsilon);
+
 }  // namespace occam

@@ -9,6 +9,7 @@
 #include "law/attack.hpp"
 #include "occam/attack.hpp"
 #include "occam/error.hpp"
+#include "support/attack_twin.hpp"
 #include "support/attacked.hpp"
 #include "support/compare.hpp"
 
@@ -156,7 +157,7 @@ TEST(Attack, SingularVectorsTakeTheWorseSign) {
     std::vector<float> universal = made.svd_uap->perturbation;
     if (sign == 1)
       for (float& value : universal) value = -value;
-    const std::vector<float> moved = shifted(rows.x, rows.y, 2, universal, -9, 9);
+    const std::vector<float> moved = occam::shifted(rows.x, rows.y, 2, universal, -9, 9);
     const std::vector<float> of = logits(model.models, 0, moved);
     int correct = 0;
     for (std::size_t row = 0; row < rows.y.size(); ++row)
@@ -166,6 +167,22 @@ TEST(Attack, SingularVectorsTakeTheWorseSign) {
   EXPECT_EQ(made.svd_uap->score.accuracy, accuracy[0]);
   EXPECT_LT(accuracy[0], accuracy[1]);
   EXPECT_NEAR(length(made.svd_uap->perturbation), 0.9, 1e-5);
+}
+
+// A classifier of the caller's own, here the twin, meets what an ensemble's member does.
+TEST(Attack, SingularVectorsOfAnyClassifier) {
+  for (const int classes : {2, 3}) {
+    Attacked model(network(6, {8}, Activation::relu, classes), clouds_data({6, classes, 20, 0, 150}, 8));
+    const SvdUap settings{{.epsilon = 0.5, .step = 0.2, .lower = -9, .upper = 9}, 0.9};
+    const Universal made = *model.run({.svd_uap = settings}).svd_uap;
+    const Universal own =
+        fit_universal(ScalarTwin(model.spec, {}, 1, model.models.last(0)), model.rows(), settings);
+    EXPECT_TRUE(same_bits(own.perturbation, made.perturbation));
+    EXPECT_EQ(own.singular_values, made.singular_values);
+    EXPECT_EQ(own.score.accuracy, made.score.accuracy);
+    EXPECT_EQ(own.score.loss, made.score.loss);
+    EXPECT_EQ(own.score.auc, made.score.auc);
+  }
 }
 
 TEST(Attack, ThreadsAndCompanyChangeNothing) {

@@ -82,7 +82,7 @@ void attack(const MlpEnsemble& models, std::span<const Data> data, std::span<con
 // The attacks on any classifier, step by step on the host. For MLP ensembles `attack` runs whole attacks on
 // the device, with the same bits. x: [rows][inputs] as the model sees them, y: [rows] labels below
 // model.classes(); rows are numbered from 0. Settings are taken as they are (validate() checks them), and
-// bounds may exclude rows, which are then moved inside. Both throw a usage error when x and y do not fit.
+// bounds may exclude rows, which are then moved inside. They throw a usage error when x and y do not fit.
 
 // Perturbations, and the logits they lead to. update: of a training under way, which keys the draws.
 Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
@@ -91,6 +91,10 @@ Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const s
 // The universal perturbation as it moves class 1, [inputs].
 std::vector<float> fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                                  const AsUap& attack);
+
+// The same, found by singular vectors, and what it leaves of the rows' accuracy.
+Universal fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
+                        const SvdUap& attack);
 
 // Rows after x ↦ clamp(x + (2y − 1) universal); the factor is 1 for more than two classes. [rows][inputs]
 std::vector<float> shifted(std::span<const float> x, std::span<const std::int32_t> y, int classes,

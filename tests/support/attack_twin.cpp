@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "occam/attack.hpp"
-
 namespace occam::test {
 
 namespace {
@@ -35,6 +33,11 @@ Perturbed perturb(const ScalarTwin& model, const HostTable& rows, const Pgd& att
 }
 
 std::vector<float> fit_universal(const ScalarTwin& model, const HostTable& rows, const AsUap& attack) {
+  TwinClassifier classifier(model);
+  return occam::fit_universal(classifier, rows.x, rows.y, attack);
+}
+
+Universal fit_universal(const ScalarTwin& model, const HostTable& rows, const SvdUap& attack) {
   TwinClassifier classifier(model);
   return occam::fit_universal(classifier, rows.x, rows.y, attack);
 }

@@ -2,7 +2,7 @@
 // these bits.
 #pragma once
 
-#include "occam/perturbation.hpp"
+#include "occam/attack.hpp"
 #include "support/scalar_twin.hpp"
 
 namespace occam::test {
@@ -13,6 +13,7 @@ Perturbed perturb(const ScalarTwin& model, const HostTable& rows, const Pgd& att
 
 // [inputs]
 std::vector<float> fit_universal(const ScalarTwin& model, const HostTable& rows, const AsUap& attack);
+Universal fit_universal(const ScalarTwin& model, const HostTable& rows, const SvdUap& attack);
 
 // The rows after x ↦ clamp(x + (2y − 1) universal); the factor is 1 for more than two classes.
 HostTable shifted(const HostTable& rows, int classes, std::span<const float> universal, double lower,
