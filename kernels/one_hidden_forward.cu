@@ -46,7 +46,7 @@ class UnitLoader {
     for (int i = 0; i < kPlaces; ++i) {
       const int item = thread + i * T::kThreads, row = item / quads, at = item % quads * kQuad;
       unit_[i] = row < T::kN ? staged_column<T::kThreadsN>(row) : units_;  // beyond every tile
-      from_[i] = unit_[i] * stride_ + at, to_[i] = row * UnitStage::kStride + at;
+      from_[i] = row < T::kN ? unit_[i] * stride_ + at : 0, to_[i] = row * UnitStage::kStride + at;
     }
     const int v = thread / (T::kN / kQuad), at = thread % (T::kN / kQuad) * kQuad;  // a quad of vector v
     vector_unit_ = v <= a.last.out ? at : units_, vector_to_ = v * T::kN + at;

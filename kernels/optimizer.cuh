@@ -34,9 +34,10 @@ template <OptimizerKind kind, bool momentum>
 inline constexpr bool kReadsState1 = kind == OptimizerKind::adam ||
                                      (kind == OptimizerKind::rmsprop && momentum);
 
-// A member's parameters and state, [parameter_stride] each.
+// A member's parameters and state, [parameter_stride] each. Made where steps begin: the constants are a copy, for a
+// store might change what a reference reads, which each step would then wait for.
 struct Trainee {
-  const law::OptimizerConstants& optimizer;
+  const law::OptimizerConstants optimizer;
   law::AdamScale adam;
   float *parameters, *state0, *state1;
 

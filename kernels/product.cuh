@@ -114,7 +114,7 @@ class Loader {
     for (int c = 0; c < kChunks; ++c) {
       const int at = first + (order == Order::depth ? position(row(c)) : column(c));
       exists_[c] = chunk(c) < kAll && at < size;
-      from_[c] = nullptr;
+      from_[c] = operand.data;
       if constexpr (order == Order::depth) {
         if (exists_[c]) from_[c] = operand.row(at) + column(c);
       } else {

@@ -57,6 +57,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) resident_tensor_kernel(Tens
           const law::AdamScale scale = law::adam_scale(t.member.optimizer, update);
           t.at<float>(plan.adam)[0] = scale.step, t.at<float>(plan.adam)[1] = scale.root;
         }
+        __syncwarp();  // products want all lanes
       }
       for (int l = 0; l <= last; ++l) {
         forward_layer_tensor<P>(t, now, l, l == 0 ? t.x(x) : t.output(plan.layer[l - 1]));

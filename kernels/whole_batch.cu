@@ -137,7 +137,12 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
             outputs = a.plan.layer[2].view.out;
   const TilePosition at;
   const PartPosition own1(units1), own2(units2);
-  const Trainee trainee{a.wave, id, base, {}};
+
+  const auto stepper = [&] {
+    return [trainee = Trainee{a.wave, id, base, {}}](int offset, float gradient) {
+      trainee.step<OptimizerKind::sgd, false>(offset, gradient);
+    };
+  };
 
   for (int i = thread(); i < B::kBytes / 4; i += kResidentThreads) base[i] = 0.0f;
   __syncthreads();
@@ -284,15 +289,16 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     copy_async_wait<0>();
     __syncthreads();  // all have read the second layer's weights and delta
     put(hidden, kFirst, kEnd);
-    if (thread() < units2) trainee.step<OptimizerKind::sgd, false>(B::kBias2 + thread(), bias2);
+    const auto step = stepper();
+    if (thread() < units2) step(B::kBias2 + thread(), bias2);
     if (own2.quad >= 0)
       second.each(units1, units2, own2.quad, 10 * own2.place, [&](int unit, int k, float gradient) {
-        trainee.step<OptimizerKind::sgd, false>(B::kWeight2 + unit * B::kUnits + k, gradient);
+        step(B::kWeight2 + unit * B::kUnits + k, gradient);
       });
     if (last_class < outputs)
-      trainee.step<OptimizerKind::sgd, false>(B::kWeight3 + last_class * B::kUnits + last_unit, last);
+      step(B::kWeight3 + last_class * B::kUnits + last_unit, last);
     else if (thread() - outputs * units2 < outputs)
-      trainee.step<OptimizerKind::sgd, false>(B::kBias3 + thread() - outputs * units2, last);
+      step(B::kBias3 + thread() - outputs * units2, last);
     __syncthreads();
 
     // Rows of the next update take the place of those that everybody is done with.
@@ -309,12 +315,13 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     if (goes_on) rows.copy_rows(spare, batch ^ 1, 0, rows.in_first_half(next.count));
     add_first(B::kHalf, place.count - B::kHalf);
     if (goes_on) rows.copy_rows(spare, batch ^ 1, B::kHalf, next.count);
-    if (thread() < units1) trainee.step<OptimizerKind::sgd, false>(B::kBias1 + thread(), bias1);
+    const auto step_first = stepper();
+    if (thread() < units1) step_first(B::kBias1 + thread(), bias1);
     if (own1.quad >= 0)
-      first_layer.each(
-          a.plan.inputs, units1, own1.quad, 6 * own1.place, [&](int unit, int k, float gradient) {
-            trainee.step<OptimizerKind::sgd, false>(B::kWeight1 + unit * B::kInputs + k, gradient);
-          });
+      first_layer.each(a.plan.inputs, units1, own1.quad, 6 * own1.place,
+                       [&](int unit, int k, float gradient) {
+                         step_first(B::kWeight1 + unit * B::kInputs + k, gradient);
+                       });
     place = next;
   }
   __syncthreads();

@@ -5,7 +5,6 @@
 
 #include "whole_batch_tensor.hpp"
 
-#include "lanes.cuh"
 #include "law/loss.hpp"
 #include "whole_batch_tensor.cuh"
 
@@ -33,7 +32,6 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
   const LayerView &view1 = a.plan.layer[0].view, &view2 = a.plan.layer[1].view, &view3 = a.plan.layer[2].view;
   const int units1 = view1.out, units2 = view2.out, outputs = view3.out,
             thread = static_cast<int>(threadIdx.x);
-  const Trainee trainee{a.wave, id, trained, {}};
 
   for (int i = thread; i < W::kBytes / 4; i += kTensorThreads) floats(0)[i] = 0.0f;
   __syncthreads();
@@ -93,6 +91,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     __syncthreads();  // the rows have arrived, and all have done their step
     if (goes_on) rows.open(next, batch ^ 1);
     copy_async_commit();
+    __syncwarp();  // lanes drew rows at their own pace, and products want all of them
 
     SampleSums tile;
     ActiveBits active1;
@@ -151,34 +150,40 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
         }
       }
       float* const partial = floats(W::kPartial) + warp * W::kPartials;
+      static_assert(W::kOutputs == 2, "two tiles have eight sums: of two units and classes each");
       OCCAM_UNROLL
-      for (int j = 0; j < W::kTiles; ++j) {
+      for (int first = 0; first < W::kTiles; first += 2) {
+        float sum[8] = {};
         OCCAM_UNROLL
-        for (int e = 0; e < 2; ++e) {
-          const int unit = 8 * j + 2 * pair + e;
-          float weight[W::kOutputs], sum[W::kOutputs] = {};
-          OCCAM_UNROLL
-          for (int c = 0; c < W::kOutputs; ++c) weight[c] = weight3[c * W::kWide + unit];
-          OCCAM_UNROLL
-          for (int i = 0; i < 2; ++i) {
-            OCCAM_UNROLL
-            for (int half = 0; half < 2; ++half) {
-              float &h = tile[i][j][2 * half + e], gradient = 0.0f;
-              OCCAM_UNROLL
-              for (int c = 0; c < W::kOutputs; ++c) {
-                sum[c] = law::fma(delta[i][half][c], h, sum[c]);
-                gradient = law::fma(delta[i][half][c], weight[c], gradient);
-              }
-              h = is_active(active2, i, j, 2 * half + e) ? P::round(gradient) : 0.0f;
-            }
-          }
+        for (int j = first; j < first + 2 && j < W::kTiles; ++j) {
+          float weight[W::kOutputs][2];
           OCCAM_UNROLL
           for (int c = 0; c < W::kOutputs; ++c) {
+            const float2 of_pair =
+                *reinterpret_cast<const float2*>(weight3 + c * W::kWide + 8 * j + 2 * pair);
+            weight[c][0] = of_pair.x, weight[c][1] = of_pair.y;
+          }
+          OCCAM_UNROLL
+          for (int e = 0; e < 2; ++e) {
+            float* const of_unit = sum + (j - first) * 4 + e * 2;
             OCCAM_UNROLL
-            for (int apart = 4; apart < 32; apart *= 2) sum[c] += __shfl_xor_sync(kWarp, sum[c], apart);
-            if (group == 0) partial[c * W::kWide + unit] = sum[c];
+            for (int i = 0; i < 2; ++i) {
+              OCCAM_UNROLL
+              for (int half = 0; half < 2; ++half) {
+                float &h = tile[i][j][2 * half + e], gradient = 0.0f;
+                OCCAM_UNROLL
+                for (int c = 0; c < W::kOutputs; ++c) {
+                  of_unit[c] = law::fma(delta[i][half][c], h, of_unit[c]);
+                  gradient = law::fma(delta[i][half][c], weight[c][e], gradient);
+                }
+                h = where_active(active2, i, j, 2 * half + e, P::round(gradient));
+              }
+            }
           }
         }
+        const float own_sum = sum_over_groups(sum);
+        const int j = first + group % 2, unit = 8 * j + 2 * pair + group / 2 % 2;
+        if (j < W::kTiles) partial[group / 4 * W::kWide + unit] = own_sum;
       }
       OCCAM_UNROLL
       for (int c = 0; c < W::kOutputs; ++c) {
@@ -220,7 +225,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     OCCAM_UNROLL
     for (int bit = 0; bit < 8 * W::kTiles; ++bit) {
       const int i = bit / 4 / W::kTiles, j = bit / 4 % W::kTiles, e = bit % 4;
-      tile[i][j][e] = is_active(active1, i, j, e) ? P::round(tile[i][j][e]) : 0.0f;
+      tile[i][j][e] = where_active(active1, i, j, e, P::round(tile[i][j][e]));
     }
     if constexpr (!W::kSpacious) {
       copy_async_wait<0>();
@@ -228,6 +233,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     }
     __syncthreads();  // all have read the second layer's weights, and what the gradient now replaces
     put<P>(tile, hidden, 0, units1);
+    const Trainee trainee{a.wave, id, trained, {}};
     if (last_operand) {
       float sum = 0.0f;
       OCCAM_UNROLL
@@ -257,7 +263,8 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       __syncthreads();
       if (goes_on) rows.copy_rows(floats(W::kX), batch ^ 1, W::kHalf, next.count);
     }
-    first.step(trainee, trained + view1.weight, view1.in_stride, weight1, bias1, units1, a.plan.inputs);
+    first.step(Trainee{a.wave, id, trained, {}}, trained + view1.weight, view1.in_stride, weight1, bias1,
+               units1, a.plan.inputs);
     place = next;
   }
   __syncthreads();

@@ -1,6 +1,7 @@
 // The products of plan *resident, whole batch* on tensor cores, and what is done with their sums in a warp's registers.
 #pragma once
 
+#include "lanes.cuh"
 #include "law/activation.hpp"
 #include "optimizer.cuh"
 #include "resident_tensor_product.cuh"
@@ -115,9 +116,27 @@ __device__ __forceinline__ void activate(SampleSums& sums, ActiveBits& active) {
     if (value > 0.0f) active[bit / 32] |= 1u << bit % 32;
   }
 }
-__device__ __forceinline__ bool is_active(const ActiveBits& active, int i, int j, int e) {
+// value where the bit is set, else 0: a mask, as a predicate for each bit costs more.
+__device__ __forceinline__ float where_active(const ActiveBits& active, int i, int j, int e, float value) {
   const int bit = (i * kSampleTiles + j) * 4 + e;
-  return (active[bit / 32] >> bit % 32 & 1) != 0;
+  const auto mask = static_cast<std::int32_t>(active[bit / 32] << (31 - bit % 32)) >> 31;
+  return __uint_as_float(__float_as_uint(value) & static_cast<std::uint32_t>(mask));
+}
+
+// Sums of eight values over the eight groups of a warp, each by the tree over lanes 4, 8 and 16 apart. A lane gets the
+// sum of the value that the bits of its group name, the lowest bit first.
+__device__ __forceinline__ float sum_over_groups(const float (&value)[8]) {
+  const int group = lane() / 4;
+  float four[4], two[2];
+  const auto halve = [&](bool upper, float low, float high, int apart) {
+    const float other = __shfl_xor_sync(kWarp, upper ? low : high, apart);
+    return (upper ? high : low) + other;
+  };
+  OCCAM_UNROLL
+  for (int k = 0; k < 4; ++k) four[k] = halve(group % 2 != 0, value[k], value[k + 4], 4);
+  OCCAM_UNROLL
+  for (int k = 0; k < 2; ++k) two[k] = halve(group / 2 % 2 != 0, four[k], four[k + 2], 8);
+  return halve(group / 4 != 0, two[0], two[1], 16);
 }
 
 // A warp's values, rounded ones, to a panel whose first row is sample `first`.
@@ -172,7 +191,8 @@ struct WeightPart {
       }
     };
     const int all = ones ? across - 1 : across;
-    float2 value[down][2][across];
+    float2 value[down][2][across] =
+        {};  // else what is not loaded would be kept from update to update, at a spill each
     each_row([&](int i, int half, int unit) {
       OCCAM_UNROLL
       for (int j = 0; j < across; ++j) {
@@ -211,7 +231,7 @@ __device__ __forceinline__ void round_rows(const BatchRows& rows, float* x, int 
 // In BF16 they pass through registers, all of a thread's quads at once.
 struct RowsInRegisters {
   static constexpr int kAll = WholeBatch::kSamples * WholeBatch::kInputs / kQuad / kTensorThreads;
-  float v[kAll][kQuad];
+  float v[kAll][kQuad] = {};  // else what is not loaded would be kept from update to update
 
   template <class F>
   static __device__ __forceinline__ void each(const BatchRows& rows, int count, const F& f) {
