@@ -23,7 +23,7 @@ namespace {
 using namespace occam;
 
 // Seeds of each run. A noisy-LMS-7 run takes about a minute and a half of one CPU core, an MS-7 run fifteen
-// seconds; a seed of table 2 about five minutes; a seed of the grid about an hour.
+// seconds; a seed of table 2 about five minutes; a seed of the grid about an hour and a half.
 //                           cpu: quick, default, full; cuda: quick, default, full
 constexpr Sizes kNotebook{1, 2, 20, 20, 100, 1000};
 constexpr Sizes kTable{1, 2, 10, 10, 100, 1000};

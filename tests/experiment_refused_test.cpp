@@ -56,6 +56,61 @@ TEST(Refused, Flags) {
   EXPECT_NO_THROW(parse({"--pick", "b"}, false, {{"pick", &own, "help", {"a", "b"}}}));
 }
 
+// A second one would add to the first.
+TEST(Refused, RepeatedFlags) {
+  expect_refused({"--seeds", "2", "--seeds", "5"}, "--seeds is given twice");
+  expect_refused({"--lr", "0.1", "--lr=0.2"}, "--lr is given twice");
+  expect_refused({"--rotate", "--rotate"}, "--rotate is given twice");
+}
+
+// What a table or a sweep varies may not be taken away, nor a list vary what has no effect.
+TEST(Refused, TheSameRunTwice) {
+  expect_refused(
+      {"--lr", "0.1", "--attack-epsilon", "0.1,0.2"},
+      "cases 'attack-epsilon=0.1' and 'attack-epsilon=0.2' are the same run: what they differ in is taken "
+      "away, or means nothing here (--attack-epsilon)");
+  std::vector<Case> own(2);
+  own[0].name = "narrow", own[0].network.hidden = {16};
+  own[1].name = "wide", own[1].network.hidden = {64};
+  EXPECT_NO_THROW(make_plan("tool", own, parse({"--lr", "0.2"}).options, false, 2));
+  try {
+    make_plan("tool", own, parse({"--hidden", "4"}).options, false, 2);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("cases 'narrow' and 'wide' are the same run"));
+    EXPECT_THAT(error.what(), HasSubstr("(--hidden)"));
+  }
+}
+
+TEST(Refused, NamesTheFlag) {
+  expect_refused({"--lr", "-1"}, "--lr: -1");
+  expect_refused({"--batch", "1000000000"}, "--batch: 1000000000");
+  expect_refused({"--input-dropout", "1"}, "--input-dropout: 1");
+  expect_refused({"--attack-epsilon", "-1", "--measure", "pgd"}, "--attack-epsilon: -1");
+  expect_refused({"--svd-attack-epsilon", "-1", "--measure", "svd-uap"}, "--svd-attack-epsilon: -1");
+  expect_refused({"--svd-epsilon", "-1", "--measure", "svd-uap"}, "--svd-epsilon: -1");
+  expect_refused({"--as-epsilon", "-1", "--measure", "as-uap"}, "--as-epsilon: -1");
+}
+
+TEST(Refused, VotesOfOneOutputBySoftmax) {
+  std::vector<Case> own(1);
+  own[0].network.loss = Loss::binary_cross_entropy;
+  own[0].votes.sizes = {3}, own[0].votes.combiners = {Combiner::average};
+  EXPECT_NO_THROW(make_plan("tool", own, parse({}).options, false, 2));
+  own[0].votes.combiners.push_back(Combiner::softmax);
+  EXPECT_THROW(make_plan("tool", own, parse({}).options, false, 2), Error);
+}
+
+TEST(Accepted, GroupsWhoseNamesEndInS) {
+  EXPECT_NO_THROW(make_plan("tool", std::vector<Case>(1),
+                            parse({"--groups", "TS=0", "--simple", "1"}).options, false, 2));
+}
+
+TEST(Accepted, CommandsAreRecordedAsAShellTakesThem) {
+  EXPECT_EQ(parse({"--groups", "S=0,T=1", "--stop", "MS-(5,7)'s"}).command,
+            "tool --groups S=0,T=1 --stop 'MS-(5,7)'\\''s'");
+}
+
 TEST(Refused, Seeds) {
   expect_refused({"--seeds", "0"}, "--seeds");
   expect_refused({"--seeds", "-1"}, "-1");
@@ -138,7 +193,7 @@ TEST(Refused, Training) {
   expect_refused({"--alpha", "-1"}, "alpha");
   expect_refused({"--optimizer-epsilon", "0"}, "epsilon");
   expect_refused({"--batch", "0"}, "--batch");
-  expect_refused({"--batch", "1", "--batch-norm"}, "batch norm");
+  expect_refused({"--batch", "1", "--batch-norm"}, "--batch-norm: ");
   expect_refused({"--input-dropout", "1"}, "dropout");
   expect_refused({"--dropout", "-0.1"}, "dropout");
   for (const char* stop : {"accuracy", "accuracy:", "accuracy:2", "accuracy:0", "loss:0", "loss:-1", "loss:x",

@@ -187,7 +187,9 @@ int device_count(std::string* why) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (why != nullptr)
-    *why = status == cudaSuccess ? (count == 0 ? "no CUDA device" : "") : cudaGetErrorString(status);
+    *why = status == cudaSuccess                   ? (count == 0 ? "no CUDA device" : "")
+           : status == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one older than this build's CUDA"
+                                                   : cudaGetErrorString(status);
   if (status != cudaSuccess) (void)cudaGetLastError();
   return status == cudaSuccess ? count : 0;
 }

@@ -77,7 +77,7 @@ std::string published_text(const std::string& name, double value) {
   return shortest.size() > three.size() ? shortest : three;
 }
 
-std::string value_text(const std::string& name, std::vector<double> values) {
+std::string value_text(const std::string& name, std::vector<double> values, bool product) {
   if (values.empty()) return "-";
   const bool whole = name == "updates" || name == "best_at_update";
   if (whole) {
@@ -88,6 +88,11 @@ std::string value_text(const std::string& name, std::vector<double> values) {
   const bool loss = name.find("loss") != name.npos;
   const std::string center = loss ? fmt::format("{:.3g}", mean(values)) : fmt::format("{:.4f}", mean(values));
   if (values.size() < 2) return center;
+  if (product) {
+    const auto [low, high] = std::minmax_element(values.begin(), values.end());
+    return loss ? fmt::format("{} ({:.3g} to {:.3g})", center, *low, *high)
+                : fmt::format("{} ({:.4f} to {:.4f})", center, *low, *high);
+  }
   const double half = (t_interval(values).high - t_interval(values).low) / 2;
   return loss ? fmt::format("{} ± {:.2g}", center, half) : fmt::format("{} ± {:.4f}", center, half);
 }
@@ -135,11 +140,14 @@ std::string console_table(const Run& run, const std::vector<Judged>& judged) {
     const std::vector<std::string> names = shown_metrics(run, c, judged);
     std::size_t column = 36;
     for (const std::string& name : names) column = std::max(column, width(name) + 2);
-    text += "  " + padded("", column) + padded("mean ± 95%", 24) + padded("published", 11) + "verdict\n";
+    // Members of a product share seeds: an interval would need them independent.
+    const bool product = run.plan.members.factors.size() > 1;
+    text += "  " + padded("", column) + padded(product ? "mean (least to most)" : "mean ± 95%", 24) +
+            padded("published", 11) + "verdict\n";
     for (const std::string& name : names) {
       const std::optional<double> published = run.published(c, name);
       std::string line = "  " + padded(name, column) +
-                         padded(value_text(name, run.valid_values(c, name)), 24) +
+                         padded(value_text(name, run.valid_values(c, name), product), 24) +
                          padded(published ? published_text(name, *published) : "", 11);
       for (const Judged& row : judged)
         if (row.planned_case == static_cast<int>(c) && row.metric == name)

@@ -201,8 +201,13 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan, 
       fmt::print(stderr, "{}: resuming: {} of {} members are in {}\n", name, records.size(),
                  plan.cases.size() * plan.members.size(), checkpoint_file.string());
     } else {
-      fmt::print(stderr, "{}: {} belongs to another command and is not used\n", name,
-                 checkpoint_file.string());
+      require(checkpoint->key != 0,
+              "{}: a checkpoint of another version (finish there, give another --out, or remove it)",
+              checkpoint_file.string());
+      require(
+          checkpoint->records.empty(),
+          "{}: {} members that another command trained (finish that one, give another --out, or remove it)",
+          checkpoint_file.string(), checkpoint->records.size());
     }
   }
   if (!options.quiet)

@@ -95,6 +95,17 @@ struct Raw {
   std::map<std::string, std::string> booleans;
 };
 
+// A word as a shell takes it back.
+std::string quoted(const std::string& word) {
+  const bool plain = !word.empty() && word.find_first_not_of(
+                                          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                          "0123456789_-+=.,:/@%") == std::string::npos;
+  if (plain) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
+  return text + "'";
+}
+
 // The command as recorded: what decides the results, not where they go.
 std::string recorded_command(const std::string& name, int argc, const char* const* argv) {
   std::string command = name;
@@ -103,7 +114,7 @@ std::string recorded_command(const std::string& name, int argc, const char* cons
     if (word == "--out")
       ++i;
     else if (!word.starts_with("--out=") && word != "--quiet")
-      command += " " + std::string(word);
+      command += " " + quoted(std::string(word));
   }
   return command;
 }
@@ -152,6 +163,16 @@ std::string one_line(std::string text) {
   return text;
 }
 
+// A second one would add to the first where lists are taken.
+void refuse_repeated(int argc, const char* const* argv) {
+  std::set<std::string> seen;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i], flag = word.substr(0, word.find('='));
+    require(!flag.starts_with("--") || flag == "--" || seen.insert(flag).second,
+            "{} is given twice; a list is written {} A,B", flag, flag);
+  }
+}
+
 void check(const Options& o) {
   require(!(o.quick && o.full), "--quick and --full exclude each other");
   require(!((o.quick || o.full) && !o.seeds.empty()), "--{} and --seeds exclude each other",
@@ -189,6 +210,11 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
   }
   add_common(app, options, raw, user_data);
   add_fields(app, raw, table);
+  app.footer(
+      "Exit codes: 0 done, 2 usage, 3 data, 4 device, 5 every member diverged, 75 interrupted (the same "
+      "command\n"
+      "resumes).");
+  refuse_repeated(argc, argv);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -253,10 +279,12 @@ std::string config_text(const std::string& name, const Options& options, const s
     else if (!o.value->empty())
       text += fmt::format("{} = {}\n", o.flag, toml(*o.value));
   for (const Common& c : configured()) {
-    if (c.flag == "quick" || c.flag == "full") continue;  // the seeds say it
     if (!means_something(c, options)) continue;
-    if (c.flag == "seeds") {
-      if (!seeds.empty()) text += fmt::format("seeds = {}\n", toml(seeds));
+    if (c.flag == "quick" ||
+        c.flag == "full") {  // with which an experiment may have other cases, not seeds alone
+      if (options.*c.truth) text += fmt::format("{} = true\n", c.flag);
+    } else if (c.flag == "seeds") {
+      if (!seeds.empty() && !options.quick && !options.full) text += fmt::format("seeds = {}\n", toml(seeds));
     } else if (c.number) {
       text += fmt::format("{} = {}\n", c.flag, options.*c.number);
     } else if (c.truth) {

@@ -79,15 +79,16 @@ void resolve_adversary(Case& c) {
 
 // S and the further groups; --simple and --groups replace the experiment's own.
 void read_groups(Case& c, const Options& options) {
-  require(options.simple.empty() || options.groups.find("S=") == std::string::npos,
-          "--simple and --groups S= exclude each other");
+  const auto groups = options.groups.empty() ? decltype(parse_groups("groups", options.groups)){}
+                                             : parse_groups("groups", options.groups);
+  for (const auto& [name, coordinates] : groups)
+    require(options.simple.empty() || name != "S", "--simple and --groups S= exclude each other");
   if (!options.simple.empty()) {
     c.simple.clear();
     for (std::uint32_t coordinate : parse_ranges("simple", options.simple, 16383))
       c.simple.push_back(static_cast<int>(coordinate));
   }
-  if (options.groups.empty()) return;
-  for (const auto& [name, coordinates] : parse_groups("groups", options.groups)) {
+  for (const auto& [name, coordinates] : groups) {
     if (name == "S")
       c.simple = coordinates;
     else {
@@ -127,6 +128,26 @@ void check_attack_bounds(const Attacks& attacks, const Data& data) {
           high);
 }
 
+// f, whose usage errors begin with what they are about, "input dropout: …"; where that is a flag, they name the flag.
+// `attack` stands for the word in flags of this kind of attack.
+template <class F>
+void in_flags(const Case& c, const F& f, const std::string& attack = "attack") {
+  try {
+    f();
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    const std::size_t colon = message.find(':');
+    if (error.kind() != ErrorKind::usage || colon == std::string::npos) throw;
+    std::string flag = message.substr(0, colon);
+    if (flag == "attack epsilon of SVD-UAP") flag = "svd epsilon";
+    if (flag.starts_with("attack ")) flag.replace(0, 6, attack);
+    std::ranges::replace(flag, ' ', '-');
+    const std::vector<Field>& table = fields(c.shapes ? DataKind::shapes : DataKind::slab);
+    if (std::ranges::none_of(table, [&](const Field& field) { return field.flag == flag; })) throw;
+    fail(ErrorKind::usage, "--{}{}", flag, message.substr(colon));
+  }
+}
+
 void check_case(const PlannedCase& planned, int dim) {
   const Case& c = planned.settings;
   if (!c.shapes) {
@@ -141,14 +162,19 @@ void check_case(const PlannedCase& planned, int dim) {
   }
   require(subsets <= static_cast<double>(kMostSubsets),
           "--measure: {:.0f} subsets are more than {}; take smaller ones", subsets, kMostSubsets);
-  validate(c.network);
+  in_flags(c, [&] { validate(c.network); });
   require(std::isfinite(c.initialization.scale) && c.initialization.scale > 0,
           "--init-scale: {} is not a positive number", c.initialization.scale);
-  validate(c.training, rows(planned.data.front(), Split::train), c.network);
+  in_flags(c, [&] { validate(c.training, rows(planned.data.front(), Split::train), c.network); });
   const AttackSuite suite = c.attacks.suite(0);
-  if (suite.pgd) validate(*suite.pgd, c.network.classes);
-  if (suite.svd_uap) validate(*suite.svd_uap, c.network.classes);
-  if (suite.as_uap) validate(*suite.as_uap, c.network.classes);
+  const auto check_attack = [&](const char* flags, const auto& attack) {
+    if (attack)
+      in_flags(
+          c, [&] { validate(*attack, c.network.classes); }, flags);
+  };
+  check_attack("attack", suite.pgd);
+  check_attack("svd-attack", suite.svd_uap);
+  check_attack("as", suite.as_uap);
   check_attack_bounds(c.attacks, planned.data.front());
 }
 
@@ -162,12 +188,22 @@ void check_votes(const Case& c, const Options& options) {
     require(size >= 1 && size <= kMostVoters, "vote sizes: {} is outside 1 … {}", size, kMostVoters);
   require(!repeats(c.votes.sizes), "vote sizes: a size is given twice");
   require(!c.votes.combiners.empty() && !repeats(c.votes.combiners), "combiners: none, or one of them twice");
+  require(c.network.outputs() >= 2 || std::ranges::count(c.votes.combiners, Combiner::softmax) == 0,
+          "--combiner: softmax needs two outputs, and --loss binary_cross_entropy has one (take average)");
   require(options.save.empty(), "--save: votes keep neither weights nor data");
   require(!options.measure_at_checks, "--measure-at-checks: votes are held at the end alone");
   const Measures& m = c.measures;
   require(!c.attacks.any(), "--measure: votes are not attacked");
   require(!m.per_coordinate && m.subset_sizes.empty() && !m.swap && !m.predictions,
           "--measure: votes are measured on the S-, S^c- and group-randomised sets alone (--groups)");
+}
+
+// What makes two cases one: flags with lists, where there are some. "--hidden, --lr"
+std::string blamed_flags(const Options& options) {
+  std::vector<std::string> all, lists;
+  for (const auto& [flag, values] : options.fields) (values.size() > 1 ? lists : all).push_back("--" + flag);
+  const std::vector<std::string>& blamed = lists.empty() ? all : lists;
+  return blamed.empty() ? "a flag" : fmt::format("{}", fmt::join(blamed, ", "));
 }
 
 // What must be equal for published values to apply: every field, and S.
@@ -351,6 +387,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       fmt::format(" {} {} {}", options.measure_at_checks, options.boundary_symmetric, options.precision);
   for (const Seeds& seeds : plan.members.seeds)
     identity += fmt::format(" {},{},{}", seeds.data, seeds.init, seeds.order);
+  std::map<std::string, std::string> seen;  // names by configuration
   for (const Expanded& expanded : expand(own, options, fields(options.kind))) {
     PlannedCase planned;
     configured(expanded.settings, planned);
@@ -358,7 +395,13 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
         !user_data && protocol_of(expanded.settings, options) == protocol_of(own[expanded.origin], {});
     if (planned.as_published && !expanded.settings.published.empty())
       planned.published = nlohmann::json::parse(published_entry(experiment, expanded.settings.published));
-    identity += "\n" + planned.settings.name + planned.config.dump();
+    const std::string config = planned.config.dump();
+    identity += "\n" + planned.settings.name + config;
+    const auto [same, is_new] = seen.emplace(config, planned.settings.name);
+    require(
+        is_new,
+        "cases '{}' and '{}' are the same run: what they differ in is taken away, or means nothing here ({})",
+        same->second, planned.settings.name, blamed_flags(options));
     plan.cases.push_back(std::move(planned));
   }
   for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;

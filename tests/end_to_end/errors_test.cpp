@@ -1,0 +1,148 @@
+// What goes wrong ends in one line and the documented exit code, with nothing lost.
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "end_to_end/small_run.hpp"
+#include "experiment/checkpoint.hpp"
+
+namespace occam::end_to_end {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+void expect_error(const std::string& name, const Words& words, int code, const std::string& text,
+                  const Folder& folder) {
+  Words all = words;
+  all.insert(all.end(), {"--out", folder / "never"});
+  const Ended ended = run(name, all, folder);
+  EXPECT_EQ(ended.code, code) << words.front() << ": " << ended.err;
+  EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+  EXPECT_THAT(ended.err, StartsWith(name + ": "));
+  EXPECT_THAT(ended.err, HasSubstr(text));
+  EXPECT_FALSE(std::filesystem::exists(folder / "never")) << words.front() << " left something behind";
+}
+
+TEST(Errors, OneLineAndTheRightExitCode) {
+  const Folder folder;
+  for (const char* name : {"extreme_slab", "train_slab"}) {
+    expect_error(name, {"--lr", "fast"}, 2, "fast", folder);
+    expect_error(name, {"--nonsense"}, 2, "--nonsense", folder);
+    expect_error(name, {"--device", "cpu", "--precision", "tf32"}, 2, "the CPU trains in fp32 alone", folder);
+    expect_error(name, {"--device", "tpu"}, 2, "tpu", folder);
+    expect_error(name, {"--device", "cuda:x"}, 2, "cuda:x", folder);
+    expect_error(name, {"--device", "cuda:77"}, 4, "cuda", folder);
+    expect_error(name, {"--config", "/nonexistent"}, 2, "/nonexistent", folder);
+    expect_error(name, {"--data", "/nonexistent"}, 3, "/nonexistent", folder);
+    expect_error(name, {"--seeds", "0"}, 2, "--seeds", folder);
+  }
+  expect_error("extreme_slab", {"--case", "LMS-9"}, 2, "LMS-9", folder);
+  expect_error("extreme_slab", {"--table", "gru"}, 2, "gru", folder);
+  std::ofstream(folder / "broken.npz") << "this is no archive";
+  expect_error("train_slab", {"--data", folder / "broken.npz"}, 3, "broken.npz", folder);
+}
+
+TEST(Errors, OutputFolderThatCannotBeMade) {
+  const Folder folder;
+  std::ofstream(folder / "file") << "in the way";
+  const Ended ended = run("train_slab", small(folder / "file"), folder);
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("--out"));
+}
+
+TEST(Errors, EveryMemberDiverged) {
+  const Folder folder;
+  const Ended ended = run("train_slab", small(folder / "out", {"--lr", "1000000"}), folder);
+  EXPECT_EQ(ended.code, 5);
+  EXPECT_THAT(ended.err, HasSubstr("diverged for every member"));
+  const nlohmann::json c = read_json(folder / "out/train_slab/result.json")["cases"][0];
+  EXPECT_EQ(c["status"], nlohmann::json({"diverged", "diverged", "diverged"}));
+  EXPECT_EQ(c["metrics"]["standard_auc"], nlohmann::json({nullptr, nullptr, nullptr}));
+}
+
+TEST(Errors, DivergedMembersAreLeftOut) {
+  const Folder folder;
+  const Ended ended = run("train_slab", small(folder / "out", {"--lr", "0.1,1000000"}), folder);
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("3 diverged and left out"));
+}
+
+TEST(Errors, MissingPythonCostsTheReportOnly) {
+  const Folder folder;
+  const Ended ended = run("train_slab", small(folder / "out"), folder);
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("no report.html"));
+  EXPECT_EQ(files_in(folder / "out/train_slab"),
+            (std::set<std::string>{"arrays.npz", "cases.csv", "result.json", "timing.json"}));
+}
+
+TEST(Errors, DamagedCheckpointIsRefused) {
+  const Folder folder;
+  std::filesystem::create_directories(folder / "out/train_slab");
+  std::ofstream(folder / "out/train_slab/checkpoint") << "OCCAMCKPnothing that makes sense";
+  const Ended ended = run("train_slab", small(folder / "out"), folder);
+  EXPECT_EQ(ended.code, 3);
+  EXPECT_THAT(ended.err, HasSubstr("checkpoint"));
+}
+
+// Nobody's hours of training make way for another run.
+TEST(Errors, AnotherCommandsCheckpointIsKept) {
+  const Folder folder;
+  const std::string path = folder / "out/train_slab/checkpoint";
+  std::filesystem::create_directories(folder / "out/train_slab");
+  experiment::Records records;
+  records[{0, 0}], records[{0, 1}];
+  experiment::write_checkpoint(path, 7, {}, records);
+  const std::string before = content(path);
+  const Ended ended = run("train_slab", small(folder / "out"), folder);
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("2 members that another command trained"));
+  EXPECT_EQ(content(path), before);
+  EXPECT_EQ(files_in(folder / "out/train_slab"), (std::set<std::string>{"checkpoint"}));
+
+  experiment::write_checkpoint(path, 7, {}, {});  // of nobody
+  EXPECT_EQ(run("train_slab", small(folder / "out"), folder).code, 0);
+}
+
+TEST(Errors, HelpVersionAndDevice) {
+  const Folder folder;
+  for (const char* name : {"extreme_slab", "train_slab"}) {
+    EXPECT_THAT(run(name, {"--help"}, folder).out,
+                AllOf(HasSubstr("--weight-decay"), HasSubstr("Exit codes: 0 done")));
+    EXPECT_THAT(run(name, {"--version"}, folder).out, StartsWith(name));
+    EXPECT_THAT(run(name, {"--describe-device", "--device", "cpu"}, folder).out, StartsWith("device cpu"));
+    const std::string plan =
+        run(name, {"--explain-plan", "--device", "cpu", "--hidden", "100x100,300x300"}, folder).out;
+    EXPECT_THAT(plan,
+                HasSubstr("plan resident: a block of 256 threads owns a member; its whole batch an update"));
+    EXPECT_THAT(plan, HasSubstr("plan tiled: one launch an operation"));
+    EXPECT_THAT(plan, HasSubstr("20.79 MFLOP"));
+    // 20.79 MFLOP at 256 a cycle and 1.98 GHz; 106,202 parameters of (300,2), read and written, at 4.8 TB/s.
+    EXPECT_THAT(plan, HasSubstr("floor 41.01 us an update on one multiprocessor, 0.311 us on all: 3218"));
+    EXPECT_THAT(plan, HasSubstr("0.85 MB of parameters and state through memory, 0.177 us: 433"));
+    EXPECT_THAT(plan, HasSubstr("1 block a multiprocessor by shared memory, if a thread takes at most 255 "));
+    EXPECT_THAT(
+        run(name, {"--explain-plan", "--device", "cpu", "--hidden", "100x100", "--momentum", "0.9"}, folder)
+            .out,
+        HasSubstr("4 slices of 64 samples an update"));
+    EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "2000"}, folder).out,
+                HasSubstr("plan tiled: two launches an update of both layers"));
+    EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "8"}, folder).out,
+                HasSubstr("3 blocks a multiprocessor by shared memory, if a thread takes at most 80 "));
+    for (const char* precision : {"tf32", "bf16"}) {
+      const std::string tensor =
+          run(name, {"--explain-plan", "--device", "cpu", "--precision", precision}, folder).out;
+      EXPECT_THAT(tensor, HasSubstr("cpu: trains in fp32 alone"));
+      EXPECT_THAT(tensor, HasSubstr(fmt::format("plan resident on tensor cores, {}: a block", precision)));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace occam::end_to_end
