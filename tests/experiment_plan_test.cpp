@@ -183,7 +183,7 @@ TEST(Cases, ListsMultiplyAndNameTheCases) {
   EXPECT_TRUE(p.cases[2].settings.network.hidden.empty());
   EXPECT_THAT(names(plan({})), ElementsAre("default"));
   Case a, b;
-  a.name = "A", b.name = "B";
+  a.name = "A", b.name = "B", b.network.hidden = {7};
   EXPECT_THAT(names(plan({"--rotate=true,false"}, {a, b})),
               ElementsAre("A rotate=true", "A rotate=false", "B rotate=true", "B rotate=false"));
 }
