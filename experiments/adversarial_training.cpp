@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> names;
   for (const Setting& setting : kSettings) names.push_back(setting.name());
   experiment.data_sets(data, {"advms"});
-  experiment.option("epochs", epochs, "epochs of training (4000, shorter by default)");
+  experiment.option("epochs", epochs, "epochs of training (default 200; with --full 4000, with --quick 10)");
   experiment.option("case", chosen, "only this network and radius", names);
   experiment.sizes(kSizes);
   return experiment.run(argc, argv, [&] {

@@ -22,7 +22,11 @@ constexpr Sizes kSizes{2, 20, 50, 20, 1000, 10'000};
 std::vector<Expectation> expectations(bool lms) {
   std::vector<Expectation> rows = {
       {.metric = "standard_auc", .test = Test::every, .threshold = 0.9995},
-      {.metric = "s_randomized_auc", .test = Test::equivalence, .center = 0.5, .margin = 0.01},
+      {.metric = "s_randomized_auc",
+       .test = Test::equivalence_and_prediction,
+       .center = 0.5,
+       .margin = 0.01,
+       .published_resolution = 1e-3},
       {.metric = "sc_randomized_auc", .test = Test::every, .threshold = 0.9995},
       {.metric = "pgd_accuracy", .test = Test::every_at_most, .threshold = 0.001},
       lms ? Expectation{.metric = "pgd_share",

@@ -1,6 +1,7 @@
 // Impossible settings, one by one: each must end in one line that names the offender, before anything is
 // trained.
 #include <filesystem>
+#include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -109,6 +110,21 @@ TEST(Accepted, GroupsWhoseNamesEndInS) {
 TEST(Accepted, CommandsAreRecordedAsAShellTakesThem) {
   EXPECT_EQ(parse({"--groups", "S=0,T=1", "--stop", "MS-(5,7)'s"}).command,
             "tool --groups S=0,T=1 --stop 'MS-(5,7)'\\''s'");
+}
+
+TEST(Refused, ConfigurationFiles) {
+  const std::string path =
+      fmt::format("{}/occam_config_{}.toml", std::filesystem::temp_directory_path().string(), getpid());
+  const auto refused = [&](const std::string& text, const std::string& part) {
+    std::ofstream(path) << text;
+    expect_refused({"--config", path.c_str()}, part);
+  };
+  refused("bogus = 1\n", "no flag is called 'bogus'");
+  refused("lr = [0.1,\n", "a list is not closed");
+  refused("lr = 0.1  # [\nlr = 0.2\n", "lr is given twice");
+  std::ofstream(path) << "# [\nlr = [0.1, 0.2]\nrotate = \"true,false\"\n";
+  EXPECT_NO_THROW(parse({"--config", path.c_str()}));
+  std::filesystem::remove(path);
 }
 
 TEST(Refused, Seeds) {

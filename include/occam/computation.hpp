@@ -20,7 +20,7 @@ struct Number {
   std::string standard;  // what stands for no flag; a list, as in the flag itself, makes several cases
   std::string help;
   double least = 0, most = 0;
-  bool whole = true;
+  bool whole = true, even = false;
 };
 
 using Metrics = std::vector<std::pair<std::string, double>>;  // in the order in which they are shown

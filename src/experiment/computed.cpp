@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <mutex>
 
 #include "experiment/text.hpp"
@@ -88,6 +89,7 @@ std::vector<Field> fields_of(const Computation& computation) {
               : parse_real(number.flag, text);
       require(value >= number.least && value <= number.most, "--{}: '{}' is outside [{}, {}]", number.flag,
               text, number.least, number.most);
+      require(!number.even || std::fmod(value, 2) == 0, "--{}: {} is not an even number", number.flag, value);
       c.numbers[number.flag] = value;
     };
     field.json = [number](const Case& c) -> nlohmann::json {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <iostream>
 #include <set>
 #include <string_view>
@@ -37,15 +38,15 @@ const std::vector<Common>& configured() {
     return Common{flag, nullptr, nullptr, at, help};
   };
   static const std::vector<Common> table = {
-      text("device", &Options::device, "auto, cpu, cuda or cuda:N"),
-      number("threads", &Options::threads, "CPU threads; 0: all this process may use"),
-      text("precision", &Options::precision, "fp32, or on a CUDA device tf32 or bf16"),
+      text("device", &Options::device, "auto, cpu, cuda or cuda:N (default auto)"),
+      number("threads", &Options::threads, "CPU threads (default 0: all this process may use)"),
+      text("precision", &Options::precision, "fp32 (default), or on a CUDA device tf32 or bf16"),
       text("seeds", &Options::seeds, "N seeds, A-B or a list"),
       text("data-seeds", &Options::data_seeds,
            "data seeds: A, A-B or a list; members are the product of all seeds"),
       text("init-seeds", &Options::init_seeds, "initialisation seeds"),
       text("order-seeds", &Options::order_seeds, "seeds of the order of rows and of dropout"),
-      text("out", &Options::out, "results go to DIR/<experiment>"),
+      text("out", &Options::out, "results go to DIR/<experiment> (default results)"),
       text("simple", &Options::simple, "coordinates of S, such as 0 or 0-3,7"),
       text("groups", &Options::groups, "named groups of coordinates, S=0-3,T=4,7; S is the simple one"),
       text("measure", &Options::measure,
@@ -53,7 +54,7 @@ const std::vector<Common>& configured() {
       truth("measure-at-checks", &Options::measure_at_checks, "S and S^c AUC at every check of the training"),
       truth("boundary-symmetric", &Options::boundary_symmetric,
             "fill the decision boundary from [-B, B], not [0, B]"),
-      number("keep", &Options::keep, "members whose scores and data are kept in arrays.npz"),
+      number("keep", &Options::keep, "members whose scores and data are kept in arrays.npz (default 4)"),
       text("save", &Options::save, "weights, data: kept in arrays.npz"),
       truth("quick", &Options::quick, "fewest seeds"),
       truth("full", &Options::full, "as many seeds as the verdicts ask for"),
@@ -66,7 +67,7 @@ std::string joined(const std::vector<std::string>& items) { return fmt::format("
 
 // Flags about networks, and about coordinates of slabs or of users, mean nothing elsewhere.
 bool means_something(const Common& c, const Options& options) {
-  static const std::set<std::string> networks = {"precision", "save", "keep"},
+  static const std::set<std::string> networks = {"precision", "save", "keep", "order-seeds"},
                                      coordinates = {"simple", "groups", "measure", "measure-at-checks",
                                                     "boundary-symmetric"};
   if (networks.contains(c.flag)) return !options.computed;
@@ -173,6 +174,23 @@ void refuse_repeated(int argc, const char* const* argv) {
   }
 }
 
+// What CLI11 would take silently: a key given twice, a list that is not closed.
+void check_config(const std::string& path) {
+  std::ifstream file(path);
+  std::set<std::string> seen;
+  int open_lists = 0;
+  for (std::string line; std::getline(file, line);) {
+    line = line.substr(0, line.find('#'));
+    open_lists += static_cast<int>(std::ranges::count(line, '[') - std::ranges::count(line, ']'));
+    const std::size_t equals = line.find('=');
+    if (equals == std::string::npos) continue;
+    std::string key = line.substr(0, equals);
+    std::erase_if(key, [](char c) { return c == ' ' || c == '\t'; });
+    require(seen.insert(key).second, "--config: {}: {} is given twice", path, key);
+  }
+  require(open_lists == 0, "--config: {}: a list is not closed", path);
+}
+
 void check(const Options& o) {
   require(!(o.quick && o.full), "--quick and --full exclude each other");
   require(!((o.quick || o.full) && !o.seeds.empty()), "--{} and --seeds exclude each other",
@@ -197,7 +215,9 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
   Raw raw;
   CLI::App app(claim, name);
   app.set_version_flag("--version", std::string(build_info::version));
-  app.set_config("--config", "", "read flags from FILE.toml; the command line wins")->configurable(false);
+  CLI::Option* const config = app.set_config(
+      "--config", "", "read flags from FILE (as --print-config writes it); the command line wins");
+  config->configurable(false)->option_text("FILE");
   app.allow_config_extras(false);
   for (const OwnOption& o : own) {
     if (o.truth) {
@@ -225,9 +245,14 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
     std::cout << name << ' ' << build_info::version << '\n';
     line.exit_code = 0;
     return line;
+  } catch (const CLI::ConfigError& error) {
+    const std::string word = std::string(error.what()), key = word.substr(word.find_last_of(' ') + 1);
+    fail(ErrorKind::usage, "--config: {}: no flag is called '{}' (see --help)", config->as<std::string>(),
+         key);
   } catch (const CLI::ParseError& error) {
     fail(ErrorKind::usage, "{} (see --help)", one_line(error.what()));
   }
+  if (config->count()) check_config(config->as<std::string>());
   for (const Common& c : configured())
     if (raw.lists.contains(c.flag) && app.count("--" + c.flag)) {
       options.*c.text = joined(raw.lists[c.flag]);

@@ -112,6 +112,9 @@ TEST(Errors, AnotherCommandsCheckpointIsKept) {
 
 TEST(Errors, HelpVersionAndDevice) {
   const Folder folder;
+  // All settings are all cases, which seeds alone do not bring back.
+  const std::string full = run("adversarial_training", {"--full", "--print-config"}, folder).out;
+  EXPECT_THAT(full, AllOf(HasSubstr("full = true\n"), Not(HasSubstr("\nseeds = "))));
   for (const char* name : {"extreme_slab", "train_slab"}) {
     EXPECT_THAT(run(name, {"--help"}, folder).out,
                 AllOf(HasSubstr("--weight-decay"), HasSubstr("Exit codes: 0 done")));
