@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from .statistics import mean_interval
 from .style import FULL, HALF, LIGHT, LOW, MEDIUM, SET_LABELS, SETS, count, new_figure, plain
-from .tables import flatten
+from .tables import flatten, format_setting
 
 _SERIES = (
     ("standard", "o"),
@@ -24,14 +24,13 @@ _SERIES = (
 
 
 def draw_curve(axis, points, role, marker, label, **line):
-    """points: [(x, values over seeds)]; mean and 95% interval. Returns whether there was anything to draw."""
-    points = sorted(points, key=lambda point: point[0])
-    there = [(x, interval) for x, values in points if (interval := mean_interval(values))]
+    """points: [(x, interval or None)]; mean with bars. Returns whether there was anything to draw."""
+    there = sorted(((x, interval) for x, interval in points if interval), key=lambda point: point[0])
     if there:
         axis.errorbar(
             [x for x, _ in there],
             [interval.mean for _, interval in there],
-            yerr=[np.nan_to_num(interval.half_width) for _, interval in there],
+            yerr=np.transpose([interval.bars for _, interval in there]),
             color=LIGHT[role],
             marker=marker,
             ms=5,
@@ -41,6 +40,11 @@ def draw_curve(axis, points, role, marker, label, **line):
             **line,
         )
     return bool(there)
+
+
+def spread_over(cases):
+    """ "95% interval over 20 seeds": what stands beside the means of a run's cases."""
+    return f"{cases[0].spread} over {count(max(len(case.seeds) for case in cases), cases[0].unit)}"
 
 
 # ---- votes -------------------------------------------------------------------------------------------------
@@ -85,8 +89,11 @@ def draw_votes(case):
     axes = figure.subplots(1, len(tables), squeeze=False)[0]
     for axis, (name, table) in zip(axes, tables.items()):
         for (combiner, by_size), (role, marker) in zip(table.items(), _SERIES):
-            draw_curve(axis, list(by_size.items()), role, marker, plain(combiner, 20))
-        alone = mean_interval(case.metrics.get(f"networks_{name}_{kind}", []))
+            points = [
+                (size, mean_interval(values, independent=case.independent)) for size, values in by_size.items()
+            ]
+            draw_curve(axis, points, role, marker, plain(combiner, 20))
+        alone = case.interval(f"networks_{name}_{kind}")
         if alone:
             axis.axhline(
                 alone.mean, color=LIGHT["muted"], linewidth=1.2, linestyle=(0, (3, 2)), label="networks"
@@ -95,11 +102,10 @@ def draw_votes(case):
         axis.set_xlabel("networks in the vote")
         axis.set_title(f"{SET_LABELS[name]} {'AUC' if kind == 'auc' else 'accuracy'}")
     axes[0].legend(loc="best")
-    seeds = max(len(values) for table in tables.values() for by in table.values() for values in by.values())
     dashed = "; dashed: mean of the networks, each on its own" if _has_dashed(axes) else ""
     return figure, (
-        f"Votes by size and combiner: mean and 95% interval over {count(seeds, 'seed')}, each seed one vote "
-        f"of each size{dashed}. Each panel has its own scale."
+        f"Votes by size and combiner: mean and {case.spread} over {count(len(case.seeds), case.unit)}, each {case.unit} "
+        f"one vote of each size{dashed}. Each panel has its own scale."
     )
 
 
@@ -143,7 +149,7 @@ def draw_epsilons(cases):
     groups = [
         group
         for group in epsilon_groups(cases)
-        if any(mean_interval(case.metrics.get("pgd_accuracy", [])) for _, case in group[2])
+        if any(case.interval("pgd_accuracy") for _, case in group[2])
     ][:4]
     if not groups:
         return None
@@ -151,17 +157,15 @@ def draw_epsilons(cases):
     axes = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
     for axis, (name, key, members) in zip(axes, groups):
         for metric, role, marker, label in _ROBUST:
-            draw_curve(axis, [(x, case.metrics.get(metric, [])) for x, case in members], role, marker, label)
+            draw_curve(axis, [(x, case.interval(metric)) for x, case in members], role, marker, label)
         axis.axhline(0.5, color=LIGHT["spine"], linewidth=0.9, linestyle=(0, (2, 2)), zorder=0.9)
         axis.set_xlabel("ε of the attack" if key == "attack_epsilon" else "ε in training")
         axis.set_title(plain(name, 40) or "Accuracy under attack")
     axes[0].set_ylabel("accuracy")
     axes[0].set_ylim(-0.04, 1.04)
     axes[-1].legend(loc="best")
-    seeds = max(len(case.seeds) for _, _, members in groups for _, case in members)
     return figure, (
-        f"Accuracy against the strength ε of an attack: mean and 95% interval over {count(seeds, 'seed')}; "
-        "dotted: one half."
+        f"Accuracy against the strength ε of an attack: mean and {spread_over(cases)}; dotted: one half."
     )
 
 
@@ -206,6 +210,9 @@ def draw_identities(case):
 _RATIOS = (("w2_over_w1", "class0", "o", "|w2| / |w1|"), ("rest_over_w1", "class1", "s", "‖w̄‖ / |w1|"))
 
 
+_LINES = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)), (0, (5, 1.4, 1.2, 1.4)))  # of the settings beside d
+
+
 def draw_scaling(cases):
     shown = [
         case
@@ -221,17 +228,20 @@ def draw_scaling(cases):
         for name, values in case.metrics.items()
         if name.endswith("_slope")
     }
+    groups = dimension_groups(shown)
     figure = new_figure(HALF, MEDIUM)
     axis = figure.subplots()
     axis.set_xscale("log")
     axis.set_yscale("log")
     for metric, role, marker, label in _RATIOS:
-        slope = mean_interval(slopes.get(f"{metric}_slope", []))
+        slope = mean_interval(slopes.get(f"{metric}_slope", []), independent=shown[0].independent)
         if slope:
             label += f": slope {slope.mean:.2f}"
             label += f" ± {slope.half_width:.2f}" if math.isfinite(slope.half_width) else ""
-        points = [(case.config["dim"], case.metrics.get(metric, [])) for case in shown]
-        draw_curve(axis, points, role, marker, label)
+        for k, (setting, of_setting) in enumerate(groups):
+            points = [(case.config["dim"], case.interval(metric)) for case in of_setting]
+            whose = f"{label}, {plain(setting, 24)}" if setting else label
+            draw_curve(axis, points, role, marker, whose, linestyle=_LINES[k % len(_LINES)])
     axis.xaxis.set_major_locator(FixedLocator(dims))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -240,9 +250,25 @@ def draw_scaling(cases):
     axis.set_ylabel("mean over the neurons")
     axis.set_title("Weights on what the network does not use")
     axis.legend(loc="best")
-    seeds = max(len(case.seeds) for case in shown)
-    return figure, (
-        f"Weights after training against that on x1: mean and 95% interval over {count(seeds, 'seed')}. The "
-        "slopes are least-squares lines of the logarithms, seed by seed; they describe these dimensions and "
+    said = (
+        " The slopes are least-squares lines of the logarithms, member by member; they describe these dimensions and "
         "do not test the theorem, whose constants no real dimension reaches."
+        if any(np.isfinite(values).any() for values in slopes.values())
+        else ""
     )
+    each = f" One line for each of {count(len(groups), 'setting')}." if len(groups) > 1 else ""
+    return figure, f"Weights after training against that on x1: mean and {spread_over(shown)}.{each}{said}"
+
+
+def dimension_groups(cases):
+    """[(what sets them apart from the other groups, cases)]: cases that differ in nothing but the dimension."""
+    groups = {}
+    for case in cases:
+        others = {key: value for key, value in flatten(case.config).items() if key != "dim"}
+        groups.setdefault(repr(sorted(others.items())), (others, []))[1].append(case)
+    settings = [others for others, _ in groups.values()]
+    varying = [key for key in settings[0] if len({repr(others.get(key)) for others in settings}) > 1]
+    return [
+        (" ".join(f"{key}={format_setting(others.get(key))}" for key in varying), of_setting)
+        for others, of_setting in groups.values()
+    ]

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .style import SHAPE_SETS
+from .statistics import mean_interval
+from .style import SHAPE_SETS, count
 
 SCHEMA = 1
 DETAILED_CASES = 8  # cases with figures of their own; of the others only result.json is read
@@ -108,6 +109,42 @@ class Case:
     variance_shares: dict  # metric name -> {factor: share}, where seeds were crossed
     tolerances: dict  # name -> float: half the width of the accepted interval, where the run recorded it
     arrays: dict = field(default_factory=dict)
+    member_seeds: dict = field(default_factory=dict)  # of a product of seeds: kind -> one seed per member
+
+    def seed_factors(self):
+        """["2 data", "3 init"]: how many seeds of which kind a product crosses; kinds that run along one another are
+        one factor."""
+        kinds = {}
+        for kind, seeds in self.member_seeds.items():
+            if len(set(seeds)) > 1:
+                kinds.setdefault(tuple(seeds), []).append(kind)
+        return [f"{len(set(seeds))} {'+'.join(names)}" for seeds, names in kinds.items()]
+
+    @property
+    def independent(self):
+        """Where several seeds are crossed, members share them."""
+        return len(self.seed_factors()) < 2
+
+    @property
+    def unit(self):
+        return "member" if self.member_seeds else "seed"
+
+    @property
+    def spread(self):
+        """What stands beside a mean."""
+        return "95% interval" if self.independent else "range"
+
+    def interval(self, name):
+        """Of a measure over the members; None where none has a value."""
+        return mean_interval(self.metrics.get(name, []), independent=self.independent)
+
+    def members(self):
+        """ "20 seeds", or of a product "6 members, 2 data × 3 init seeds"."""
+        factors = self.seed_factors()
+        return count(len(self.seeds), self.unit) + (f", {' × '.join(factors)} seeds" if factors else "")
+
+    def all_diverged(self):
+        return bool(self.status) and set(self.status) == {"diverged"}
 
     def diverged(self):
         """[seeds], or None where the run did not record how its members ended."""
@@ -233,6 +270,12 @@ def _load_case(entry, index, path):
     if "diverged" in status:
         there = np.array(status) != "diverged"
         metrics = {key: np.where(there, values, math.nan) for key, values in metrics.items()}
+    member_seeds = _expect(entry, "member_seeds", dict, where, {})
+    for kind, values in member_seeds.items():
+        if not isinstance(values, list) or len(values) != len(seeds) or not all(map(_is_number, values)):
+            raise ReportError(
+                f"{where}: member_seeds.{kind} should be a list with one seed per member; rerun the experiment"
+            )
     verdicts = _expect(entry, "verdicts", dict, where, {})
     tolerances = {
         key: value
@@ -250,6 +293,7 @@ def _load_case(entry, index, path):
         verdict_details=_expect(entry, "verdict_details", dict, where, {}),
         variance_shares=_expect(entry, "variance_shares", dict, where, {}),
         tolerances=tolerances,
+        member_seeds=member_seeds,
     )
 
 

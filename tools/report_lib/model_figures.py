@@ -149,11 +149,13 @@ def _paint_classes(axis, a, b, label):
         aspect="auto",
         zorder=1,
     )
-    if len(classes) == 2:
+    of_second = statistics.smoothed(smooth[-1])
+    there = of_second[np.isfinite(of_second)]
+    if len(classes) == 2 and len(there) and there.min() < 0.5 < there.max():  # else the classes have no common border
         centres = [(edges[1:] + edges[:-1]) / 2 for edges in (edges_a, edges_b)]
         axis.contour(
             *centres,
-            statistics.smoothed(smooth[1]),
+            of_second,
             levels=[0.5],
             colors=[LIGHT["ink"]],
             linewidths=1.4,
@@ -245,7 +247,8 @@ def draw_coordinates(case):
         accuracy = accuracy[~diverged]
     if not np.isfinite(accuracy).any():
         return None
-    mean, half_width, low, high = statistics.coordinate_summary(accuracy)
+    mean, half_width, low, high = statistics.coordinate_summary(accuracy, case.independent)
+    interval = np.isfinite(half_width).any()
     dim = len(mean)
     simple = simple_coordinates(case.config, dim)
     figure = new_figure(HALF, LOW)
@@ -257,14 +260,15 @@ def draw_coordinates(case):
             continue
         color = LIGHT[name]
         axis.vlines(chosen, low[chosen], high[chosen], color=color, linewidth=1.0, alpha=0.7)
-        axis.vlines(
-            chosen,
-            (mean - half_width)[chosen],
-            (mean + half_width)[chosen],
-            color=color,
-            linewidth=3.2,
-            alpha=0.45,
-        )
+        if interval:
+            axis.vlines(
+                chosen,
+                (mean - half_width)[chosen],
+                (mean + half_width)[chosen],
+                color=color,
+                linewidth=3.2,
+                alpha=0.45,
+            )
         axis.scatter(
             chosen,
             mean[chosen],
@@ -285,8 +289,9 @@ def draw_coordinates(case):
     axis.legend(loc="center right", handletextpad=0.2)
     return figure, (
         "Test accuracy after one coordinate alone is shuffled, for each of "
-        f"{count(dim, 'coordinate')}: mean over "
-        f"{count(len(accuracy), 'seed')}, its 95% interval (thick) and the range over seeds (thin)."
+        f"{count(dim, 'coordinate')}: mean over {count(len(accuracy), case.unit)}"
+        + (", its 95% interval (thick)" if interval else "")
+        + (f" and the range over {case.unit}s (thin)." if len(accuracy) > 1 else ".")
     )
 
 

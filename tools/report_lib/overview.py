@@ -10,7 +10,6 @@ from matplotlib.ticker import MaxNLocator
 from .curve_figures import draw_epsilons, draw_scaling
 from .shape_figures import draw_sweep
 from .figures import Plate
-from .statistics import mean_interval
 from .style import FULL, LIGHT, SET_LABELS, SET_MARKERS, SETS, count, new_figure, plain
 from .tables import flatten, format_setting, main_metrics
 
@@ -107,7 +106,7 @@ def overview_plates(cases):
 
 
 def _measured(cases, names):
-    return [name for name in names if any(mean_interval(case.metrics.get(name, [])) for case in cases)]
+    return [name for name in names if any(case.interval(name) for case in cases)]
 
 
 # ---- all cases ---------------------------------------------------------------------------------------------
@@ -144,8 +143,9 @@ def _forest(cases, kind):
     for axis in (wide, close):
         left, right = axis.get_xlim()
         axis.set_xlim(max(left, -0.02), min(right, 1.02))
-    wide.set_xlabel(f"{name} (mean, 95% interval)")
-    close.set_xlabel(f"$S$-randomised {name} (mean, 95% interval)")
+    spread = cases[0].spread
+    wide.set_xlabel(f"{name} (mean, {spread})")
+    close.set_xlabel(f"$S$-randomised {name} (mean, {spread})")
     wide.set_title("All cases")
     close.set_title("The $S$-randomised measure, close up")
     handles = [
@@ -169,7 +169,7 @@ def _forest(cases, kind):
         )
     cut = f"; the first {len(shown)} of {len(cases)}" if len(cases) > len(shown) else ""
     return figure, (
-        f"Mean and 95% interval over the seeds of each of {count(len(cases), 'case')}{cut}"
+        f"Mean and {spread} over the {cases[0].unit}s of each of {count(len(cases), 'case')}{cut}"
         + ("; the yellow band is the tolerance of the mean around one half." if tolerance else ".")
     )
 
@@ -181,13 +181,13 @@ def common_tolerance(cases, metric):
 
 
 def _forest_points(axis, cases, metric, name, y):
-    intervals = [mean_interval(case.metrics.get(metric, [])) for case in cases]
+    intervals = [case.interval(metric) for case in cases]
     there = [(interval, row) for interval, row in zip(intervals, y) if interval]
     if there:
         axis.errorbar(
             [interval.mean for interval, _ in there],
             [row for _, row in there],
-            xerr=[np.nan_to_num(interval.half_width) for interval, _ in there],
+            xerr=np.transpose([interval.bars for interval, _ in there]),
             ls="none",
             marker=SET_MARKERS[name],
             ms=4.5,
@@ -243,7 +243,8 @@ def _settings_figure(cases, settings, kind):
     )
     cut = f". Not drawn: {', '.join(setting.label for setting in left_out)}" if left_out else ""
     return figure, (
-        f"Mean and 95% interval over the seeds of {count(len(cases), 'case')} against each varying setting"
+        f"Mean and {cases[0].spread} over the {cases[0].unit}s of {count(len(cases), 'case')} against each varying "
+        f"setting"
         f"{how}{cut}."
     )
 
@@ -254,10 +255,10 @@ def _scale_row(axes, cases, label, series):
         edge
         for case in cases
         for metric, _, _ in series
-        if (interval := mean_interval(case.metrics.get(metric, [])))
+        if (interval := case.interval(metric))
         for edge in (
-            interval.mean - np.nan_to_num(interval.half_width),
-            interval.mean + np.nan_to_num(interval.half_width),
+            interval.mean - interval.bars[0],
+            interval.mean + interval.bars[1],
             interval.mean,
         )
     ]
@@ -292,11 +293,9 @@ def _setting_panel(axis, cases, settings, chosen, series):
     groups = line_groups(settings, chosen)
     alone = len(groups) == 1
     for k, (metric, role, marker) in enumerate(series):
-        intervals = [mean_interval(case.metrics.get(metric, [])) for case in cases]
+        intervals = [case.interval(metric) for case in cases]
         mean = np.array([interval.mean if interval else math.nan for interval in intervals])
-        half = np.array(
-            [np.nan_to_num(interval.half_width) if interval else math.nan for interval in intervals]
-        )
+        bars = np.array([interval.bars if interval else (math.nan, math.nan) for interval in intervals])
         shift = (k - (len(series) - 1) / 2) * 0.018 * span  # series that coincide stay visible side by side
         for group in groups:
             order = sorted(
@@ -305,7 +304,7 @@ def _setting_panel(axis, cases, settings, chosen, series):
             axis.errorbar(
                 place[order] + shift,
                 mean[order],
-                yerr=half[order],
+                yerr=bars[order].T,
                 color=LIGHT[role],
                 linewidth=1.7 if alone else 0.8,
                 alpha=1 if alone else 0.35,

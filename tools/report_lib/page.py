@@ -81,7 +81,6 @@ def render(result, files=None):
                 "figures": embed(plates, case.name),
                 "notes": notes,
                 "facts": case_facts(case),
-                "variance": tables.variance_table(case),
                 "measures": tables.measure_rows(case, tables.metric_order(case.metrics)),
             }
         )
@@ -98,6 +97,9 @@ def render(result, files=None):
         result=result,
         summary=summary(result),
         verdicts=verdict_table(result.cases),
+        remarks=[*remarks(result), *result.notes],
+        independent=all(case.independent for case in result.cases),
+        crossed=any(case.variance_shares for case in result.cases),
         overview=overview,
         details=details,
         detailed=DETAILED_CASES,
@@ -112,8 +114,7 @@ def render(result, files=None):
 
 def case_facts(case):
     """ "20 seeds: 19 converged, 1 diverged"."""
-    seeds = count(len(case.seeds), "seed")
-    return f"{seeds}: {ended(case)}" if case.status else seeds
+    return f"{case.members()}: {ended(case)}" if case.status else case.members()
 
 
 def ended(case):
@@ -141,15 +142,29 @@ def summary(result):
     }
 
 
+def remarks(result):
+    """Why a case has no verdicts, as far as result.json tells; experiments without a protocol need no reason."""
+    if any(case.member_seeds for case in result.cases):
+        published = any(case.published for case in result.cases)
+        return [f"Members share seeds: no verdicts{'' if published else ', and no published values for these settings'}."]
+    by_design = re.search(r" --(grid|sweep)\b", str(result.provenance.get("command", "")))
+    if result.experiment in ("experiment", "train_slab") or by_design:
+        return []
+    protocols = [case for case in result.cases if set(case.config) - {"cases"}]  # not what sums up the others
+    differ = [case.name for case in protocols if not case.verdicts and not case.published]
+    if not differ:
+        return []
+    whose = f"{', '.join(differ)}: settings" if len(differ) < len(protocols) else "Settings"
+    return [f"{whose} differ from the published protocol: no published values, no verdicts."]
+
+
 def verdict_table(cases):
     """One row a compared measure for few cases; one row a case, measures as columns, for many."""
     if len(cases) <= DETAILED_CASES:
         groups = []
         for index, case in enumerate(cases):
-            names = tables.compared_metrics(case) or tables.main_metrics([case])
-            groups.append(
-                {"name": case.name, "anchor": f"case-{index}", "rows": tables.measure_rows(case, names)}
-            )
+            rows = tables.measure_rows(case, tables.shown_metrics(case))
+            groups.append({"name": case.name, "anchor": f"case-{index}", "rows": rows})
         rows = [row for group in groups for row in group["rows"]]
         return {
             "wide": False,
@@ -157,9 +172,7 @@ def verdict_table(cases):
             "published": any(row["published"] != "–" for row in rows),
             "judged": any(row["verdict"] for row in rows),
         }
-    names = tables.main_metrics(cases)
-    extra = {name for case in cases for name in tables.compared_metrics(case) if name in case.metrics}
-    names = tables.metric_order(set(names) | extra)
+    names = list(dict.fromkeys(name for case in cases for name in tables.shown_metrics(case)))
     return {
         "wide": True,
         "names": [tables.metric_name(name) for name in names],

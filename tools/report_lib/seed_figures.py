@@ -39,14 +39,14 @@ def draw_measures(case):
     strips = [_strip(axis, case, name, f"{name}_{kind}") for axis, name in zip(axes, names)]
     axes[0].set_ylabel("ROC-AUC" if kind == "auc" else "accuracy")
     figure.suptitle(
-        f"{'AUC' if kind == 'auc' else 'Accuracy'} over seeds",
+        f"{'AUC' if kind == 'auc' else 'Accuracy'} over {case.unit}s",
         x=0.012,
         ha="left",
         fontsize=9,
         fontweight="bold",
     )
     handles = [
-        Line2D([], [], color=LIGHT["muted"], marker="_", ls="none", ms=9, mew=2, label="mean, 95% interval")
+        Line2D([], [], color=LIGHT["muted"], marker="_", ls="none", ms=9, mew=2, label=f"mean, {case.spread}")
     ]
     if any(_numbers(case.published.get(f"{name}_{kind}")) for name in names):
         handles.append(Line2D([], [], color=LIGHT["published"], ls=(0, (4, 2)), label="published"))
@@ -59,7 +59,7 @@ def draw_measures(case):
         if any(strip.band for strip in strips)
         else ""
     )
-    return figure, f"One point per seed, n = {n}{twin}, each panel on its own scale{band}."
+    return figure, f"One point per {case.unit}, n = {n}{twin}, each panel on its own scale{band}."
 
 
 def _measured_sets(case, kind):
@@ -98,7 +98,7 @@ def _strip(axis, case, name, metric):
     bounds = [
         bound
         for _, values in columns
-        for bound in statistics.mean_interval(values).bounds
+        for bound in statistics.mean_interval(values, independent=case.independent).bounds
         if np.isfinite(bound)
     ]
     low, high = strip_limits(np.concatenate([pooled, published, np.clip(bounds, 0, 1)]))
@@ -120,12 +120,12 @@ def _strip(axis, case, name, metric):
             zorder=3,
             rasterized=len(values) > 300,
         )
-        interval = statistics.mean_interval(values)
+        interval = statistics.mean_interval(values, independent=case.independent)
         if interval.n > 1:
             axis.errorbar(
                 centre + 0.42,
                 interval.mean,
-                yerr=interval.half_width,
+                yerr=np.transpose([interval.bars]),
                 fmt="_",
                 color=LIGHT["muted"],
                 ms=9,
@@ -209,9 +209,9 @@ def draw_training(case):
     if isinstance(reference, dict) and panels[0][0] == "accuracy":
         _published_points(axes[0], reference)
     return figure, (
-        f"Median over {count(members, 'seed')} at every check, with the 5th to 95th percentile as a band"
-        + (" and every seed as a thin line" if 1 < members <= 20 else "")
-        + "; a seed that has stopped keeps its last value."
+        f"Median over {count(members, case.unit)} at every check, with the 5th to 95th percentile as a band"
+        + (f" and every {case.unit} as a thin line" if 1 < members <= 20 else "")
+        + f"; a {case.unit} that has stopped keeps its last value."
     )
 
 
@@ -338,6 +338,6 @@ def draw_stops(case):
         handles, labels, loc="upper right", ncol=2, handlelength=1.1, columnspacing=1.0, handletextpad=0.4
     )
     axis.set_xlabel("updates at the stop")
-    axis.set_ylabel("seeds")
+    axis.set_ylabel(f"{case.unit}s")
     axis.set_title("When training stopped")
-    return figure, f"How many of {count(total, 'seed')} stopped after how many updates, by how they ended."
+    return figure, f"How many of {count(total, case.unit)} stopped after how many updates, by how they ended."

@@ -8,8 +8,7 @@ import os
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from .curve_figures import draw_curve
-from .statistics import mean_interval
+from .curve_figures import draw_curve, spread_over
 from .style import (
     FULL,
     HALF,
@@ -113,7 +112,9 @@ def draw_saliency(case):
         limit = float(np.quantile(np.abs(gradient[chosen]), 0.995)) or 1.0
         for axis, index in zip(line, chosen):
             axis.imshow(gradient[index], cmap=colors, vmin=-limit, vmax=limit)
-            axis.contour(images[index] != images[index].flat[0], levels=[0.5], colors=[LIGHT["ink"]], linewidths=0.8)
+            shape = images[index] != images[index].flat[0]
+            if shape.any():  # the canvas may have cropped all of it
+                axis.contour(shape, levels=[0.5], colors=[LIGHT["ink"]], linewidths=0.8)
         line[0].text(
             -0.08, 0.5, SET_LABELS[name], transform=line[0].transAxes, rotation=90, ha="right", va="center",
             fontsize=8.5,
@@ -152,15 +153,15 @@ def draw_places(case):
 
 
 def draw_shape_measures(case):
-    found = [(name, interval) for name in SHAPE_SETS
-             if (interval := mean_interval(case.metrics.get(f"{name}_accuracy", [])))]
+    found = [(name, interval) for name in SHAPE_SETS if (interval := case.interval(f"{name}_accuracy"))]
     if not found:
         return None
     figure = new_figure(HALF, MEDIUM)
     axis = figure.subplots()
     for k, (name, interval) in enumerate(found):
         axis.bar(k, interval.mean, width=0.55, color=LIGHT["converged"], linewidth=0)
-        axis.errorbar(k, interval.mean, yerr=np.nan_to_num(interval.half_width), color=LIGHT["ink"], elinewidth=1.2)
+        bars = np.transpose([interval.bars])
+        axis.errorbar(k, interval.mean, yerr=bars, color=LIGHT["ink"], elinewidth=1.2)
         axis.annotate(f"{interval.mean:.3f}", (k, interval.mean), (0, 5), textcoords="offset points", ha="center")
     axis.axhline(0.5, color=LIGHT["spine"], linewidth=0.9, linestyle=(0, (2, 2)))
     axis.set_xticks(range(len(found)), [SET_LABELS[name] for name, _ in found])
@@ -169,7 +170,7 @@ def draw_shape_measures(case):
     axis.set_title("Accuracy by test set")
     axis.grid(False, axis="x")
     return figure, (
-        f"Accuracy on each test set: mean and 95% interval over {count(found[0][1].n, 'seed')}; dotted: chance."
+        f"Accuracy on each test set: mean and {case.spread} over {count(found[0][1].n, case.unit)}; dotted: chance."
     )
 
 
@@ -205,10 +206,11 @@ def draw_sweep(cases):
     figure = new_figure(FULL, MEDIUM)
     axis = figure.subplots()
     for name in SHAPE_SETS:
-        points = [(place, shown[k].metrics.get(f"{name}_accuracy", [])) for place, k in enumerate(order)]
+        points = [(place, shown[k].interval(f"{name}_accuracy")) for place, k in enumerate(order)]
         role = SET_ROLES[name]
         draw_curve(axis, points, role, SET_MARKERS[name], SET_LABELS[name])
-        for place, values in points:
+        for place, k in enumerate(order):
+            values = shown[k].metrics.get(f"{name}_accuracy", [])
             axis.scatter([place] * len(values), values, s=9, color=LIGHT[role], alpha=0.4, linewidth=0)
     axis.axhline(0.5, color=LIGHT["spine"], linewidth=0.9, linestyle=(0, (2, 2)), zorder=0.9)
     axis.set_xticks(range(len(order)), [labels[k] for k in order])
@@ -218,6 +220,6 @@ def draw_sweep(cases):
     axis.legend(loc="best")
     axis.set_title("Shape or place?")
     return figure, (
-        f"Accuracy on each test set against {field}: mean and 95% interval over "
-        f"{count(max(len(case.seeds) for case in shown), 'seed')}, every seed a dot; dotted: chance."
+        f"Accuracy on each test set against {field}: mean and {spread_over(shown)}, every {shown[0].unit} a dot; "
+        "dotted: chance."
     )

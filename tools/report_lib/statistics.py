@@ -9,17 +9,28 @@ import numpy as np
 @dataclass(frozen=True)
 class Interval:
     mean: float
-    half_width: float  # of the 95% interval; NaN with fewer than two values
+    half_width: float  # of the 95% interval; NaN with fewer than two values, or where they are not independent
     n: int  # values used
     low: float
     high: float  # smallest and largest value
+    independent: bool = True
 
     @property
     def bounds(self):
+        """Of the 95% interval; the smallest and the largest value where the values are not independent."""
+        if not self.independent:
+            return self.low, self.high
         return self.mean - self.half_width, self.mean + self.half_width
 
+    @property
+    def bars(self):
+        """How far the bounds lie below and above the mean; 0 where one value gives no interval."""
+        if self.n < 2:
+            return 0.0, 0.0
+        return (self.half_width,) * 2 if self.independent else (self.mean - self.low, self.high - self.mean)
 
-def mean_interval(values, confidence=0.95):
+
+def mean_interval(values, confidence=0.95, independent=True):
     """Mean and Student-t interval over the values that are not NaN; None without any."""
     values = np.asarray(values, dtype=np.float64)
     values = values[np.isfinite(values)]
@@ -29,10 +40,10 @@ def mean_interval(values, confidence=0.95):
     # Equal values are exactly their mean; summation would leave a rounding error in the last digit.
     mean = float(values[0]) if np.all(values == values[0]) else float(np.mean(values))
     half_width = math.nan
-    if n > 1:
+    if n > 1 and independent:
         deviation = float(np.sqrt(np.sum((values - mean) ** 2) / (n - 1)))
         half_width = t_quantile(0.5 + confidence / 2, n - 1) * deviation / math.sqrt(n)
-    return Interval(mean, half_width, n, float(values.min()), float(values.max()))
+    return Interval(mean, half_width, n, float(values.min()), float(values.max()), independent)
 
 
 def _incomplete_beta(a, b, x):
@@ -231,9 +242,9 @@ def swarm_offsets(values, span, width=0.35, rows=40):
     return offsets
 
 
-def coordinate_summary(accuracy):
+def coordinate_summary(accuracy, independent=True):
     """Of [seeds, dim], over seeds: mean, half width of the 95% interval, smallest, largest; each [dim]."""
-    columns = [mean_interval(column) for column in np.asarray(accuracy, float).T]
+    columns = [mean_interval(column, independent=independent) for column in np.asarray(accuracy, float).T]
     nan = math.nan
     rows = [(nan, nan, nan, nan) if c is None else (c.mean, c.half_width, c.low, c.high) for c in columns]
     return tuple(np.array(rows).T)

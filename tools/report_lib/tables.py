@@ -5,7 +5,6 @@ import math
 
 from markupsafe import Markup, escape
 
-from .statistics import mean_interval
 from .style import SETS
 
 _MAIN_METRICS = [
@@ -21,6 +20,36 @@ _MAIN_METRICS = [
     "per_coordinate_simple_accuracy",
     "per_coordinate_other_least_accuracy",
 ]
+# What the console lists: these, and what votes make of them by adding a size or a combiner.
+_USUAL = (
+    "iid_accuracy",
+    "uniform_accuracy",
+    "swapped_accuracy",
+    "standard_auc",
+    "s_randomized_auc",
+    "sc_randomized_auc",
+    "standard_accuracy",
+    "s_randomized_accuracy",
+    "sc_randomized_accuracy",
+    "train_accuracy",
+    "train_loss",
+    "pgd_accuracy",
+    "pgd_share",
+    "svd_uap_accuracy",
+    "svd_uap_share",
+    "as_uap_accuracy",
+    "as_uap_share",
+    "networks_standard_accuracy",
+    "networks_s_randomized_auc",
+    "updates",
+)
+_OF_BOTH_MODELS = (
+    "best_at_update",
+    "best_s_randomized_auc",
+    "best_standard_accuracy",
+    "last_s_randomized_auc",
+    "last_standard_accuracy",
+)
 _SETS = {
     "standard": Markup("standard"),
     "s_randomized": Markup("<i>S</i>-randomised"),
@@ -37,8 +66,8 @@ _NAMES = {
     "pgd_share": Markup("share of <i>S</i> in PGD's perturbations"),
     "svd_uap_accuracy": "accuracy under the SVD's universal perturbation",
     "svd_uap_share": Markup("share of <i>S</i> in the SVD's universal perturbation"),
-    "as_uap_accuracy": "accuracy under the universal perturbation by ascent",
-    "as_uap_share": Markup("share of <i>S</i> in the universal perturbation by ascent"),
+    "as_uap_accuracy": "accuracy under the universal perturbation by normalised gradient descent",
+    "as_uap_share": Markup("share of <i>S</i> in the universal perturbation by normalised gradient descent"),
     "max_abs_z": "largest |z| of the identities, initial weights",
     "max_abs_z_moved": "largest |z| of the identities, moved weights",
     "least_p": "least p of the identities, after Holm",
@@ -86,7 +115,7 @@ def metric_order(names):
 
 def main_metrics(cases):
     """Of the main measures those that some case has: AUC, or else accuracy; and how training went."""
-    there = {name for case in cases for name, values in case.metrics.items() if mean_interval(values)}
+    there = {name for case in cases for name in case.metrics if case.interval(name)}
     kind = "auc" if any(f"{name}_auc" in there for name in SETS) else "accuracy"
     wanted = [f"{name}_{kind}" for name in SETS] + ["train_accuracy", "updates"]
     return [name for name in wanted if name in there]
@@ -108,11 +137,14 @@ def decimals_for(mean, half_width):
 
 
 def format_interval(interval):
-    """mean ± half width of the 95% interval; the mean alone where one value gives no interval."""
+    """mean ± half width of the 95% interval; mean (least to most) where the values are not independent; the mean
+    alone where one value gives neither."""
     if interval is None:
         return _MISSING
-    decimals = decimals_for(interval.mean, interval.half_width)
+    decimals = decimals_for(interval.mean, max(interval.bars))
     text = f"{interval.mean:,.{decimals}f}"
+    if not interval.independent and interval.n > 1:
+        return f"{text} ({interval.low:,.{decimals}f} to {interval.high:,.{decimals}f})"
     return text if math.isnan(interval.half_width) else f"{text} ± {interval.half_width:,.{decimals}f}"
 
 
@@ -157,21 +189,22 @@ def verdict_mark(kind):
 
 
 def measure_rows(case, names):
-    """One dict a measure: name, value, n, total, low, high, published, verdict, kind, mark."""
+    """One dict a measure: name, value, n, total, low, high, shares, published, verdict, kind, mark."""
     rows = []
     for name in names:
-        interval = mean_interval(case.metrics.get(name, []))
+        interval = case.interval(name)
         verdict = case.verdicts.get(name, "")
         kind = verdict_kind(verdict)
-        decimals = decimals_for(interval.mean, interval.half_width) if interval else None
+        decimals = decimals_for(interval.mean, max(interval.bars)) if interval else None
         rows.append(
             {
                 "name": metric_name(name),
-                "value": format_interval(interval),
+                "value": "diverged" if case.all_diverged() else format_interval(interval),
                 "n": interval.n if interval else 0,
                 "total": len(case.seeds),
                 "low": format_number(interval.low if interval else None, decimals),
                 "high": format_number(interval.high if interval else None, decimals),
+                "shares": variance_shares(case, name),
                 "published": format_published(case.published.get(name)),
                 "verdict": verdict,
                 "detail": str(case.verdict_details.get(name, "")),
@@ -182,14 +215,35 @@ def measure_rows(case, names):
     return rows
 
 
-def compared_metrics(case):
-    """The measures with a published value or a verdict; published values of other things are left out."""
-    names = [
-        name
-        for name in {**case.verdicts, **case.published}
-        if name in case.verdicts or (name in case.metrics and not isinstance(case.published[name], dict))
-    ]
-    return metric_order(names)
+def shown_metrics(case):
+    """The measures that the console lists, in its order, and those with a published value; verdicts without a measure
+    come last."""
+    computed = "optimizer" not in case.config  # of what trains no network of the usual kind, every measure
+    names = [name for name in case.metrics if computed or name in case.verdicts or _listed(case, name)]
+    return names + [name for name in case.verdicts if name not in case.metrics]
+
+
+def _listed(case, name):
+    if name in _OF_BOTH_MODELS or not isinstance(case.published.get(name), (dict, type(None))):
+        return True
+    asked = name.startswith(("per_coordinate", "subset", "validation_accuracy")) or name.endswith(
+        ("_agreement", "_randomized_auc")
+    )
+    asked = asked or "s_swapped_auc" in name or "sc_swapped_auc" in name
+    usual = any(name == of or name.startswith(f"{of}_") for of in _USUAL)
+    return (usual or asked) and not name.startswith(("best_", "last_"))
+
+
+def variance_shares(case, name):
+    """ "data 12.5%, init 80.0%, rest 7.5%": what a measure varies by, where seeds were crossed."""
+    parts = case.variance_shares.get(name)
+    if not isinstance(parts, dict):
+        return ""
+    return ", ".join(f"{factor} {_percentage(value)}" for factor, value in parts.items())
+
+
+def _percentage(value):
+    return f"{100 * value:.1f}%" if isinstance(value, (int, float)) else _MISSING
 
 
 # ---- configurations ----------------------------------------------------------------------------------------
@@ -265,21 +319,3 @@ def timing_rows(timing):
             name = key.replace(".", ", ").replace("_", " ")
             rows.append((name, f"{value:,.0f}") if "updates" in key else (f"time, {name}", f"{value:,.2f} s"))
     return rows
-
-
-def variance_table(case):
-    """(factors, [(measure, percentages)]): what the main measures vary by, where seeds were crossed."""
-    shares = {
-        name: parts
-        for name, parts in case.variance_shares.items()
-        if name in _MAIN_METRICS and isinstance(parts, dict) and parts
-    }
-    factors = list(dict.fromkeys(factor for parts in shares.values() for factor in parts))
-    return factors, [
-        (metric_name(name), [_percentage(shares[name].get(factor)) for factor in factors])
-        for name in metric_order(shares)
-    ]
-
-
-def _percentage(value):
-    return f"{100 * value:.1f}%" if isinstance(value, (int, float)) else _MISSING
