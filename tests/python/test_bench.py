@@ -229,8 +229,9 @@ class CommandLine(unittest.TestCase):
             (["--clock", "sun"], "'sun'"),
             (["--python", "/no/python"], "/no/python: no such program"),
             (["--save", "/no/folder/bench.json"], "/no/folder/bench.json: no such folder"),
-            (["--members", "132,0"], "132,0"),
-            (["--precisions", "fp16"], "fp16"),
+            (["--members", "132,0"], "'132,0' should be whole numbers from 1"),
+            (["--members", "ten"], "'ten' should be whole numbers from 1"),
+            (["--precisions", "fp64"], "'fp64' should be one or several of fp32, tf32, bf16"),
             (["--build-dir", "/no/build"], "/no/build/tools/bench_worker"),
         ):
             with self.subTest(arguments):

@@ -88,6 +88,67 @@ class SavedReports(unittest.TestCase):
                 self.assertTrue(os.path.getsize(figure))
                 self.assertTrue(os.path.exists(os.path.join(folder, name.replace(".json", ".svg"))))
 
+    def test_runs_kept_in_one_file_can_be_shown(self):
+        folder = os.path.join(ROOT, "docs", "results")
+        (name,) = [
+            name for name in os.listdir(folder) if name.startswith("ensembles-") and name.endswith(".json")
+        ]
+        path = os.path.join(folder, name)
+        done = run_bench("--from", path)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        with open(path, encoding="utf-8") as file:
+            report = json.load(file)
+        for run in report["runs"]:
+            self.assertIn(f"{run['what']} (commit {run['commit']})", done.stdout)
+        self.assertEqual(done.stdout.count("Ensembles: updates"), len(report["runs"]))
+        self.assertIn(f"Hardware: {report['device']}", done.stdout)
+        done = run_bench("--from", path, "--plot", os.devnull)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("several runs", done.stderr)
+
+    def test_parts_of_a_report_are_refused(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            for report, words in (
+                ({"tool": "bench"}, "it has no 'machine'"),
+                ({"tool": "bench", "machine": {}, "protocol": {}, "device": "cuda", "result": {}}, "it has no 'ceilings'"),
+                ({"tool": "bench", "machine": {}, "protocol": {}, "device": "cpu", "result": {}}, "it has no 'sgemm'"),
+                ({"tool": "bench", "runs": [{"what": "x"}]}, "it has no 'commit'"),
+                ({"tool": "bench", "runs": 3}, "not iterable"),
+                ({"tool": "bench", "machine": 1, "protocol": 2, "device": "cpu", "result": []}, "indices"),
+            ):
+                file.seek(0)
+                file.truncate()
+                json.dump(report, file)
+                file.flush()
+                done = run_bench("--from", file.name)
+                self.assertEqual((done.returncode, done.stdout), (2, ""), report)
+                self.assertRegex(done.stderr, r"^bench: --from \S+: not a whole report of tools/bench \(.*\)\n$")
+                self.assertIn(words, done.stderr)
+
+    def test_a_report_that_was_cut_short_shows_what_it_has(self):
+        row_of = {"updates_per_second": 1.0, "gflops": 1.0, "share_of_floor": None}
+        report = {
+            **REPORT,
+            "device": "cuda",
+            "machine": {"cpu": "a CPU", "cores_allowed": 1, "gpus": []},
+            "protocol": {"train_rows": 1, "rounds": 1, "stretch_seconds": 1, "clock": "wall", "core": 0},
+            "date": "today",
+            "warnings": [],
+            "result": {
+                "occam": {"device": "a GPU", "instruction_set": "", "compiler": "", "openblas_config": ""},
+                "ceilings": {},
+                "sgemm_gflops": 1.0,
+                "ensembles": [row(1, 1.0, **row_of)],
+                "ensemble_rivals": [],
+            },
+        }
+        with tempfile.NamedTemporaryFile("w") as file:
+            json.dump(report, file)
+            file.flush()
+            done = run_bench("--from", file.name)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("Ensembles: updates", done.stdout)
+
     def test_other_files_are_refused(self):
         with tempfile.TemporaryDirectory() as folder:
             for name, text in (("a", "{"), ("b", "[]"), ("c", json.dumps({"tool": "lab"})), ("d", "{}")):

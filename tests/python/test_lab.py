@@ -1,12 +1,16 @@
 """tools/lab: what it reads from machine code, what it predicts from that, and the variants' bits on the
 CPU."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
+from types import SimpleNamespace
 
 from lab_case import RESIDENT, ROOT, TENSOR, VARIANT, WHOLE, WHOLE_TENSOR, listing
 
@@ -101,7 +105,12 @@ class CommandLine(unittest.TestCase):
                 (["--net", "ten"], "ten"),
                 (["--net", "0,5"], "0,5"),
                 (["--batch", "0"], "positive"),
-                (["--build-dir", "/no/build"], "no build"),
+                (["--build-dir", "/no/build"], "--build-dir /no/build: no such folder"),
+                (["--objects", LAB, "/no/kernel.o"], "--objects /no/kernel.o: no such file"),
+                (["--clock", "0"], "--clock 0"),
+                (["--clock", "-1"], "--clock -1"),
+                (["--clock", "nan"], "--clock nan"),
+                (["--clock", "inf"], "--clock inf"),
                 (["--fast"], "--fast"),
             ):
                 with self.subTest(arguments):
@@ -180,6 +189,36 @@ class CommandLine(unittest.TestCase):
                 done = self.run_lab("--from", file.name)
                 self.assertEqual((done.returncode, done.stdout), (2, ""))
                 self.assertIn("not a report of tools/lab --json", done.stderr)
+
+    def test_a_report_without_what_is_asked_for(self):
+        record = {"kernels": [compiled.describe(sass.Kernel(WHOLE, name)) for name in ("sm_90a", "sm_80")]}
+        with tempfile.NamedTemporaryFile("w") as file:
+            json.dump(record, file)
+            file.flush()
+            for arguments, words in (
+                (["--arch", "sm_10"], f"{file.name}: no kernels for sm_10; it has sm_80, sm_90a"),
+                (["--kernel", "nothing"], f"no kernel of Occam's called nothing in {file.name}"),
+            ):
+                done = self.run_lab("--from", file.name, *arguments)
+                self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", f"lab: {words}\n"))
+            done = self.run_lab("--from", file.name, "--arch", "sm_80", "--loops")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertNotIn("sm_90a", done.stdout)
+
+    def test_without_cuobjdump_it_says_that_it_compiles(self):
+        with tempfile.TemporaryDirectory() as folder:
+            compiler = os.path.join(folder, "nvcc")
+            with open(compiler, "w", encoding="utf-8") as script:
+                script.write("#!/bin/sh\nexit 1\n")
+            os.chmod(compiler, 0o700)
+            options = {"saved": None, "tools": [], "objects": [LAB], "build_dir": None, "arch": ""}
+            options = SimpleNamespace(**options, kernel="no_such_kernel")
+            with unittest.mock.patch.object(sass, "find_tool", lambda name, folders: compiler * (name == "nvcc")):
+                said = io.StringIO()
+                with contextlib.redirect_stderr(said):
+                    with self.assertRaisesRegex(compiled.LabError, "no kernel of Occam's called no_such_kernel"):
+                        compiled.look_at(options)
+            self.assertRegex(said.getvalue(), r"^lab: without cuobjdump .*--objects.* compiling kernels/\*\.cu .*\n$")
 
     def test_a_real_compiler(self):
         tools = {

@@ -19,7 +19,7 @@ RECORDED = sorted(glob.glob(os.path.join(ROOT, "docs", "results", "lab-*.json"))
 
 
 def recorded():
-    return compiled.look_at(SimpleNamespace(saved=RECORDED[-1], kernel=""))
+    return compiled.look_at(SimpleNamespace(saved=RECORDED[-1], kernel="", arch=""))
 
 
 def kernel(mangled, columns, registers=168):

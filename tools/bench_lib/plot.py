@@ -30,7 +30,9 @@ def series(result):
 
 
 def save(report, path):
-    """An SVG of a report's ensembles. Raises LookupError where none was measured."""
+    """An SVG of a report's ensembles. Raises LookupError where none was measured, or where several runs were."""
+    if "runs" in report:
+        raise LookupError("the report keeps several runs; a figure is of one")
     panels = series(report["result"]) if "ensembles" in report["result"] else {}
     if not panels:
         raise LookupError("no ensembles were measured")

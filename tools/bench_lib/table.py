@@ -268,7 +268,8 @@ def attack_lines(result):
     ]
 
 
-def cuda_lines(result):
+def cuda_lines(result, device=None):
+    """What a GPU measured; of a report that is not complete, what there is."""
     units = {"_gflops": "GFLOP/s", "_gbs": "GB/s"}
     ceilings = [
         [name.removesuffix(suffix), f"{rate:,.0f} {unit}"]
@@ -279,14 +280,16 @@ def cuda_lines(result):
     sgemm = result["sgemm_gflops"]
     version = f" {result['cublas']}" if result.get("cublas") else ""
     ceilings.append([f"cuBLAS{version} sgemm", f"{sgemm:,.0f} GFLOP/s" if sgemm else result["sgemm_status"]])
-    lines = [f"Ceilings of {result['occam']['device']}", *columns(["ceiling", "measured"], ceilings)]
+    lines = [f"Ceilings of {device or result['occam']['device']}", *columns(["ceiling", "measured"], ceilings)]
     if "ensembles" in result:
         lines += ["", *ensemble_lines(result)]
+    if "throughput" in result:
         lines += ["", "Whole LMS-5 trainings, data and checks included"]
         lines += columns(
             ["members", "trainings/s"],
             [[str(row["members"]), f"{row['members_per_second']:.2f}"] for row in result["throughput"]],
         )
+    if "rivals" in result:
         lines += ["", "One network at a time, beside Occam's fastest ensemble", *rival_rows(result["rivals"])]
     if "attacks" in result:
         lines += ["", *attack_lines(result)]
@@ -295,8 +298,18 @@ def cuda_lines(result):
     return lines
 
 
+def run_lines(report):
+    """Runs on one GPU, each with what it measured and without the rest of a report."""
+    body = []
+    for run in report["runs"]:
+        body += [f"{run['what']} (commit {run['commit']})", "", *cuda_lines(run, report["device"]), ""]
+    return [*body, f"Protocol: {report['protocol']}; {report['date']}", f"Hardware: {report['device']}"]
+
+
 def lines(report):
-    """The whole table of a report (the object of --json)."""
+    """The whole table of a report (the object of --json), or of several runs that one object keeps."""
+    if "runs" in report:
+        return run_lines(report)
     machine, result, protocol = report["machine"], report["result"], report["protocol"]
     body = cpu_lines(result) if report["device"] == "cpu" else cuda_lines(result)
     return [

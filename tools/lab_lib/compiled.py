@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import subprocess
+import sys
 from collections import Counter
 
 from bench_lib.table import columns
@@ -33,9 +34,6 @@ def objects_of(options):
         found = [
             path for target in ("occam", "lab_runner") for path in glob.glob(pattern.format(target), recursive=True)
         ]
-    for path in found:
-        if not os.path.isfile(path):
-            raise LabError(f"{path}: no such file")
     if not found:
         raise LabError(f"{build_folder(options)} has no objects of kernels; build with -DOCCAM_CUDA=ON")
     return sorted(found)
@@ -50,6 +48,12 @@ def from_ptxas(options):
     flags = ["-std=c++20", "-fmad=false", "-DFMT_USE_CONSTEXPR=1", "--expt-relaxed-constexpr", "-DOCCAM_HAS_CUDA=1"]
     flags += [f"-arch={architecture}", "-Xptxas=-v", "-cubin", "-o", os.devnull]
     flags += [f"-I{ROOT}/{folder}" for folder in ("include", "src", "kernels")]
+    what = ", which --objects or --build-dir names," if options.objects or options.build_dir else ""
+    print(
+        f"lab: without cuobjdump (on PATH, in the toolkit or in --tools) machine code{what} cannot be read; compiling "
+        f"kernels/*.cu for {architecture} instead, for registers and spills alone",
+        file=sys.stderr,
+    )
     kernels = []
     for path in sorted(glob.glob(os.path.join(ROOT, "kernels", "*.cu"))):
         with open(path, encoding="utf-8") as source:
@@ -57,8 +61,10 @@ def from_ptxas(options):
                 continue
         done = subprocess.run([nvcc, *flags, path], capture_output=True, text=True, timeout=1200, check=False)
         if done.returncode:
-            raise LabError(f"{path}: {done.stderr.strip().splitlines()[-1]}")
+            raise LabError(f"{path}: {(done.stderr.strip().splitlines() or ['nvcc failed'])[-1]}")
         kernels += [k for k in ptxas.parse(done.stderr + done.stdout) if options.kernel in k.kernel]
+    if not kernels:
+        raise LabError(f"no kernel of Occam's called {options.kernel} in kernels/*.cu")
     return kernels
 
 
@@ -67,10 +73,18 @@ def order(kernel):
     return kernel.name, kernel.architecture, numbers, kernel.instance
 
 
+def for_arch(options):
+    return f" for {options.arch}" if options.arch else ""
+
+
 def look_at(options):
     """The kernels, as sass.Kernel, or as ptxas.Compiled where nothing can disassemble them."""
     if options.saved:
         kernels = read_report(options.saved)
+        there = sorted({kernel.architecture for kernel in kernels})
+        kernels = [kernel for kernel in kernels if options.arch in ("", kernel.architecture)]
+        if not kernels:
+            raise LabError(f"{options.saved}: no kernels{for_arch(options)}; it has {', '.join(there) or 'none'}")
     else:
         cuobjdump = sass.find_tool("cuobjdump", options.tools)
         if not cuobjdump:
@@ -81,7 +95,9 @@ def look_at(options):
         kernels = [kernel for kernel in kernels if "5occam" in kernel.mangled]
     kernels = [kernel for kernel in kernels if options.kernel in kernel.name]
     if not kernels:
-        raise LabError("no kernel of Occam's in these objects" + (f" for {options.arch}" if options.arch else ""))
+        called = f" called {options.kernel}" if options.kernel else ""
+        where = options.saved or "these objects"
+        raise LabError(f"no kernel of Occam's{called} in {where}{for_arch(options)}")
     return sorted(kernels, key=order)
 
 

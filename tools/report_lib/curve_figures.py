@@ -104,8 +104,8 @@ def draw_votes(case):
     axes[0].legend(loc="best")
     dashed = "; dashed: mean of the networks, each on its own" if _has_dashed(axes) else ""
     return figure, (
-        f"Votes by size and combiner: mean and {case.spread} over {count(len(case.seeds), case.unit)}, each {case.unit} "
-        f"one vote of each size{dashed}. Each panel has its own scale."
+        f"Votes by size and combiner: mean and {spread_over([case])}, each {case.unit} one vote of each size{dashed}. "
+        "Each panel has its own scale."
     )
 
 
@@ -209,7 +209,6 @@ def draw_identities(case):
 
 _RATIOS = (("w2_over_w1", "class0", "o", "|w2| / |w1|"), ("rest_over_w1", "class1", "s", "‖w̄‖ / |w1|"))
 
-
 _LINES = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)), (0, (5, 1.4, 1.2, 1.4)))  # of the settings beside d
 
 
@@ -241,6 +240,8 @@ def draw_scaling(cases):
         for k, (setting, of_setting) in enumerate(groups):
             points = [(case.config["dim"], case.interval(metric)) for case in of_setting]
             whose = f"{label}, {plain(setting, 24)}" if setting else label
+            if len(groups) > len(_LINES):  # too many to be named
+                whose = "" if k else label
             draw_curve(axis, points, role, marker, whose, linestyle=_LINES[k % len(_LINES)])
     axis.xaxis.set_major_locator(FixedLocator(dims))
     axis.xaxis.set_minor_locator(NullLocator())
@@ -256,7 +257,7 @@ def draw_scaling(cases):
         if any(np.isfinite(values).any() for values in slopes.values())
         else ""
     )
-    each = f" One line for each of {count(len(groups), 'setting')}." if len(groups) > 1 else ""
+    each = f" One line for each of {len(groups)} settings beside d." if len(groups) > 1 else ""
     return figure, f"Weights after training against that on x1: mean and {spread_over(shown)}.{each}{said}"
 
 

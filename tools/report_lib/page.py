@@ -143,27 +143,31 @@ def summary(result):
 
 
 def remarks(result):
-    """Why a case has no verdicts, as far as result.json tells; experiments without a protocol need no reason."""
-    if any(case.member_seeds for case in result.cases):
-        published = any(case.published for case in result.cases)
-        return [f"Members share seeds: no verdicts{'' if published else ', and no published values for these settings'}."]
+    """Why cases have no verdicts, as far as result.json tells; experiments without a protocol need no reason."""
     by_design = re.search(r" --(grid|sweep)\b", str(result.provenance.get("command", "")))
     if result.experiment in ("experiment", "train_slab") or by_design:
         return []
+    if any(case.member_seeds for case in result.cases):
+        also = "" if any(case.published for case in result.cases) else ", and no published values for these settings"
+        return [f"Members share seeds: no verdicts{also}."]
     protocols = [case for case in result.cases if set(case.config) - {"cases"}]  # not what sums up the others
     differ = [case.name for case in protocols if not case.verdicts and not case.published]
     if not differ:
         return []
-    whose = f"{', '.join(differ)}: settings" if len(differ) < len(protocols) else "Settings"
+    whose = "Settings"
+    if len(differ) < len(protocols):
+        names = ", ".join(differ) if len(differ) <= DETAILED_CASES else f"{len(differ)} of {len(protocols)} cases"
+        whose = f"{names}: settings"
     return [f"{whose} differ from the published protocol: no published values, no verdicts."]
 
 
 def verdict_table(cases):
-    """One row a compared measure for few cases; one row a case, measures as columns, for many."""
+    """One row a measure for few cases; one row a case, measures as columns, for many."""
     if len(cases) <= DETAILED_CASES:
         groups = []
         for index, case in enumerate(cases):
-            rows = tables.measure_rows(case, tables.shown_metrics(case))
+            names = tables.shown_metrics(case) or ["any measure"] * case.all_diverged()
+            rows = tables.measure_rows(case, names)
             groups.append({"name": case.name, "anchor": f"case-{index}", "rows": rows})
         rows = [row for group in groups for row in group["rows"]]
         return {
