@@ -80,6 +80,7 @@ TEST(Results, DivergedMembersAreNullAndLeftOut) {
   EXPECT_EQ(c["status"], nlohmann::json({"converged", "converged", "diverged", "limit"}));
   EXPECT_EQ(c["metrics"]["s_randomized_auc"], nlohmann::json({0.501, 0.499, nullptr, 0.5}));
   EXPECT_EQ(c["metrics"]["updates"], nlohmann::json({5001, 5001, nullptr, 10001}));
+  EXPECT_EQ(c["protocol"], "published");
   EXPECT_EQ(c["published"]["s_randomized_auc"], 0.507);
   EXPECT_FALSE(c["published"].contains("train_seconds"));
   EXPECT_EQ(c["verdicts"]["s_randomized_auc"], "reproduced");
@@ -155,6 +156,7 @@ TEST(Results, ChangedSettingsHaveNoPublishedValuesAndNoVerdicts) {
   Fixture f("1", options);
   f.records[{0, 0}] = record(0.5, 5001);
   const nlohmann::json c = nlohmann::json::parse(result_json(f.run(), judge_all(f.run())).dump())["cases"][0];
+  EXPECT_EQ(c["protocol"], "changed");
   EXPECT_TRUE(c["published"].empty());
   EXPECT_TRUE(c["verdicts"].empty());
   EXPECT_FALSE(c.contains("tolerances"));

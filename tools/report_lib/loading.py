@@ -110,6 +110,7 @@ class Case:
     tolerances: dict  # name -> float: half the width of the accepted interval, where the run recorded it
     arrays: dict = field(default_factory=dict)
     member_seeds: dict = field(default_factory=dict)  # of a product of seeds: kind -> one seed per member
+    protocol: str = ""  # published or changed, where there is one to judge by
 
     def seed_factors(self):
         """["2 data", "3 init"]: how many seeds of which kind a product crosses; kinds that run along one another are
@@ -294,6 +295,7 @@ def _load_case(entry, index, path):
         variance_shares=_expect(entry, "variance_shares", dict, where, {}),
         tolerances=tolerances,
         member_seeds=member_seeds,
+        protocol=str(entry.get("protocol", "")),
     )
 
 

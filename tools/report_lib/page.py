@@ -143,20 +143,14 @@ def summary(result):
 
 
 def remarks(result):
-    """Why cases have no verdicts, as far as result.json tells; experiments without a protocol need no reason."""
-    by_design = re.search(r" --(grid|sweep)\b", str(result.provenance.get("command", "")))
-    if result.experiment in ("experiment", "train_slab") or by_design:
-        return []
-    if any(case.member_seeds for case in result.cases):
-        also = "" if any(case.published for case in result.cases) else ", and no published values for these settings"
-        return [f"Members share seeds: no verdicts{also}."]
-    protocols = [case for case in result.cases if set(case.config) - {"cases"}]  # not what sums up the others
-    differ = [case.name for case in protocols if not case.verdicts and not case.published]
+    """Why cases that could be judged have no verdicts."""
+    judged = [case for case in result.cases if case.protocol]
+    differ = [case.name for case in judged if case.protocol == "changed"]
     if not differ:
-        return []
+        return ["Members share seeds: no verdicts."] * any(case.member_seeds for case in judged)
     whose = "Settings"
-    if len(differ) < len(protocols):
-        names = ", ".join(differ) if len(differ) <= DETAILED_CASES else f"{len(differ)} of {len(protocols)} cases"
+    if len(differ) < len(judged):
+        names = ", ".join(differ) if len(differ) <= DETAILED_CASES else f"{len(differ)} of {len(judged)} cases"
         whose = f"{names}: settings"
     return [f"{whose} differ from the published protocol: no published values, no verdicts."]
 
