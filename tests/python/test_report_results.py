@@ -126,7 +126,8 @@ class Products(Made):
     SHARES = {"standard_auc": {"data": 0.125, "init": 0.8, "rest": 0.075}}
 
     def product(self, name="LMS-5", **fields):
-        return make(name, 6, **{"member_seeds": self.SEEDS, "variance_shares": self.SHARES, "protocol": "published", **fields})
+        fixed = {"member_seeds": self.SEEDS, "variance_shares": self.SHARES, "protocol": "published"}
+        return make(name, 6, **{**fixed, **fields})
 
     def test_no_interval_is_printed(self):
         for cases in (1, 9):
