@@ -99,7 +99,8 @@ namespace {
 // One thread a quad of a row.
 dim3 grid_of_quads(const Slots& slots, int inputs) {
   const std::int64_t items = static_cast<std::int64_t>(slots.capacity) * tiles(inputs, kQuad);
-  require(items <= INT32_MAX - kThreads, "batch: {} rows of {} inputs; use smaller batches", slots.capacity, inputs);
+  require(items <= INT32_MAX - kThreads, "batch: {} rows of {} inputs; use smaller batches", slots.capacity,
+          inputs);
   return dim3(static_cast<unsigned>(tiles(static_cast<int>(items), kThreads)),
               static_cast<unsigned>(slots.count));
 }
