@@ -129,7 +129,8 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
   const Progress& progress = a.wave.progress[id];
   if (progress.remaining == 0) return;
   float* const base = &shared<float>();
-  const BatchRows rows{a.wave.members[id], reinterpret_cast<std::uint32_t*>(base + B::kRowNumbers),
+  const BatchRows rows{a.wave.members[id], a.wave.members[id].train_x,
+                       reinterpret_cast<std::uint32_t*>(base + B::kRowNumbers),
                        reinterpret_cast<std::int32_t*>(base + B::kLabels), a.plan.inputs};
   float *const hidden = base + B::kHidden, *const spare = base + B::kSpare;
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;

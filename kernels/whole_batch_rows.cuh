@@ -12,6 +12,7 @@ struct BatchRows {
   using B = WholeBatch;
 
   const Member& member;
+  const float* train_x;  // the member's: copies in between would have it read anew
   std::uint32_t* drawn;  // [2][kSamples] which rows of the training set
   std::int32_t* label;   // [2][kSamples]
   int inputs;
@@ -23,7 +24,7 @@ struct BatchRows {
   __device__ __forceinline__ std::uint32_t* numbers(int which) const { return drawn + which * B::kSamples; }
   __device__ __forceinline__ std::int32_t* labels(int which) const { return label + which * B::kSamples; }
   __device__ __forceinline__ const float* source(int which, int sample, int feature) const {
-    return member.train_x + static_cast<std::int64_t>(numbers(which)[sample]) * padded(inputs) + feature;
+    return train_x + static_cast<std::int64_t>(numbers(which)[sample]) * padded(inputs) + feature;
   }
 
   // Draws the rows of the batch at `place` and starts to fetch their labels, which a later commit closes.

@@ -20,7 +20,8 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
   if (progress.remaining == 0 || !is_plain(a.wave.members[id])) return;
   char* const base = reinterpret_cast<char*>(&shared<float>());
   const auto floats = [&](int offset) { return reinterpret_cast<float*>(base + offset); };
-  const BatchRows rows{a.wave.members[id], reinterpret_cast<std::uint32_t*>(base + W::kRowNumbers),
+  const BatchRows rows{a.wave.members[id], a.wave.members[id].train_x,
+                       reinterpret_cast<std::uint32_t*>(base + W::kRowNumbers),
                        reinterpret_cast<std::int32_t*>(base + W::kLabels), a.plan.inputs};
   const OperandPanel weight1{base + W::kWeight1, W::kXBytes}, weight2{base + W::kWeight2, W::kUnitBytes},
       hidden{base + W::kHidden, W::kUnitBytes}, above{base + W::kSecond, W::kUnitBytes};
