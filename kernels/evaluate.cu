@@ -86,9 +86,18 @@ __global__ void __launch_bounds__(kResidentThreads, 1) evaluate_kernel(Evaluatio
   for (std::int64_t first = begin; first < end; first += slice) {
     const int samples = first + slice < end ? slice : static_cast<int>(end - first);
     if (trained_rows) {
-      for (int item = thread(); item < samples * inputs; item += kResidentThreads)
-        x.row(item / inputs)[item % inputs] =
-            member.train_x[(first + item / inputs) * stride + item % inputs];
+      const float* const from = member.train_x + first * stride;
+      const int quads = inputs / kQuad, behind = inputs % kQuad;
+      for (int item = thread(); item < samples * quads; item += kResidentThreads) {
+        const int at = item / quads * stride + item % quads * kQuad;
+        copy_async<16>(x.data + at, from + at);
+      }
+      for (int item = thread(); item < samples * behind; item += kResidentThreads) {
+        const int at = item / behind * stride + quads * kQuad + item % behind;
+        copy_async<4>(x.data + at, from + at);
+      }
+      copy_async_commit();
+      copy_async_wait<0>();
     } else {
       make_rows(a, member, slot, first, samples, made);
     }

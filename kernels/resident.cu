@@ -63,10 +63,11 @@ struct OnChipMember {
   __device__ __forceinline__ void copy_slice(int batch, int first, int samples, int to) const {
     const int quads = (plan.inputs + kQuad - 1) / kQuad;
     const std::uint32_t* row = rows(batch) + first;
+    const float* const train_x = member.train_x;  // between copies it would be read anew
     for (int item = thread(); item < samples * quads; item += kResidentThreads) {
       const int sample = item / quads, at = item % quads * kQuad;
       copy_async<16>(x(to).row(sample) + at,
-                     member.train_x + static_cast<std::int64_t>(row[sample]) * plan.x_stride + at);
+                     train_x + static_cast<std::int64_t>(row[sample]) * plan.x_stride + at);
     }
     copy_async_commit();
   }

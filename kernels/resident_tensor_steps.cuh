@@ -89,8 +89,8 @@ template <class P>
 __device__ __forceinline__ void fetch_rows(const TensorMember& t, const TensorSlice& of) {
   const int quads = (t.plan.inputs + kQuad - 1) / kQuad, stride = padded(t.plan.inputs);
   const std::uint32_t* row = t.rows(of.batch) + of.first;
-  const auto source = [&](int sample, int quad) {
-    return t.member.train_x + static_cast<std::int64_t>(row[sample]) * stride + kQuad * quad;
+  const auto source = [&, train_x = t.member.train_x](int sample, int quad) {
+    return train_x + static_cast<std::int64_t>(row[sample]) * stride + kQuad * quad;
   };
   if constexpr (P::kCopiesAsync) {
     for (int item = tensor_thread(); item < t.plan.slice * quads; item += kTensorThreads) {
