@@ -122,7 +122,7 @@ TEST(Refused, ConfigurationFiles) {
   refused("bogus = 1\n", "no flag is called 'bogus'");
   refused("lr = [0.1,\n", "a list is not closed");
   refused("lr = 0.1  # [\nlr = 0.2\n", "lr is given twice");
-  std::ofstream(path) << "# [\nlr = [0.1, 0.2]\nrotate = \"true,false\"\n";
+  std::ofstream(path) << "# [\nlr = [0.1, 0.2]\nrotate = \"true,false\"\nsave = \"weights\"\nout = \"a[#\"\n";
   EXPECT_NO_THROW(parse({"--config", path.c_str()}));
   std::filesystem::remove(path);
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <fstream>
 #include <iostream>
+#include <regex>
 #include <set>
 #include <string_view>
 
@@ -180,6 +181,8 @@ void check_config(const std::string& path) {
   std::set<std::string> seen;
   int open_lists = 0;
   for (std::string line; std::getline(file, line);) {
+    line = std::regex_replace(line, std::regex("\"[^\"]*\""),
+                              "");  // what is quoted opens no list and no comment
     line = line.substr(0, line.find('#'));
     open_lists += static_cast<int>(std::ranges::count(line, '[') - std::ranges::count(line, ']'));
     const std::size_t equals = line.find('=');
@@ -231,9 +234,9 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
   add_common(app, options, raw, user_data);
   add_fields(app, raw, table);
   app.footer(
-      "Exit codes: 0 done, 2 usage, 3 data, 4 device, 5 every member diverged, 75 interrupted (the same "
-      "command\n"
-      "resumes).");
+      "Exit codes: 0 done, 2 usage, 3 data, 4 device, 5 every member diverged, 75 interrupted: the same "
+      "command "
+      "resumes.");
   refuse_repeated(argc, argv);
   try {
     app.parse(argc, argv);
@@ -305,8 +308,8 @@ std::string config_text(const std::string& name, const Options& options, const s
       text += fmt::format("{} = {}\n", o.flag, toml(*o.value));
   for (const Common& c : configured()) {
     if (!means_something(c, options)) continue;
-    if (c.flag == "quick" ||
-        c.flag == "full") {  // with which an experiment may have other cases, not seeds alone
+    // With these an experiment may have other cases, not other seeds alone.
+    if (c.flag == "quick" || c.flag == "full") {
       if (options.*c.truth) text += fmt::format("{} = true\n", c.flag);
     } else if (c.flag == "seeds") {
       if (!seeds.empty() && !options.quick && !options.full) text += fmt::format("seeds = {}\n", toml(seeds));

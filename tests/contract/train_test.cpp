@@ -240,7 +240,7 @@ TEST_P(Train, OneHiddenLayer) {
     Loss loss;
     Activation activation;
   };
-  constexpr Activation relu = Activation::relu;
+  const Activation relu = Activation::relu;
   std::vector<Shape> shapes = {{50, 130, 150, Loss::cross_entropy, relu},
                                {51, 128, 128, Loss::cross_entropy, Activation::tanh},
                                {49, 67, 37, Loss::binary_cross_entropy, relu},
@@ -251,8 +251,8 @@ TEST_P(Train, OneHiddenLayer) {
   if (!is_slow()) shapes.push_back({50, 1003, 256, Loss::cross_entropy, relu});
   for (const Shape& shape : shapes) {
     Ensemble e;
-    e.spec.inputs = shape.inputs, e.spec.hidden = {shape.units}, e.spec.loss = shape.loss;
-    e.spec.activation = shape.activation;
+    e.spec = {
+        .inputs = shape.inputs, .hidden = {shape.units}, .activation = shape.activation, .loss = shape.loss};
     for (const int optimizer : {0, 1, 2, 4}) {
       if (optimizer > 0 && shape.inputs != 50 && shape.inputs != 51) continue;
       Training training;

@@ -1,5 +1,7 @@
 """tools/report: which measures the table of results lists, and what stands beside their means."""
 
+import pathlib
+import re
 import unittest
 import warnings
 
@@ -70,6 +72,11 @@ class Results(Made):
     def test_without_verdicts_the_measures_of_the_console_are_listed_in_its_order(self):
         case = self.load(make()).cases[0]
         self.assertEqual(tables.shown_metrics(case), [name for name, shown in MEASURED.items() if shown])
+
+    def test_the_console_lists_the_same(self):
+        console = (pathlib.Path(__file__).parents[2] / "src/experiment/console.cpp").read_text(encoding="utf-8")
+        listed = re.search(r"kAlways\[\] = \{(.*?)\};", console, re.S).group(1)
+        self.assertEqual(tuple(re.findall(r'"(\w+)"', listed)), tables.USUAL)
 
     def test_verdicts_and_published_values_are_listed_too(self):
         metrics = [*MEASURED, "a - b"]

@@ -21,7 +21,7 @@ _MAIN_METRICS = [
     "per_coordinate_other_least_accuracy",
 ]
 # What the console lists: these, and what votes make of them by adding a size or a combiner.
-_USUAL = (
+USUAL = (
     "iid_accuracy",
     "uniform_accuracy",
     "swapped_accuracy",
@@ -230,7 +230,7 @@ def _listed(case, name):
         ("_agreement", "_randomized_auc")
     )
     asked = asked or "s_swapped_auc" in name or "sc_swapped_auc" in name
-    usual = any(name == of or name.startswith(f"{of}_") for of in _USUAL)
+    usual = any(name == of or name.startswith(f"{of}_") for of in USUAL)
     return (usual or asked) and not name.startswith(("best_", "last_"))
 
 

@@ -1,0 +1,110 @@
+#include "experiment/case_checks.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "experiment/fields.hpp"
+#include "occam/error.hpp"
+
+namespace occam::experiment {
+namespace {
+
+constexpr std::int64_t kMostSubsets = 100'000;
+
+double subsets_of(int coordinates, int size) {
+  double count = 1;
+  for (int i = 0; i < size; ++i) count = count * (coordinates - i) / (i + 1);
+  return count;
+}
+
+void check_coordinates(const std::string& flag, const std::vector<int>& coordinates, int dim) {
+  require(!coordinates.empty(), "--{}: no coordinate is given", flag);
+  for (int coordinate : coordinates)
+    require(coordinate >= 0 && coordinate < dim, "--{}: coordinate {} is outside the {} dimensions (0 … {})",
+            flag, coordinate, dim, dim - 1);
+}
+
+// The first member speaks for all before any has trained; attack() asks each.
+void check_attack_bounds(const Attacks& attacks, const Data& data) {
+  if (!attacks.any() || !attacks.bounds) return;
+  const HostTable test = materialize(data, Split::test);
+  const auto [low, high] = std::ranges::minmax(test.x);
+  const auto [lower, upper] = *attacks.bounds;
+  require(static_cast<float>(lower) <= low && static_cast<float>(upper) >= high,
+          "--attack-bounds: {}:{} excludes the test rows, which reach from {} to {}", lower, upper, low,
+          high);
+}
+
+// f, whose usage errors begin with what they are about, "input dropout: …"; where that is a flag, they name the flag.
+// `attack` stands for the word in flags of this kind of attack.
+template <class F>
+void in_flags(const Case& c, const F& f, const std::string& attack = "attack") {
+  try {
+    f();
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    const std::size_t colon = message.find(':');
+    if (error.kind() != ErrorKind::usage || colon == std::string::npos) throw;
+    std::string flag = message.substr(0, colon);
+    if (flag == "attack epsilon of SVD-UAP") flag = "svd epsilon";
+    if (flag.starts_with("attack ")) flag.replace(0, 6, attack);
+    std::ranges::replace(flag, ' ', '-');
+    const std::vector<Field>& table = fields(c.shapes ? DataKind::shapes : DataKind::slab);
+    if (std::ranges::none_of(table, [&](const Field& field) { return field.flag == flag; })) throw;
+    fail(ErrorKind::usage, "--{}{}", flag, message.substr(colon));
+  }
+}
+
+}  // namespace
+
+void check_case(const PlannedCase& planned, int dim) {
+  const Case& c = planned.settings;
+  if (!c.shapes) {
+    check_coordinates("simple", c.simple, dim);
+    require(!planned.complement.empty(), "--simple: S holds all {} coordinates and leaves none for S^c", dim);
+  }
+  for (const auto& [name, coordinates] : c.measures.groups) check_coordinates("groups", coordinates, dim);
+  double subsets = 0;
+  for (int size : c.measures.subset_sizes) {
+    require(size <= dim, "--measure: subset:{} is larger than the {} dimensions", size, dim);
+    subsets += subsets_of(dim, size);
+  }
+  require(subsets <= static_cast<double>(kMostSubsets),
+          "--measure: {:.0f} subsets are more than {}; take smaller ones", subsets, kMostSubsets);
+  in_flags(c, [&] { validate(c.network); });
+  require(std::isfinite(c.initialization.scale) && c.initialization.scale > 0,
+          "--init-scale: {} is not a positive number", c.initialization.scale);
+  in_flags(c, [&] { validate(c.training, rows(planned.data.front(), Split::train), c.network); });
+  const AttackSuite suite = c.attacks.suite(0);
+  const auto check_attack = [&](const char* flags, const auto& attack) {
+    if (attack)
+      in_flags(
+          c, [&] { validate(*attack, c.network.classes); }, flags);
+  };
+  check_attack("attack", suite.pgd);
+  check_attack("svd-attack", suite.svd_uap);
+  check_attack("as", suite.as_uap);
+  check_attack_bounds(c.attacks, planned.data.front());
+}
+
+void check_votes(const Case& c, const Options& options) {
+  if (c.votes.sizes.empty()) return;
+  const auto repeats = [](auto values) {
+    std::sort(values.begin(), values.end());
+    return std::adjacent_find(values.begin(), values.end()) != values.end();
+  };
+  for (const int size : c.votes.sizes)
+    require(size >= 1 && size <= kMostVoters, "vote sizes: {} is outside 1 … {}", size, kMostVoters);
+  require(!repeats(c.votes.sizes), "vote sizes: a size is given twice");
+  require(!c.votes.combiners.empty() && !repeats(c.votes.combiners), "combiners: none, or one of them twice");
+  require(c.network.outputs() >= 2 || std::ranges::count(c.votes.combiners, Combiner::softmax) == 0,
+          "--combiner: softmax needs two outputs, and --loss binary_cross_entropy has one (take average)");
+  require(options.save.empty(), "--save: votes keep neither weights nor data");
+  require(!options.measure_at_checks, "--measure-at-checks: votes are held at the end alone");
+  const Measures& m = c.measures;
+  require(!c.attacks.any(), "--measure: votes are not attacked");
+  require(!m.per_coordinate && m.subset_sizes.empty() && !m.swap && !m.predictions,
+          "--measure: votes are measured on the S-, S^c- and group-randomised sets alone (--groups)");
+}
+
+}  // namespace occam::experiment
