@@ -19,10 +19,8 @@ __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, i
     // As many rows at a time as registers take.
     constexpr int kArrays = 1 + kReadsState0<decltype(kind)::value, decltype(momentum)::value> +
                             kReadsState1<decltype(kind)::value, decltype(momentum)::value>;
-    constexpr int kQuads = T::kPerN / kQuad, kFit = 8 / (kQuads * kArrays),
-                  kRows = kFit < 1   ? 1
-                          : kFit < 4 ? kFit
-                                     : 4;
+    constexpr int kQuads = T::kPerN / kQuad, kMost = 8 / (kQuads * kArrays), kRows = kMost < 4 ? kMost : 4;
+    static_assert(kRows >= 1);
     OCCAM_UNROLL
     for (int from = 0; from < T::kPerM; from += kRows) {
       Trainee::Quad<decltype(kind)::value, decltype(momentum)::value> quad[kRows][kQuads];

@@ -171,8 +171,9 @@ class WaveAttack {
     perturb([](const AttackSuite& s) { return s.svd_uap ? &s.svd_uap->attack : nullptr; },
             [&](std::size_t m, Perturbed&& made) {
               Singular decomposed = singular(made.perturbation, spec_.inputs);
-              for (int sign = 0; sign < 2; ++sign)
-                vectors[sign][m] = along(decomposed.first, sign, suites_[m].svd_uap->epsilon);
+              const double epsilon = suites_[m].svd_uap->epsilon;
+              vectors[0][m] = along(decomposed.first, epsilon),
+              vectors[1][m] = along(decomposed.first, -epsilon);
               results_[m].svd_uap = Universal{{}, std::move(decomposed.values), {}};
             });
     if (members.empty()) return;

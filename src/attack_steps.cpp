@@ -167,8 +167,8 @@ std::vector<float> fit_universal(Classifier& model, std::span<const float> x, st
 Universal fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                         const SvdUap& attack) {
   const Singular decomposed = singular(perturb(model, x, y, attack.attack).perturbation, model.inputs());
-  const auto of_sign = [&](int sign) {
-    Universal made{along(decomposed.first, sign, attack.epsilon), decomposed.values, {}};
+  const auto of_length = [&](double length) {
+    Universal made{along(decomposed.first, length), decomposed.values, {}};
     const std::vector<float> moved =
         shifted(x, y, model.classes(), made.perturbation, attack.attack.lower, attack.attack.upper);
     std::vector<float> logits(y.size() * static_cast<std::size_t>(model.outputs()));
@@ -176,7 +176,7 @@ Universal fit_universal(Classifier& model, std::span<const float> x, std::span<c
     made.score = score_of(model.loss(), model.outputs(), logits, y);
     return made;
   };
-  Universal plus = of_sign(0), minus = of_sign(1);
+  Universal plus = of_length(attack.epsilon), minus = of_length(-attack.epsilon);
   return plus.score.accuracy < minus.score.accuracy ? plus : minus;
 }
 

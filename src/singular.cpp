@@ -82,9 +82,9 @@ Singular singular(std::span<const float> x, std::int64_t columns) {
   return result;
 }
 
-std::vector<float> along(std::span<const double> first, int sign, double epsilon) {
+std::vector<float> along(std::span<const double> first, double length) {
   std::vector<float> result;
-  for (const double u : first) result.push_back(static_cast<float>((sign == 0 ? epsilon : -epsilon) * u));
+  for (const double u : first) result.push_back(static_cast<float>(length * u));
   return result;
 }
 

@@ -20,7 +20,7 @@ struct Singular {
 // finite). Leaves the number of OpenBLAS's threads as it is.
 Singular singular(std::span<const float> x, std::int64_t columns);
 
-// ±epsilon v₁, − where sign is 1.
-std::vector<float> along(std::span<const double> first, int sign, double epsilon);
+// length · v₁, [columns]; length may be negative.
+std::vector<float> along(std::span<const double> first, double length);
 
 }  // namespace occam

@@ -92,7 +92,7 @@ Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const s
 std::vector<float> fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                                  const AsUap& attack);
 
-// The same, found by singular vectors, and what it leaves of the rows' accuracy.
+// The same, found by singular vectors (SvdUap), with the singular values and its score on the rows.
 Universal fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                         const SvdUap& attack);
 
