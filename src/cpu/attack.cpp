@@ -100,7 +100,8 @@ Perturbed CpuWave::perturb(Member& member, Split split, const Pgd& attack) {
   Perturbed result;
   result.perturbation.resize(static_cast<std::size_t>(all.count * width));
   result.logits.resize(static_cast<std::size_t>(all.count * outputs));
-  if (attack.track) result.tracked.resize(static_cast<std::size_t>(attack.iterations * all.count * outputs));
+  if (attack.track && attack.epsilon > 0)
+    result.tracked.resize(static_cast<std::size_t>(attack.iterations * all.count * outputs));
   const law::AttackConstants constants = law::attack_constants(attack);
   const auto engines = attackers(member);
   AlignedFloats perturbation(all.count * stride);

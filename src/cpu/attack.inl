@@ -229,7 +229,7 @@ class AttackEngine final : public MemberEngine {
     for (int l = layers_ - 1; l > 0; --l) hidden_gradient(l, rows);
     const Layer& first = layer_[0];
     const std::int64_t stride = stride_;
-    const Product product{rows,         columns_, first.out, {first.y, first.out_stride, 1},
+    const Product product{rows,         first.in, first.out, {first.y, first.out_stride, 1},
                           first.weight, stride,   nullptr};
     multiply(product,
              [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
@@ -241,8 +241,8 @@ class AttackEngine final : public MemberEngine {
     const Layer& layer = layer_[l];
     const Layer& below = layer_[l - 1];
     const std::int64_t stride = layer.in_stride, columns_of_all = whole_vectors(layer.in);
-    const Product product{rows,         columns_of_all, layer.out, {layer.y, layer.out_stride, 1},
-                          layer.weight, stride,         nullptr};
+    const Product product{rows,         layer.in, layer.out, {layer.y, layer.out_stride, 1},
+                          layer.weight, stride,   nullptr};
     float* const gradient = below.y;
     const float* const h = kept_for_attack(below);
     const float* const z = activation_ == Activation::prelu ? below.z : h;

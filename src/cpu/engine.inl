@@ -44,7 +44,7 @@ class MemberEngine : public Network {
   void rotate(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t width,
               const float* matrix, float* out) override {
     const std::int64_t stride = padded(width);
-    const Product product{rows, whole_vectors(width), width, {x, x_stride, 1}, matrix, stride, nullptr};
+    const Product product{rows, width, width, {x, x_stride, 1}, matrix, stride, nullptr};
     multiply(product,
              [=](std::int64_t row, std::int64_t tile_rows, std::int64_t column, std::int64_t columns,
                  const float* tile) { copy_tile(tile, out, stride, row, tile_rows, column, columns); });

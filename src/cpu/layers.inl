@@ -2,8 +2,6 @@
 // optimiser. Every loop runs over whole padded rows, whose padding is zero and stays zero, and vectorises.
 // Matrices are [rows][stride]. Included inside namespace occam::cpu::<instruction set>.
 
-inline std::int64_t whole_vectors(std::int64_t width) { return (width + kWidth - 1) / kWidth * kWidth; }
-
 // ---- dropout ---------------------------------------------------------------------------------------------
 
 // destination = source · factor, redrawn from (order seed, update, layer, sample, feature); may be in place.

@@ -232,7 +232,7 @@ class Network : public Engine {
     Layer& layer = layer_[l];
     const bool images = l == 0 && images_.shapes;
     Product product{rows,
-                    whole_vectors(layer.out),
+                    layer.out,
                     layer.in,
                     {input_of(l), layer.in_stride, 1},
                     layer.transposed,
@@ -293,8 +293,8 @@ class Network : public Engine {
     const Operand delta{layer.y, 1, layer.out_stride}, input{x, 1, layer.in_stride};
     const Product product =
         layer.master_is_transposed
-            ? Product{layer.in, whole_vectors(layer.out), rows, input, layer.y, layer.out_stride, nullptr}
-            : Product{layer.out, whole_vectors(layer.in), rows, delta, x, layer.in_stride, nullptr};
+            ? Product{layer.in, layer.out, rows, input, layer.y, layer.out_stride, nullptr}
+            : Product{layer.out, layer.in, rows, delta, x, layer.in_stride, nullptr};
     const std::int64_t stride = layer.master_is_transposed ? layer.out_stride : layer.in_stride;
     float* gradient = layer.master.gradient;
     if (gradient)
@@ -311,8 +311,8 @@ class Network : public Engine {
     const Layer& layer = layer_[l];
     Layer& below = layer_[l - 1];
     const std::int64_t stride = layer.in_stride, columns_of_all = whole_vectors(layer.in);
-    const Product product{rows,         columns_of_all, layer.out, {layer.y, layer.out_stride, 1},
-                          layer.weight, stride,         nullptr};
+    const Product product{rows,         layer.in, layer.out, {layer.y, layer.out_stride, 1},
+                          layer.weight, stride,   nullptr};
     const bool dropout = hidden_dropout_.threshold > 0, prelu = activation_ == Activation::prelu;
     float* const gradient = below.y;
     if (dropout || batch_norm_ || prelu) {

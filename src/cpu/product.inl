@@ -10,11 +10,11 @@ struct Operand {
 };
 
 struct Product {
-  std::int64_t rows, columns, depth;  // C is [rows][columns], columns a multiple of 16
+  std::int64_t rows, columns, depth;  // C is [rows][columns]
   Operand a;                          // [rows][depth]
-  const float* b;                     // [depth][b_stride], 64-byte aligned rows
+  const float* b;                     // [depth][b_stride], 64-byte aligned rows of whole vectors
   std::int64_t b_stride;
-  const float* start;  // [columns], what every row's accumulators start at; null: 0
+  const float* start;  // [columns] in whole vectors, what every row's accumulators start at; null: 0
 };
 
 #if defined(__AVX512F__)
@@ -26,14 +26,19 @@ inline constexpr int kMaxRows[kMaxVectors + 1] = {0, 12, 6, 4};
 #endif
 inline constexpr int kTileFloats = 28 * 16;  // the largest tile of accumulators
 
-// tile[r][c · kWidth …] = the accumulators of `rows_` rows and `vectors` vectors.
-template <int rows_, int vectors>
+// tile[r][c · kWidth …] = the accumulators of `rows_` rows and `vectors` vectors, of which the last may be half a one.
+template <int rows_, int vectors, class Last>
 inline void micro_kernel(const Product& p, const float* a, const float* b, const float* start, float* tile) {
+  constexpr int before = vectors - 1;  // the last one
   Vector sum[rows_][vectors];
+  Last last_sum[rows_];
 #pragma GCC unroll 24
-  for (int r = 0; r < rows_; ++r)
+  for (int r = 0; r < rows_; ++r) {
 #pragma GCC unroll 4
-    for (int c = 0; c < vectors; ++c) sum[r][c] = start ? fetch(start + c * kWidth) : zero();
+    for (int c = 0; c < before; ++c) sum[r][c] = start ? fetch(start + c * kWidth) : zero();
+    last_sum[r] = Last{};
+    if (start) fetch(start + before * kWidth, last_sum[r]);
+  }
   // Three rows share a pointer: x86 addresses base, base + row and base + 2 row without further registers.
   constexpr int pointers = (rows_ + 2) / 3;
   const std::int64_t a_row = p.a.row, a_column = p.a.column, b_stride = p.b_stride;
@@ -43,42 +48,50 @@ inline void micro_kernel(const Product& p, const float* a, const float* b, const
   for (std::int64_t k = 0; k < p.depth; ++k) {
     Vector row[vectors];
 #pragma GCC unroll 4
-    for (int c = 0; c < vectors; ++c) row[c] = fetch(b + c * kWidth);
+    for (int c = 0; c < before; ++c) row[c] = fetch(b + c * kWidth);
+    Last last;
+    fetch(b + before * kWidth, last);
 #pragma GCC unroll 24
     for (int r = 0; r < rows_; ++r) {
       const Vector element = broadcast(base[r / 3] + (r % 3) * a_row);
 #pragma GCC unroll 4
-      for (int c = 0; c < vectors; ++c) sum[r][c] = multiply_add(element, row[c], sum[r][c]);
+      for (int c = 0; c < before; ++c) sum[r][c] = multiply_add(element, row[c], sum[r][c]);
+      last_sum[r] = multiply_add(element, last, last_sum[r]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < pointers; ++i) base[i] += a_column;
     b += b_stride;
   }
 #pragma GCC unroll 24
-  for (int r = 0; r < rows_; ++r)
+  for (int r = 0; r < rows_; ++r) {
 #pragma GCC unroll 4
-    for (int c = 0; c < vectors; ++c) put(tile + (r * vectors + c) * kWidth, sum[r][c]);
+    for (int c = 0; c < before; ++c) put(tile + (r * vectors + c) * kWidth, sum[r][c]);
+    put(tile + (r * vectors + before) * kWidth, last_sum[r]);
+  }
 }
 
 using MicroKernel = void (*)(const Product&, const float* a, const float* b, const float* start, float* tile);
 
-template <int vectors, std::size_t... rows>
+template <int vectors, class Last, std::size_t... rows>
 constexpr auto micro_kernels(std::index_sequence<rows...>) {
-  return std::array<MicroKernel, sizeof...(rows)>{&micro_kernel<static_cast<int>(rows) + 1, vectors>...};
+  return std::array<MicroKernel, sizeof...(rows)>{
+      &micro_kernel<static_cast<int>(rows) + 1, vectors, Last>...};
 }
 
 template <int vectors>
-inline MicroKernel micro_kernel_for(std::int64_t rows) {
-  static constexpr auto table = micro_kernels<vectors>(std::make_index_sequence<kMaxRows[vectors]>{});
-  return table[static_cast<std::size_t>(rows) - 1];
+inline MicroKernel micro_kernel_for(std::int64_t rows, bool half) {
+  constexpr auto all_rows = std::make_index_sequence<kMaxRows[vectors]>{};
+  static constexpr auto table = micro_kernels<vectors, Vector>(all_rows),
+                        halves = micro_kernels<vectors, Half>(all_rows);
+  return (half ? halves : table)[static_cast<std::size_t>(rows) - 1];
 }
 
-inline MicroKernel micro_kernel_for(std::int64_t rows, std::int64_t vectors) {
+inline MicroKernel micro_kernel_for(std::int64_t rows, std::int64_t vectors, bool half) {
   switch (vectors) {
-    case 1: return micro_kernel_for<1>(rows);
-    case 2: return micro_kernel_for<2>(rows);
-    case 3: return micro_kernel_for<3>(rows);
-    default: return micro_kernel_for<kMaxVectors>(rows);
+    case 1: return micro_kernel_for<1>(rows, half);
+    case 2: return micro_kernel_for<2>(rows, half);
+    case 3: return micro_kernel_for<3>(rows, half);
+    default: return micro_kernel_for<kMaxVectors>(rows, half);
   }
 }
 
@@ -86,8 +99,9 @@ inline MicroKernel micro_kernel_for(std::int64_t rows, std::int64_t vectors) {
 template <int depth, class Epilogue>
 inline void multiply_shallow(const Product& p, const Epilogue& epilogue) {
   alignas(64) float tile[kTileFloats];
-  for (std::int64_t first = 0; first < p.columns; first += kTileFloats) {
-    const std::int64_t columns = std::min<std::int64_t>(kTileFloats, p.columns - first);
+  const std::int64_t all_columns = whole_vectors(p.columns);
+  for (std::int64_t first = 0; first < all_columns; first += kTileFloats) {
+    const std::int64_t columns = std::min<std::int64_t>(kTileFloats, all_columns - first);
     for (std::int64_t row = 0; row < p.rows; ++row) {
       Vector element[depth];
 #pragma GCC unroll 4
@@ -105,8 +119,8 @@ inline void multiply_shallow(const Product& p, const Epilogue& epilogue) {
 }
 
 // Runs the product tile by tile and hands each finished tile, still in the first-level cache, to
-// epilogue(first_row, rows, first_column, columns, tile) with tile: [rows][columns]. The tiles of a column
-// come in the order of their rows.
+// epilogue(first_row, rows, first_column, columns, tile) with tile: [rows][columns], columns in whole vectors; those
+// beyond the product's mean nothing. The tiles of a column come in the order of their rows.
 template <class Epilogue>
 inline void multiply(const Product& p, const Epilogue& epilogue) {
   switch (p.depth) {
@@ -117,15 +131,16 @@ inline void multiply(const Product& p, const Epilogue& epilogue) {
     default: break;
   }
   alignas(64) float tile[kTileFloats];
-  const std::int64_t all_vectors = p.columns / kWidth;
+  const std::int64_t all_vectors = whole_vectors(p.columns) / kWidth;
+  const bool ends_in_half = kHasHalves && all_vectors * kWidth - p.columns >= kWidth / 2;
   const std::int64_t groups = (all_vectors + kMaxVectors - 1) / kMaxVectors;
   for (std::int64_t group = 0, column = 0; group < groups; ++group) {
     const std::int64_t vectors = (all_vectors - column / kWidth + groups - group - 1) / (groups - group);
     const std::int64_t blocks = (p.rows + kMaxRows[vectors] - 1) / kMaxRows[vectors];
     for (std::int64_t block = 0, row = 0; block < blocks; ++block) {
       const std::int64_t rows = (p.rows - row + blocks - block - 1) / (blocks - block);
-      micro_kernel_for(rows, vectors)(p, p.a.data + row * p.a.row, p.b + column,
-                                      p.start ? p.start + column : nullptr, tile);
+      micro_kernel_for(rows, vectors, ends_in_half && group == groups - 1)(
+          p, p.a.data + row * p.a.row, p.b + column, p.start ? p.start + column : nullptr, tile);
       epilogue(row, rows, column, vectors * kWidth, tile);
       row += rows;
     }

@@ -17,6 +17,20 @@ inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 // GCC 12's AVX-512 headers warn about their own undefined operands.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
+// The lower half of a vector, for columns that end there: a processor whose multipliers are 256 bits wide does it in
+// half the time, another one in the same. Stored, the upper half is 0.
+inline constexpr bool kHasHalves = true;
+using Half = __m256;
+inline void fetch(const float* p, Half& half) { half = _mm256_load_ps(p); }
+inline void put(float* p, Half half) {
+  _mm256_store_ps(p, half);
+  _mm256_store_ps(p + kWidth / 2, _mm256_setzero_ps());
+}
+inline Half multiply_add(Vector a, Half b, Half c) {
+  return _mm256_fmadd_ps(_mm512_castps512_ps256(a), b, c);
+}
 
 // destination[c][r] = source[r][c] for 16 x 16 floats, strides in floats.
 [[gnu::noinline]] inline void transpose_square(const float* source, std::int64_t source_stride,
@@ -55,6 +69,9 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_p
 inline Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
 inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 
+inline constexpr bool kHasHalves = false;
+using Half = Vector;
+
 inline void transpose_square(const float* source, std::int64_t source_stride, float* destination,
                              std::int64_t destination_stride) {
   __m256 a[8], b[8];
@@ -76,6 +93,10 @@ inline void transpose_square(const float* source, std::int64_t source_stride, fl
 }
 
 #endif
+
+inline void fetch(const float* p, Vector& vector) { vector = fetch(p); }
+
+inline std::int64_t whole_vectors(std::int64_t width) { return (width + kWidth - 1) / kWidth * kWidth; }
 
 // destination[c][r] = source[r][c]. Both have whole vectors in every row and 16-row-aligned allocations: rows
 // and columns are rounded up to the vector width, so the padding is transposed along.
