@@ -31,6 +31,9 @@ namespace occam::cuda {
 
 // The most dynamic shared memory one block may ask for on compute capability 9.0, in bytes (8.0: 163 KB).
 inline constexpr std::size_t kSharedLimit = 227 * 1024;
+// The least that a device of compute capability 8.0 or more allows (8.6, 8.9, 12.0). Kernels without a smaller form, or
+// another plan in their place, keep to it.
+inline constexpr std::size_t kSharedOfEveryDevice = 99 * 1024;
 
 #if !defined(OCCAM_SIMT)
 

@@ -10,13 +10,13 @@ namespace occam::cuda {
 
 namespace {
 
-// All inputs are one stage.
+// All inputs are one stage; the last of them stand in the quad that sets its rows apart.
 struct DeepTile : Wide {
-  static constexpr int kDepth = 64;
+  static constexpr int kDepth = 48;
 };
-static_assert(kOneHiddenInputs <= DeepTile::kDepth);
 using SampleStage = Stage<DeepTile::kM, DeepTile::kDepth, Order::depth>;
 using UnitStage = Stage<DeepTile::kN, DeepTile::kDepth, Order::depth>;
+static_assert(kOneHiddenInputs <= SampleStage::kStride && SampleStage::kStride == UnitStage::kStride);
 
 constexpr int kHiddenStride = DeepTile::kN + kQuad;  // an odd number of quads
 
@@ -27,6 +27,7 @@ struct ForwardShared {
       16) float vector[2][1 + kOneHiddenOutputs][DeepTile::kN];  // their biases and the last layer's weights
   alignas(16) float hidden[DeepTile::kM * kHiddenStride];
 };
+static_assert(sizeof(ForwardShared) <= kSharedOfEveryDevice);
 
 }  // namespace
 

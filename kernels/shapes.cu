@@ -43,6 +43,7 @@ struct GradientStage {
   unsigned lit[kListed / kWarp];  // which of the samples light the tile, a bit each
   int listed[kListed];            // those, ascending
 };
+static_assert(sizeof(GradientStage) <= kSharedOfEveryDevice);
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 // train_test.cpp, score_test.cpp, attack_test.cpp and adversary_test.cpp do is done here once more in one
 // process, and the executor says which functions it was given.
 #if OCCAM_HAS_SIMT
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -126,6 +127,20 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
         << fmt::format("{}", fmt::join(launched, "\n"));
   }
 }
+
+// Writes the functions that the executor was given in this process to the file that OCCAM_LAUNCHED_KERNELS names.
+class LaunchedKernels : public testing::Environment {
+ public:
+  void TearDown() override {
+    const char* path = std::getenv("OCCAM_LAUNCHED_KERNELS");
+    if (!path) return;
+    std::ofstream file(path);
+    for (const simt::Body* body : {&simt::checked_body(), &simt::plain_body()})
+      file << fmt::format("{}\n", fmt::join(body->launched_kernels(), "\n"));
+  }
+};
+[[maybe_unused]] const testing::Environment* const kLaunched =
+    testing::AddGlobalTestEnvironment(new LaunchedKernels);
 
 }  // namespace
 }  // namespace occam::test

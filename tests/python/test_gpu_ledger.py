@@ -28,18 +28,21 @@ ptxas info    : Compiling entry function '_ZN3cub17CUB_300001_SM_90011EmptyKerne
 ptxas info    : Used 8 registers, used 0 barriers
 """
 
-FIRST = "// a kernel\ntemplate <class T>\n__global__ void __launch_bounds__(T::kThreads, T::kBlocks) one_kernel(int a) {}\n"
+FIRST = '#include "shared.cuh"\n#include <vector>\n// a kernel\n'
+FIRST += "template <class T>\n__global__ void __launch_bounds__(T::kThreads, T::kBlocks) one_kernel(int a) {}\n"
 SECOND = "__global__ void two_kernel(float* x) {}\n__global__ void __launch_bounds__(kWarps* (1 + 2)) three_kernel(int) {}\n"
 
 
 def make_root(folder):
     root = pathlib.Path(folder)
-    for name in ("kernels", "src/law", "src/cuda", "docs/results"):
+    for name in ("kernels", "src/law", "src/cuda", "include/occam", "docs/results"):
         (root / name).mkdir(parents=True)
     (root / "kernels/first.cu").write_text(FIRST)
     (root / "kernels/second.cu").write_text(SECOND)
-    (root / "kernels/shared.cuh").write_text("// shared\n")
-    (root / "src/law/sum.hpp").write_text("// law\n")
+    (root / "kernels/shared.cuh").write_text('#include "law/sum.hpp"\n#include "shared.cuh"\n')
+    (root / "src/law/sum.hpp").write_text('  #  include "occam/philox.hpp"\n')
+    (root / "include/occam/philox.hpp").write_text("// draws\n")
+    (root / "src/cuda/plan.cpp").write_text("// plan\n")
     (root / "src/cuda/vendor_sort.cu").write_text("// vendor\n")
     return root
 
@@ -84,8 +87,22 @@ class Kernels(unittest.TestCase):
         after = digests()
         self.assertEqual(before["one_kernel"], after["one_kernel"])
         self.assertNotEqual(before["two_kernel"], after["two_kernel"])
-        (self.root / "src/law/sum.hpp").write_text("// another law\n")
-        self.assertNotEqual(after["one_kernel"], digests()["one_kernel"])
+        # What first.cu includes, by way of another file.
+        for changed in ("src/law/sum.hpp", "include/occam/philox.hpp", "kernels/shared.cuh"):
+            before = digests()
+            (self.root / changed).write_text((self.root / changed).read_text() + "// another\n")
+            self.assertNotEqual(before["one_kernel"], digests()["one_kernel"], changed)
+            self.assertEqual(before["two_kernel"], digests()["two_kernel"], changed)
+        # What says where operands lie, every kernel trusts.
+        before = digests()
+        (self.root / "src/cuda/plan.cpp").write_text("// another plan\n")
+        self.assertNotEqual(before["two_kernel"], digests()["two_kernel"])
+
+    def test_what_kernels_include_is_found(self):
+        found = kernels.with_included([ROOT / "kernels/batch.cu"], ROOT)
+        names = {str(path.relative_to(ROOT)) for path in found}
+        wanted = ("kernels/batch.hpp", "src/law/batch.hpp", "include/occam/philox.hpp", "include/occam/permutation.hpp")
+        self.assertLessEqual(set(wanted), names)
 
     def test_no_global_function_of_the_project_is_missed(self):
         names = [k.name for k in kernels.find_kernels(ROOT) if k.on_simt]
@@ -116,8 +133,9 @@ class Ptxas(unittest.TestCase):
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Tf32EEEvNS0_15TensorArgumentsE", "TF32"),
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Bf16EEEvNS0_15TensorArgumentsE", "BF16"),
             ("_ZN5occam4cuda16fused_pgd_kernelILi64EEEvNS0_17FusedPgdArgumentsE", "64 rows"),
-            ("_ZN5occam4cuda15resident_kernelILi64ELb0EEEvNS0_17ResidentArgumentsE", "64 rows"),
-            ("_ZN5occam4cuda15resident_kernelILi128ELb1EEEvNS0_17R", "128 rows, gradients in registers"),
+            ("_ZN5occam4cuda15resident_kernelILi128EEEvNS0_17ResidentArgumentsE", "128 rows"),
+            ("_ZN5occam4cuda26one_hidden_backward_kernelILi1ELb0EEEvNS0_18O", "outputs: 1, any activation"),
+            ("_ZN5occam4cuda25one_hidden_forward_kernelILi2ELb1EEEvNS0_18O", "outputs: 2, ReLU"),
         ):
             self.assertEqual(ptxas.tile_of(mangled), tile)
 

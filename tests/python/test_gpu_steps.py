@@ -1,8 +1,10 @@
 """The steps of tools/gpu_check on invented command output."""
 
 import json
+import os
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -11,7 +13,9 @@ from unittest import mock
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from gpu_lib import steps  # noqa: E402
+from gpu_lib import kernels, steps  # noqa: E402
+
+CONTRACT_TESTS = pathlib.Path(os.environ.get("OCCAM_BUILD_DIR", ROOT / "build")) / "tests/occam_contract_tests"
 
 
 class FakeTests:
@@ -73,6 +77,26 @@ class Steps(unittest.TestCase):
         for pattern in steps.SMALL_CASES.split(":"):
             suite, case = re.fullmatch(r"\*(\w+)\.(\w+)/cuda\*?", pattern).groups()
             self.assertRegex(sources, rf"TEST_P\(\w*{suite}, {case}\)")
+
+    @unittest.skipUnless(CONTRACT_TESTS.exists(), "the contract tests are not built")
+    def test_the_small_cases_reach_every_kernel(self):
+        on_executor = steps.SMALL_CASES.replace("/cuda", "/simt_plain")
+        with tempfile.TemporaryDirectory() as folder:
+            launched = pathlib.Path(folder) / "launched.txt"
+            done = subprocess.run(
+                [CONTRACT_TESTS, f"--gtest_filter={on_executor}", "--gtest_brief=1"],
+                env={**os.environ, "OCCAM_LAUNCHED_KERNELS": str(launched)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 0, done.stdout)
+            if "this build has no SIMT executor" in done.stdout:
+                self.skipTest("this build has no SIMT executor")
+            functions = launched.read_text()
+        wanted = [kernel.name for kernel in kernels.find_kernels(ROOT) if kernel.on_simt]
+        wanted += [f"{kind}_tensor_kernel<.*{p}>" for kind in ("resident", "whole_batch") for p in ("Tf32", "Bf16")]
+        self.assertEqual([name for name in wanted if not re.search(rf"\b{name}", functions)], [])
 
     def test_without_a_sanitizer_the_step_is_unavailable(self):
         with mock.patch("shutil.which", return_value=None):
@@ -179,11 +203,11 @@ class Steps(unittest.TestCase):
 
 
             def benchmark(code, output):
-                return steps.benchmark(program.name, "build", True, lambda c, t: (code, output))
+                return steps.benchmark(program.name, "build", "kept.json", True, lambda c, t: (code, output))
 
             result = benchmark(0, 'a {table\n{of}\n{"rate": 7}\nand {more}\n')
             self.assertEqual((result["status"], result["measured"]), ("passed", {"rate": 7}))
-            self.assertTrue(result["command"].endswith("--json cuda --build-dir build --quick"))
+            self.assertTrue(result["command"].endswith("--json cuda --build-dir build --save kept.json --quick"))
             self.assertEqual(benchmark(0, "no json")["status"], "failed")
             self.assertEqual(benchmark(1, "broken")["status"], "failed")
             self.assertEqual(benchmark(2, "install")["status"], "unavailable")
@@ -238,24 +262,57 @@ class Steps(unittest.TestCase):
                 result = steps.variants(runner.name, lambda c, t, r=(0, output): r)
                 self.assertEqual(result["status"], status, rows)
 
-    def test_the_profile_is_written(self):
+    def profile(self, answer):
+        """The step, its report, and the commands; answer(profiled kernels) is what each run of ncu ends with."""
         commands = []
+
+        def execute(command, timeout):
+            commands.append(command[-1])
+            return answer(re.search(r"regex:\^\((.*?)\)\$", command[-1]).group(1).split("|"))
+
         with tempfile.TemporaryDirectory() as folder, mock.patch("shutil.which", return_value="/bin/ncu"):
-            runner, report = pathlib.Path(folder) / "runner", pathlib.Path(folder) / "ncu.txt"
-            runner.write_text("")
-            for code, output, status in (
-                (0, "resident_kernel: 90% of FMA\n", "passed"),
-                (0, "==WARNING== No kernels were profiled.\n", "failed"),
-                (1, "==ERROR== The application returned an error code (1).\n", "failed"),
-                (1, "==ERROR== ERR_NVGPUCTRPERM - the user\n", "unavailable"),
-                (1, "==PROF== a\n==ERROR== Failed to initialize the profiler: LibraryNotLoaded\n", "unavailable"),
-            ):
-                result = steps.profile(runner, report, lambda c, t, r=(code, output): commands.append(c) or r)
-                self.assertEqual(result["status"], status, output)
-            self.assertEqual(report.read_text(), "resident_kernel: 90% of FMA\n")
-            self.assertEqual(result["why"], "==ERROR== Failed to initialize the profiler: LibraryNotLoaded")
-        for command in commands:  # another clock would time another machine
-            self.assertEqual(command[command.index("--clock-control") + 1], "none")
+            worker, report = pathlib.Path(folder) / "worker", pathlib.Path(folder) / "ncu.txt"
+            worker.write_text("")
+            result = steps.profile(worker, report, execute)
+            return result, report.read_text() if report.exists() else "", commands
+
+    def test_the_profile_is_written(self):
+        result, report, commands = self.profile(lambda names: (0, f"{names[-1]}: 90% of FMA\n"))
+        self.assertEqual((result["status"], result["report"]), ("passed", "ncu.txt"))
+        self.assertEqual(result["profiled"], [name for name, *_ in steps.PROFILED])
+        self.assertIn("# (2000,1) in fp32\none_hidden_backward_kernel: 90% of FMA\n", report)
+        for command in commands:
+            self.assertIn("--clock-control none", command)  # another clock would time another machine
+            self.assertIn('"device":"cuda"', command)
+
+    def test_a_kernel_that_was_not_profiled_has_failed_and_costs_no_other(self):
+        def answer(names):
+            return (0, "==WARNING== No kernels were profiled.\n") if "shape" in names[0] else (0, f"{names[0]}\n")
+
+        result, report, _ = self.profile(answer)
+        self.assertEqual(result["status"], "failed")
+        self.assertIn("images of shapes: ==WARNING== No kernels", result["output"])
+        self.assertEqual(len(result["profiled"]), len(steps.PROFILED) - 1)
+        self.assertIn("# (100,2) in BF16", report)
+
+    def test_a_profile_that_cannot_begin_is_unavailable(self):
+        for code, output, status in (
+            (1, "==ERROR== The application returned an error code (1).\n", "failed"),
+            (1, "==ERROR== ERR_NVGPUCTRPERM - the user\n", "unavailable"),
+            (1, "==PROF== a\n==ERROR== Failed to initialize the profiler: LibraryNotLoaded\n", "unavailable"),
+        ):
+            result, report, _ = self.profile(lambda names, r=(code, output): r)
+            self.assertEqual((result["status"], report), (status, ""), output)
+        self.assertEqual(result["why"], "==ERROR== Failed to initialize the profiler: LibraryNotLoaded")
+
+    def test_what_is_profiled_are_kernels_and_requests_that_exist(self):
+        found = {kernel.name for kernel in kernels.find_kernels(ROOT)}
+        worker = (ROOT / "tools/bench_lib/bench_worker.cpp").read_text()
+        for _, request, names, passed_by, count in steps.PROFILED:
+            self.assertLessEqual(set(names.split("|")), found)
+            self.assertIn(f'"{request["op"]}"', worker)
+            self.assertGreaterEqual(passed_by, 0)
+            self.assertGreaterEqual(count, 1)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,11 @@ import re
 
 KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\s*\(")
 
+INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+INCLUDED_FROM = ("kernels", "src", "include")  # besides the folder of the file that includes
+# Where the host says how operands lie in memory and on the chip: kernels trust it.
+LAYOUT = ("src/cuda/layout.cpp", "src/cuda/plan.cpp")
+
 # Device work that the SIMT executor cannot run, because a vendor's library does it.
 VENDOR = {"sort_lists (CUB)": "src/cuda/vendor_sort.cu", "memory, streams, graphs": "src/cuda/runtime.cpp"}
 
@@ -27,13 +32,27 @@ def digest_of(paths):
     return digest.hexdigest()[:16]
 
 
+def with_included(paths, root):
+    """The files and every file of the project that they include, directly or not."""
+    found, open_ones = set(), [path.resolve() for path in paths]
+    while open_ones:
+        path = open_ones.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for name in INCLUDE.findall(path.read_text()):
+            places = [folder / name for folder in (path.parent, *(root / part for part in INCLUDED_FROM))]
+            open_ones += [place.resolve() for place in places if place.is_file()][:1]
+    return found
+
+
 def find_kernels(root):
     """All kernels, by file and then as they stand in it, and what a vendor's library does."""
     root = pathlib.Path(root)
-    shared = [*root.glob("kernels/*.cuh"), *root.glob("kernels/*.hpp"), *root.glob("src/law/*.hpp")]
+    layout = [root / name for name in LAYOUT if (root / name).exists()]
     kernels = []
     for path in sorted(root.glob("kernels/*.cu")):
-        digest = digest_of([path, *shared])
+        digest = digest_of(with_included([path, *layout], root))
         for name in KERNEL.findall(path.read_text()):
             kernels.append(Kernel(name, str(path.relative_to(root)), digest, True))
     for name, file in VENDOR.items():

@@ -8,14 +8,15 @@ STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) by
 USED = re.compile(r"Used (\d+) registers")
 NAME = re.compile(r"(\d+)([A-Za-z_]\w*)")
 TILE = re.compile(r"4TileILi(\d+)ELi(\d+)ELi(\d+)ELi(\d+)E(?:EELb([01])E)?")
-SLICE = re.compile(r"_kernelILi(\d+)E(?:Lb([01])E)?E")
+SLICE = re.compile(r"_kernelILi(\d+)EE")
+ONE_HIDDEN = re.compile(r"one_hidden_\w+_kernelILi(\d+)ELb([01])EE")
 PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)EE")
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     kernel: str
-    tile: str  # "128x64", "64 rows" of a slice, "TF32", or "" where there is none
+    tile: str  # "128x64", "64 rows" of a slice, "TF32", "outputs: 2, ReLU", or "" where there is none
     architecture: str
     registers: int
     stack: int  # bytes
@@ -44,7 +45,10 @@ def tile_of(mangled):
     if precision := precision_of(mangled):
         return precision
     if match := SLICE.search(mangled):
-        return f"{match.group(1)} rows" + (", gradients in registers" if match.group(2) == "1" else "")
+        return f"{match.group(1)} rows"
+    if match := ONE_HIDDEN.search(mangled):
+        outputs, relu = match.groups()
+        return f"outputs: {outputs}, " + ("ReLU" if relu == "1" else "any activation")
     match = TILE.search(mangled)
     if not match:
         return ""
