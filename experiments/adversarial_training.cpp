@@ -1,6 +1,6 @@
 // Claim: adversarial training (ℓ2) learns AdvMS-(5,7) only while its radius is small: a (200,2)-FCN for
 // epsilon <= 0.1, not at 0.2 and above; a (1000,2)-FCN up to 0.25, not at 0.3 (Shah et al. 2020, appendix
-// E.2.1). "Learns" is a test accuracy above 0.95, "fails" one at chance. What learns relies on the simple
+// E.2.1). "Learns" is a test accuracy above 0.95, "fails" one that is not. What learns relies on the simple
 // coordinates S all the same, though the complex ones have three times their margin.
 // Protocol: d = 20, ten 5-slabs of margin 0.05 (S) and ten 7-slabs of margin 0.15, 6,000 training rows;
 // 4,000 epochs of SGD at 0.1, times 0.1 after every 1,000. What the paper leaves out is ours: batch 256, PGD

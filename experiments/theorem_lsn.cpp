@@ -59,7 +59,7 @@ double least_p(double largest_z, int n) { return std::min(1.0, n * std::erfc(lar
 ComputedMember train_member(const Case& settings, const Seeds& seeds, const Work& work) {
   const auto number = [&](const char* flag) { return settings.numbers.at(flag); };
   const int dim = static_cast<int>(number("dim")), neurons = static_cast<int>(number("neurons"));
-  const auto rows = static_cast<std::int64_t>(std::llround(number("batch-factor") * dim * dim));
+  const std::int64_t rows = std::max<std::int64_t>(1, std::llround(number("batch-factor") * dim * dim));
   const auto samples = static_cast<std::int64_t>(number("samples"));
   const auto most = static_cast<std::int64_t>(number("max-updates"));
   Net net = lsn::initial_net(dim, neurons, seeds.init);
@@ -73,11 +73,9 @@ ComputedMember train_member(const Case& settings, const Seeds& seeds, const Work
   MemberHistory& history = member.history;
   std::int64_t linear_updates = -1;
   while (history.updates < most) {
-    const lsn::Update update =
-        lsn::train_on(net,
-                      {seeds.data, lsn::Use::training, static_cast<std::uint32_t>(history.updates),
-                       std::max<std::int64_t>(rows, 1)},
-                      number("lr"), work.pause);
+    const lsn::Update update = lsn::train_on(
+        net, {seeds.data, lsn::Use::training, static_cast<std::uint32_t>(history.updates), rows},
+        number("lr"), work.pause);
     if (linear_updates < 0 && update.active < rows) linear_updates = history.updates;
     history.checks.push_back({.updates = history.updates,
                               .periodic = true,

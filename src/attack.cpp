@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "attack_parts.hpp"
 #include "singular.hpp"
 #include "threads.hpp"
 #include "waves.hpp"
@@ -46,12 +47,12 @@ void validate_steps(const Attack& a, int classes) {
           "attack target: {} is no class (0 … {})", a.target, classes - 1);
 }
 
-// The attacks of one wave's members.
+// The attacks of some of a wave's members, from `first` on.
 class WaveAttack {
  public:
-  WaveAttack(Wave& wave, const MlpEnsemble& models, std::span<const Data> data,
+  WaveAttack(Wave& wave, int first, const MlpEnsemble& models, std::span<const Data> data,
              std::span<const AttackSuite> suites, Split split)
-      : wave_(wave), spec_(models.spec()), threads_(models.device().threads), data_(data),
+      : wave_(wave), first_(first), spec_(models.spec()), threads_(models.device().threads), data_(data),
         suites_(suites.begin(), suites.end()), split_(split), results_(suites.size()),
         labels_(suites.size()) {
     set_bounds();
@@ -73,9 +74,15 @@ class WaveAttack {
     return {std::min(a.low, b.low), std::max(a.high, b.high)};
   }
 
+  // Their numbers in the wave.
+  std::vector<int> in_wave(std::vector<int> members) const {
+    for (int& m : members) m += first_;
+    return members;
+  }
+
   std::vector<DataRange> ranges(const std::vector<int>& members, Split split) {
     std::vector<DataRange> result(members.size());
-    if (!members.empty()) wave_.ranges(members, split, result);
+    if (!members.empty()) wave_.ranges(in_wave(members), split, result);
     return result;
   }
 
@@ -127,28 +134,23 @@ class WaveAttack {
 
   std::int64_t rows_of(std::size_t m) const { return rows(data_[m], split_); }
 
-  // PGD of the members for which pgd_of(suite) is not null, some at a time; each goes to take(member,
-  // perturbed), several members side by side.
+  // PGD of the members for which pgd_of(suite) is not null; each goes to take(member, perturbed), several members side
+  // by side.
   template <class PgdOf, class Take>
   void perturb(const PgdOf& pgd_of, const Take& take) {
-    constexpr std::int64_t kFloats = std::int64_t{1} << 28;  // of perturbations held at a time
-    for (std::size_t next = 0; next < suites_.size();) {
-      std::vector<int> members;
-      std::vector<Pgd> attacks;
-      for (std::int64_t held = 0; next < suites_.size() && held < kFloats; ++next)
-        if (const Pgd* attack = pgd_of(suites_[next])) {
-          members.push_back(static_cast<int>(next)), attacks.push_back(*attack);
-          held += rows_of(next) * spec_.inputs;
-        }
-      if (members.empty()) return;
-      std::vector<Perturbed> made(members.size());
-      wave_.perturb(members, split_, attacks, made);
-      std::atomic<std::size_t> taken{0};
-      on_threads(std::min(threads_, static_cast<int>(members.size())), [&](int) {
-        for (std::size_t k = taken++; k < members.size(); k = taken++)
-          take(static_cast<std::size_t>(members[k]), std::move(made[k]));
-      });
-    }
+    std::vector<int> members;
+    std::vector<Pgd> attacks;
+    for (std::size_t m = 0; m < suites_.size(); ++m)
+      if (const Pgd* attack = pgd_of(suites_[m]))
+        members.push_back(static_cast<int>(m)), attacks.push_back(*attack);
+    if (members.empty()) return;
+    std::vector<Perturbed> made(members.size());
+    wave_.perturb(in_wave(members), split_, attacks, made);
+    std::atomic<std::size_t> taken{0};
+    on_threads(std::min(threads_, static_cast<int>(members.size())), [&](int) {
+      for (std::size_t k = taken++; k < members.size(); k = taken++)
+        take(static_cast<std::size_t>(members[k]), std::move(made[k]));
+    });
   }
 
   Score score_of(std::size_t m, std::span<const float> logits) {
@@ -186,7 +188,7 @@ class WaveAttack {
         shifts.push_back({vectors[sign][m], attack.lower, attack.upper});
       }
       scores[sign].resize(members.size());
-      wave_.score(members, split_, shifts, true, scores[sign]);
+      wave_.score(in_wave(members), split_, shifts, true, scores[sign]);
     }
     for (std::size_t k = 0; k < members.size(); ++k) {
       const auto m = static_cast<std::size_t>(members[k]);
@@ -203,12 +205,12 @@ class WaveAttack {
       if (suites_[m].as_uap) members.push_back(static_cast<int>(m)), attacks.push_back(*suites_[m].as_uap);
     if (members.empty()) return;
     std::vector<std::vector<float>> vectors(members.size());
-    wave_.fit_universal(members, split_, attacks, vectors);
+    wave_.fit_universal(in_wave(members), split_, attacks, vectors);
     std::vector<Shift> shifts;
     for (std::size_t k = 0; k < members.size(); ++k)
       shifts.push_back({vectors[k], attacks[k].lower, attacks[k].upper});
     std::vector<WaveScore> scores(members.size());
-    wave_.score(members, split_, shifts, true, scores);
+    wave_.score(in_wave(members), split_, shifts, true, scores);
     for (std::size_t k = 0; k < members.size(); ++k) {
       const auto m = static_cast<std::size_t>(members[k]);
       results_[m].as_uap = Universal{std::move(vectors[k]), {}, as_score(scores[k], rows_of(m))};
@@ -216,6 +218,7 @@ class WaveAttack {
   }
 
   Wave& wave_;
+  int first_;
   const MlpSpec& spec_;
   int threads_;
   std::span<const Data> data_;
@@ -253,6 +256,13 @@ void validate(const AsUap& a, int classes) {
 void attack(const MlpEnsemble& models, std::span<const Data> data, std::span<const AttackSuite> suites,
             const std::function<void(int member, AttackResult&& result)>& finished, Which which,
             Split split) {
+  attack_by_parts(models, data, suites, finished, which, split, std::int64_t{1} << 28);
+}
+
+void attack_by_parts(const MlpEnsemble& models, std::span<const Data> data,
+                     std::span<const AttackSuite> suites,
+                     const std::function<void(int member, AttackResult&& result)>& finished, Which which,
+                     Split split, std::int64_t floats) {
   require(static_cast<int>(suites.size()) == models.members(), "ensemble: {} attacks for {} members",
           suites.size(), models.members());
   for (const AttackSuite& suite : suites) {
@@ -263,14 +273,20 @@ void attack(const MlpEnsemble& models, std::span<const Data> data, std::span<con
   for (const Data& one : data) require(rows(one, split) > 0, "attack: the split has no rows");
   std::mutex mutex;
   for_each_wave(models, data, {}, [&](Wave& wave, WaveRange range) {
-    const auto first = static_cast<std::size_t>(range.first), count = static_cast<std::size_t>(range.count);
     for (int m = 0; m < range.count; ++m)
       wave.load(m, which == Which::last ? models.last(range.first + m) : models.best(range.first + m));
-    std::vector<AttackResult> results =
-        WaveAttack(wave, models, data.subspan(first, count), suites.subspan(first, count), split).run();
-    const std::lock_guard lock(mutex);
-    for (int m = 0; m < range.count; ++m)
-      finished(range.first + m, std::move(results[static_cast<std::size_t>(m)]));
+    for (int first = 0, count = 0; first < range.count; first += count) {
+      count = 0;
+      for (std::int64_t held = 0; first + count < range.count && held < floats; ++count)
+        held +=
+            rows(data[static_cast<std::size_t>(range.first + first + count)], split) * models.spec().inputs;
+      const auto from = static_cast<std::size_t>(range.first + first), size = static_cast<std::size_t>(count);
+      std::vector<AttackResult> results =
+          WaveAttack(wave, first, models, data.subspan(from, size), suites.subspan(from, size), split).run();
+      const std::lock_guard lock(mutex);
+      for (int m = 0; m < count; ++m)
+        finished(range.first + first + m, std::move(results[static_cast<std::size_t>(m)]));
+    }
   });
 }
 

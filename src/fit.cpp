@@ -29,10 +29,9 @@ void validate(const Training& training, std::int64_t rows, const MlpSpec& spec) 
   require(o.alpha >= 0 && o.alpha < 1, "alpha: {} is outside [0, 1)", o.alpha);
   require(finite(o.epsilon) && o.epsilon > 0, "optimizer epsilon: {} is not a finite number > 0", o.epsilon);
   const Schedule& schedule = training.schedule;
-  require(schedule.epochs >= 0, "schedule: {} epochs is negative (0: the learning rate stays)",
-          schedule.epochs);
-  require(schedule.factor > 0 && finite(schedule.factor),
-          "schedule: the factor {} is not a finite number > 0", schedule.factor);
+  require(schedule.epochs >= 0, "lr epochs: {} is negative (0: the learning rate stays)", schedule.epochs);
+  require(schedule.factor > 0 && finite(schedule.factor), "lr factor: {} is not a finite number > 0",
+          schedule.factor);
   const StopRule& stop = training.stop;
   constexpr std::int64_t kMostUpdates = 4'000'000'000;  // what dropout's 32-bit counter word holds
   require(stop.check_every >= 1 && stop.check_every <= kMostUpdates,

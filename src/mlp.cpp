@@ -174,6 +174,7 @@ std::unique_ptr<float[]> MlpEnsemble::unset() const {
 }
 
 MlpEnsemble MlpEnsemble::subset(std::span<const int> members) const {
+  require(!members.empty(), "ensemble: a subset without members");
   std::vector<Seeds> chosen;
   for (const int member : members) chosen.push_back(seeds(member));
   MlpEnsemble some(*this, std::move(chosen));

@@ -85,9 +85,9 @@ TEST(AdversarialTraining, RefusesWhatIsImpossible) {
   refused(training, "track");
   training = adversarial(Norm::l2);
   training.schedule = {.epochs = 3, .factor = 0};
-  refused(training, "schedule");
+  refused(training, "lr factor");
   training.schedule = {.epochs = -3, .factor = 0.1};
-  refused(training, "schedule");
+  refused(training, "lr epochs");
 }
 
 }  // namespace

@@ -91,6 +91,39 @@ TEST(Refused, NamesTheFlag) {
   expect_refused({"--svd-attack-epsilon", "-1", "--measure", "svd-uap"}, "--svd-attack-epsilon: -1");
   expect_refused({"--svd-epsilon", "-1", "--measure", "svd-uap"}, "--svd-epsilon: -1");
   expect_refused({"--as-epsilon", "-1", "--measure", "as-uap"}, "--as-epsilon: -1");
+  expect_refused({"--dropout", "1"}, "--dropout: 1");
+  expect_refused({"--lr-epochs", "3", "--lr-factor", "0"}, "--lr-factor: 0");
+  expect_refused({"--groups", "best_s=0"}, "--groups: 'best_s'");
+  expect_refused({"--groups", "s=0"}, "--groups: 's'");
+}
+
+// A rotation of its own gives every member a range of its own.
+TEST(Refused, BoundsThatExcludeTheRowsOfSomeMember) {
+  const auto range = [](std::uint32_t data_seed) {
+    const HostTable rows = materialize(slab_data(lms(5), {data_seed}).front(), Split::test);
+    return std::ranges::minmax(rows.x);
+  };
+  std::vector<float> lows, highs;
+  for (std::uint32_t s = 0; s < 3; ++s) {
+    const auto [low, high] = range(s);
+    lows.push_back(low), highs.push_back(high);
+  }
+  const auto bounds = [](double low, double high) { return fmt::format("--attack-bounds={}:{}", low, high); };
+  const auto [lowest, highest] = std::pair{*std::ranges::min_element(lows), *std::ranges::max_element(highs)};
+  ASSERT_TRUE(lows[0] > lowest || highs[0] < highest) << "seed 0 has the widest range";
+  const std::string first = bounds(lows[0], highs[0]), all = bounds(lowest, highest);
+  expect_refused({"--measure", "pgd", "--seeds", "3", first.c_str()}, "--attack-bounds: ");
+  const CommandLine parsed = parse({"--measure", "pgd", "--seeds", "3", all.c_str()});
+  EXPECT_NO_THROW(make_plan("tool", std::vector<Case>(1), parsed.options, false, 2));
+}
+
+TEST(Refused, WhatHasAPlaceOfItsOwn) {
+  std::vector<Case> own(1);
+  own[0].training.adversary = Pgd{};
+  EXPECT_THROW(make_plan("tool", own, parse({}).options, false, 2), Error);
+  own[0].training.adversary.reset();
+  own[0].training.precision = Precision::tf32;
+  EXPECT_THROW(make_plan("tool", own, parse({}).options, false, 2), Error);
 }
 
 TEST(Refused, VotesOfOneOutputBySoftmax) {

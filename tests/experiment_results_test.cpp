@@ -1,6 +1,7 @@
 // From records to result.json, cases.csv and the console, on records made by hand.
 #include "experiment/results.hpp"
 
+#include <filesystem>
 #include <limits>
 
 #include <gmock/gmock.h>
@@ -14,6 +15,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::IsNan;
 using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -197,6 +199,43 @@ TEST(Results, TimingHoldsTheSeconds) {
   EXPECT_EQ(timing["total"], 3.5);
   EXPECT_EQ(timing["updates"], 5000);
   EXPECT_EQ(timing["updates_per_second"], 2500.0);
+}
+
+TEST(Results, AnExpectationOfAMetricThatDoesNotExistSaysSo) {
+  Fixture f("3");
+  f.plan.cases[0].settings.expectations = {
+      {.metric = "s_randomised_auc", .test = Expectation::Test::every, .seeds_cpu = 1, .threshold = 0}};
+  for (int m = 0; m < 3; ++m) f.records[{0, m}] = record(0.5, 5001);
+  const std::vector<Judged> judged = judge_all(f.run());
+  EXPECT_EQ(judged[0].verdict.word, "insufficient");
+  EXPECT_EQ(judged[0].verdict.detail, "there is no metric 's_randomised_auc'");
+}
+
+// Rows of arrays are members, also where one brought nothing.
+TEST(Results, MembersWithoutAnArrayHaveNaNThere) {
+  Fixture f("5");
+  f.options.keep = 3;
+  for (int m = 0; m < 5; ++m)
+    f.records[{0, m}] = record(0.5, 5001, m == 1 ? FitStatus::diverged : FitStatus::limit);
+  const auto add = [&](int m, const char* name) {
+    const float values[] = {static_cast<float>(m), 7.0f};
+    f.records[{0, m}].arrays.push_back(member_array<float>(name, values, {2}));
+    const std::int32_t whole[] = {m + 1};
+    f.records[{0, m}].arrays.push_back(member_array<std::int32_t>(std::string(name) + "_whole", whole, {1}));
+  };
+  for (const int m : {0, 2}) add(m, "kept");
+  for (const int m : {0, 2, 3}) add(m, "all");  // 4 has none either
+  const std::string path = testing::TempDir() + "occam-arrays-test.npz";
+  write_arrays(f.run(), path);
+  const NpzReader arrays(path);
+  const NpyArray kept = arrays.read("LMS-5/kept"), all = arrays.read("LMS-5/all"),
+                 whole = arrays.read("LMS-5/all_whole");
+  EXPECT_THAT(kept.shape, ElementsAre(3, 2));
+  EXPECT_THAT(kept.values<float>(), ElementsAre(0, 7, IsNan(), IsNan(), 2, 7));
+  EXPECT_THAT(all.shape, ElementsAre(5, 2));
+  EXPECT_THAT(all.values<float>(), ElementsAre(0, 7, IsNan(), IsNan(), 2, 7, 3, 7, IsNan(), IsNan()));
+  EXPECT_THAT(whole.values<std::int32_t>(), ElementsAre(1, 0, 3, 4, 0));
+  std::filesystem::remove(path);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -152,6 +153,30 @@ TEST(Measure, SubsetsInOrder) {
   EXPECT_EQ(subsets(4, 2), (std::vector<std::vector<int>>{{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}}));
   EXPECT_EQ(subsets(3, 3), (std::vector<std::vector<int>>{{0, 1, 2}}));
   EXPECT_EQ(subsets(50, 2).size(), 1225u);
+}
+
+TEST(Measure, WhatDivergedIsNotAttacked) {
+  Case good = small_case("good"), bad = small_case("bad");
+  for (Case* c : {&good, &bad}) {
+    c->slab.dim = 40;  // more than LAPACK looks through for NaN
+    c->attacks.pgd = c->attacks.svd_uap = c->attacks.as_uap = true;
+    c->attacks.pgd_settings.iterations = c->attacks.svd_settings.attack.iterations = 2;
+    c->attacks.as_settings.iterations = 2;
+  }
+  bad.training.optimizer.learning_rate = 1e30;
+  const Options options = three_seeds();
+  Records records;
+  Seconds seconds;
+  ASSERT_TRUE(train(make_plan("tool", {good, bad}, options, false, 1), options, kCpu, {}, records, seconds));
+  const MemberRecord &converged = records.at({0, 0}), &diverged = records.at({1, 0});
+  ASSERT_TRUE(diverged.diverged());
+  ASSERT_EQ(diverged.metrics.size(), converged.metrics.size());
+  for (std::size_t i = 0; i < converged.metrics.size(); ++i)
+    EXPECT_EQ(diverged.metrics[i].first, converged.metrics[i].first);
+  for (const char* name : {"pgd_accuracy", "svd_uap_share", "as_uap_accuracy", "data_range"}) {
+    EXPECT_TRUE(std::isfinite(metric(converged, name))) << name;
+    EXPECT_TRUE(std::isnan(metric(diverged, name))) << name;
+  }
 }
 
 }  // namespace

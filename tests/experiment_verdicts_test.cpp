@@ -205,5 +205,43 @@ TEST(Published, EntriesAreCompiledIn) {
   EXPECT_THROW(published_entry("nothing", "LMS-5"), Error);
 }
 
+TEST(Verdicts, WhereMembersAreCountedOneThatDivergedHasFailed) {
+  const Expectation every{.metric = "m", .test = Kind::every, .seeds_cpu = 20, .threshold = 0.9};
+  Row one = row(every, std::vector<double>(20, 1.0));
+  one.lost = 1;
+  EXPECT_EQ(judge_one(one).word, "not reproduced");
+  EXPECT_THAT(judge_one(one).detail, HasSubstr("20/21"));
+  EXPECT_THAT(judge_one(one).detail, HasSubstr("1 of them diverged"));
+  one.values.resize(19);  // 19 and one that diverged are 20 seeds
+  EXPECT_EQ(judge_one(one).word, "not reproduced");
+
+  const Expectation share{.metric = "m", .test = Kind::share, .threshold = 0.95, .values = {1.0}};
+  one = row(share, std::vector<double>(19, 1.0));
+  one.lost = 1;
+  EXPECT_EQ(judge_one(one).word, "reproduced");
+  one.lost = 2;
+  EXPECT_EQ(judge_one(one).word, "not reproduced");
+
+  Expectation above{.metric = "m", .test = Kind::share_above, .threshold = 0.95};
+  above.least_share = 0.95;
+  one = row(above, std::vector<double>(18, 1.0));
+  one.lost = 2;
+  EXPECT_EQ(judge_one(one).word, "not reproduced");
+  above.least_share = 0, above.most_share = 0.05;  // where training is to fail
+  one = row(above, std::vector<double>(1, 0.5));
+  one.lost = 19;
+  EXPECT_EQ(judge_one(one).word, "reproduced");
+
+  one = row(kEquivalence, around(0.5, 0.001, 19));
+  one.lost = 1;  // says nothing of the mean
+  EXPECT_EQ(judge_one(one).word, "insufficient");
+}
+
+TEST(Verdicts, OneMemberPredictsNothing) {
+  const Expectation one{.metric = "m", .test = Kind::prediction, .seeds_cpu = 1};
+  EXPECT_EQ(judge_one(row(one, {0.5}, 0.5)).word, "not reproduced");
+  EXPECT_THAT(judge_one(row(one, {0.5}, 0.5)).detail, HasSubstr("two members"));
+}
+
 }  // namespace
 }  // namespace occam::experiment

@@ -1,6 +1,7 @@
 // Cases with votes: what a seed's record holds, that it depends on its own networks alone, and that an
 // interruption costs no finished vote.
 #include <atomic>
+#include <cmath>
 #include <set>
 
 #include <gmock/gmock.h>
@@ -145,8 +146,17 @@ TEST(Votes, AnInterruptionKeepsWholeVotes) {
 
 TEST(Votes, ADivergedNetworkDivergesItsVote) {
   Case c = small_case("A", {2});
+  c.votes.combiners = {Combiner::average, Combiner::linear, Combiner::mlp};
+  const MemberRecord good = trained({c}, "1").at({0, 0});
   c.training.optimizer.learning_rate = 1e6;
-  EXPECT_TRUE(trained({c}, "1").at({0, 0}).diverged());
+  const MemberRecord record = trained({c}, "1").at({0, 0});
+  EXPECT_TRUE(record.diverged());
+  // It costs nothing but its own numbers.
+  std::multiset<std::string> names, good_names;
+  for (const auto& [name, value] : record.metrics) names.insert(name);
+  for (const auto& [name, value] : good.metrics) good_names.insert(name);
+  EXPECT_EQ(names, good_names);
+  EXPECT_TRUE(std::isnan(metric(record, "standard_accuracy_mlp")));
 }
 
 TEST(Votes, AreRecordedInTheConfiguration) {
@@ -179,7 +189,7 @@ TEST(Votes, ImpossibleOnesAreRefused) {
   EXPECT_THAT(error({0}, average, seeds("1")), HasSubstr("0 is outside 1 … 1024"));
   EXPECT_THAT(error({2000}, average, seeds("1")), HasSubstr("2000"));
   EXPECT_THAT(error({3, 3}, average, seeds("1")), HasSubstr("twice"));
-  EXPECT_THAT(error({3}, {}, seeds("1")), HasSubstr("combiners"));
+  EXPECT_THAT(error({3}, {}, seeds("1")), HasSubstr("--combiner"));
   EXPECT_THAT(error({3}, average, seeds("1"), {.swap = true}), HasSubstr("--measure"));
   Options save = seeds("1");
   save.save = "weights";

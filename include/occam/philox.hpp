@@ -10,8 +10,9 @@
 
 namespace occam {
 
-// The second word of the key. One stream for each use, so that no two uses ever share a draw. Values are part
-// of the results: they are never renumbered. The counter of each stream is given as {word 0, word 1, word 2,
+// The second word of the key. One stream for each use, so that the uses within a network's training and measuring share
+// no draw; what attacks one network in several ways starts alike each time, and an MLP that combines votes draws its
+// weights as the vote's first network did. Values are part of the results: they are never renumbered. The counter of each stream is given as {word 0, word 1, word 2,
 // word 3}.
 enum class Stream : std::uint32_t {
   slab_label = 1,  // {row, 0, 0, 0}; word 0 bit 31 is the label

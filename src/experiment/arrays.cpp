@@ -78,27 +78,51 @@ class HistoryArrays {
   std::size_t case_, members_, checks_ = 0;
 };
 
-// Arrays that the members brought along, stacked by name in the order of the first member that has them.
+// A member's array where it has none, because it diverged: NaN, or zeros of whole numbers.
+std::vector<std::byte> nothing(const MemberArray& like) {
+  const auto filled = [&]<class T>(T value) {
+    const std::vector<T> values(like.bytes.size() / sizeof(T), value);
+    const auto bytes = std::as_bytes(std::span(values));
+    return std::vector<std::byte>(bytes.begin(), bytes.end());
+  };
+  if (like.type == NpyType::float32) return filled(std::numeric_limits<float>::quiet_NaN());
+  if (like.type == NpyType::float64) return filled(kNan);
+  return std::vector<std::byte>(like.bytes.size());
+}
+
+const MemberArray* find_array(const MemberRecord& record, const std::string& name) {
+  for (const MemberArray& array : record.arrays)
+    if (array.name == name) return &array;
+  return nullptr;
+}
+
+// Arrays that the members brought along, stacked by name in the order of the first member that has them: of all
+// members, or of those that are kept.
 void write_member_arrays(NpzWriter& writer, const Run& run, std::size_t c, const std::string& prefix) {
   std::vector<std::string> names;
   for (std::size_t m = 0; m < run.plan.members.size(); ++m)
     for (const MemberArray& array : run.record(c, m).arrays)
       if (std::find(names.begin(), names.end(), array.name) == names.end()) names.push_back(array.name);
   for (const std::string& name : names) {
+    const std::size_t members = run.plan.members.size();
     const MemberArray* first = nullptr;
-    std::int64_t count = 0;
-    std::vector<std::byte> bytes;
-    for (std::size_t m = 0; m < run.plan.members.size(); ++m)
-      for (const MemberArray& array : run.record(c, m).arrays) {
-        if (array.name != name) continue;
-        if (!first) first = &array;
-        require(array.type == first->type && array.shape == first->shape, "{}{}: members differ in shape",
-                prefix, name);
-        bytes.insert(bytes.end(), array.bytes.begin(), array.bytes.end());
-        ++count;
+    std::size_t count = std::min(members, static_cast<std::size_t>(run.options.keep));
+    for (std::size_t m = 0; m < members; ++m)
+      if (const MemberArray* array = find_array(run.record(c, m), name)) {
+        if (!first) first = array;
+        if (m >= count) count = members;
       }
+    std::vector<std::byte> bytes;
+    for (std::size_t m = 0; m < (first->single ? members : count); ++m) {
+      const MemberArray* array = find_array(run.record(c, m), name);
+      if (!array && first->single) continue;
+      const std::vector<std::byte> part = array ? array->bytes : nothing(*first);
+      require(!array || (array->type == first->type && array->shape == first->shape),
+              "{}{}: members differ in shape", prefix, name);
+      bytes.insert(bytes.end(), part.begin(), part.end());
+    }
     std::vector<std::int64_t> shape = first->shape;
-    if (!first->single) shape.insert(shape.begin(), count);
+    if (!first->single) shape.insert(shape.begin(), static_cast<std::int64_t>(count));
     add_any(writer, prefix + name, first->type, bytes, shape);
   }
 }

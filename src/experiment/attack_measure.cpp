@@ -1,5 +1,7 @@
 #include "experiment/attack_measure.hpp"
 
+#include <limits>
+
 namespace occam {
 
 AttackSuite Attacks::suite(std::uint32_t seed) const {
@@ -28,13 +30,27 @@ void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, cons
   const auto case_of = [&](std::size_t i) -> const Case& {
     return plan.cases[static_cast<std::size_t>(places[i].planned_case)].settings;
   };
+  // One that diverged is not attacked: its logits are no numbers.
   std::vector<AttackSuite> suites;
   for (std::size_t i = 0; i < places.size(); ++i)
-    suites.push_back(case_of(i).attacks.suite(models.seeds(static_cast<int>(i)).order));
+    suites.push_back(records[i].diverged()
+                         ? AttackSuite{}
+                         : case_of(i).attacks.suite(models.seeds(static_cast<int>(i)).order));
   const int width = models.spec().inputs;
   const auto take = [&](int member, AttackResult&& made) {
     const auto i = static_cast<std::size_t>(member);
     MemberRecord& record = records[i];
+    const Attacks& asked = case_of(i).attacks;
+    if (record.diverged()) {
+      const auto none = [&](bool wanted, std::initializer_list<const char*> names) {
+        for (const char* name : names)
+          if (wanted) record.metrics.emplace_back(name, std::numeric_limits<double>::quiet_NaN());
+      };
+      none(asked.pgd, {"pgd_accuracy", "pgd_loss", "pgd_share"});
+      none(asked.svd_uap, {"svd_uap_accuracy", "svd_uap_share"});
+      none(asked.as_uap, {"as_uap_accuracy", "as_uap_share"});
+      return none(asked.units == AttackUnits::range, {"data_range"});
+    }
     const std::vector<float> matrix = rotation(data[i]);
     const auto share = [&](std::span<const float> perturbations) {
       return perturbation_share(perturbations, matrix, width, case_of(i).simple);
@@ -58,8 +74,7 @@ void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, cons
     };
     add("svd_uap", made.svd_uap);
     add("as_uap", made.as_uap);
-    if (case_of(i).attacks.units == AttackUnits::range)
-      record.metrics.emplace_back("data_range", made.range.width());
+    if (asked.units == AttackUnits::range) record.metrics.emplace_back("data_range", made.range.width());
   };
   attack(models, data, suites, take, case_of(0).evaluate);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "experiment/fields.hpp"
 #include "occam/error.hpp"
@@ -24,15 +25,17 @@ void check_coordinates(const std::string& flag, const std::vector<int>& coordina
             flag, coordinate, dim, dim - 1);
 }
 
-// The first member speaks for all before any has trained; attack() asks each.
-void check_attack_bounds(const Attacks& attacks, const Data& data) {
+// Of every member: a rotation of its own gives each a range of its own.
+void check_attack_bounds(const Attacks& attacks, std::span<const Data> data) {
   if (!attacks.any() || !attacks.bounds) return;
-  const HostTable test = materialize(data, Split::test);
-  const auto [low, high] = std::ranges::minmax(test.x);
   const auto [lower, upper] = *attacks.bounds;
-  require(static_cast<float>(lower) <= low && static_cast<float>(upper) >= high,
-          "--attack-bounds: {}:{} excludes the test rows, which reach from {} to {}", lower, upper, low,
-          high);
+  for (const Data& of_member : data) {
+    const HostTable test = materialize(of_member, Split::test);
+    const auto [low, high] = std::ranges::minmax(test.x);
+    require(static_cast<float>(lower) <= low && static_cast<float>(upper) >= high,
+            "--attack-bounds: {}:{} excludes test rows of data seed {}, which reach from {} to {}", lower,
+            upper, seed(of_member), low, high);
+  }
 }
 
 // f, whose usage errors begin with what they are about, "input dropout: …"; where that is a flag, they name the flag.
@@ -47,6 +50,7 @@ void in_flags(const Case& c, const F& f, const std::string& attack = "attack") {
     if (error.kind() != ErrorKind::usage || colon == std::string::npos) throw;
     std::string flag = message.substr(0, colon);
     if (flag == "attack epsilon of SVD-UAP") flag = "svd epsilon";
+    if (flag == "hidden dropout") flag = "dropout";
     if (flag.starts_with("attack ")) flag.replace(0, 6, attack);
     std::ranges::replace(flag, ' ', '-');
     const std::vector<Field>& table = fields(c.shapes ? DataKind::shapes : DataKind::slab);
@@ -84,7 +88,7 @@ void check_case(const PlannedCase& planned, int dim) {
   check_attack("attack", suite.pgd);
   check_attack("svd-attack", suite.svd_uap);
   check_attack("as", suite.as_uap);
-  check_attack_bounds(c.attacks, planned.data.front());
+  check_attack_bounds(c.attacks, planned.data);
 }
 
 void check_votes(const Case& c, const Options& options) {
@@ -94,9 +98,10 @@ void check_votes(const Case& c, const Options& options) {
     return std::adjacent_find(values.begin(), values.end()) != values.end();
   };
   for (const int size : c.votes.sizes)
-    require(size >= 1 && size <= kMostVoters, "vote sizes: {} is outside 1 … {}", size, kMostVoters);
-  require(!repeats(c.votes.sizes), "vote sizes: a size is given twice");
-  require(!c.votes.combiners.empty() && !repeats(c.votes.combiners), "combiners: none, or one of them twice");
+    require(size >= 1 && size <= kMostVoters, "--vote-sizes: {} is outside 1 … {}", size, kMostVoters);
+  require(!repeats(c.votes.sizes), "--vote-sizes: a size is given twice");
+  require(!c.votes.combiners.empty() && !repeats(c.votes.combiners),
+          "--combiner: none, or one of them twice");
   require(c.network.outputs() >= 2 || std::ranges::count(c.votes.combiners, Combiner::softmax) == 0,
           "--combiner: softmax needs two outputs, and --loss binary_cross_entropy has one (take average)");
   require(options.save.empty(), "--save: votes keep neither weights nor data");

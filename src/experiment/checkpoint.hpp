@@ -15,7 +15,7 @@ namespace occam::experiment {
 using Records = std::map<std::pair<int, int>, MemberRecord>;  // by case and member
 
 struct Checkpoint {
-  std::uint64_t key = 0;  // Plan::hash
+  std::uint64_t key = 0;  // of the run: Plan::hash, and the device where that decides about bits
   Seconds seconds;
   Records records;
 };

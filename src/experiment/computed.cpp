@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <mutex>
 
+#include "experiment/checksum.hpp"
+#include "experiment/stopwatch.hpp"
 #include "experiment/text.hpp"
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
@@ -107,7 +108,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
   plan.members = plan_members(options, default_seeds);
   const std::vector<Field> table = fields_of(computation);
   const std::vector<Expanded> standard = expand(own, standard_options(computation), table);
-  std::string identity = fmt::format("{} {} {}", experiment, build_info::version, build_info::commit);
+  std::string identity = fmt::format("{} {} {}", experiment, build_info::version, program());
   for (const Seeds& seeds : plan.members.seeds)
     identity += fmt::format(" {},{},{}", seeds.data, seeds.init, seeds.order);
   for (const Expanded& expanded : expand(own, options, table)) {
@@ -133,7 +134,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
 
 bool compute(const Plan& plan, const Computation& computation, const Device& device, const TrainHooks& hooks,
              Records& records, Seconds& seconds) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const std::size_t computed_cases = plan.cases.size() - (has_summary(plan, computation) ? 1 : 0);
   // The last cases first: lists mostly ascend, and then no thread is left alone with a long one.
   std::vector<std::pair<int, int>> places;
@@ -177,7 +178,7 @@ bool compute(const Plan& plan, const Computation& computation, const Device& dev
       }
     }
   });
-  seconds.train += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  seconds.train += watch.seconds();
   if (interrupted) return false;
   if (has_summary(plan, computation)) summarize(plan, computation, records);
   return true;

@@ -2,12 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <csignal>
 #include <fstream>
 #include <iostream>
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "experiment/checkpoint.hpp"
@@ -15,6 +13,7 @@
 #include "experiment/flags.hpp"
 #include "experiment/plan.hpp"
 #include "experiment/results.hpp"
+#include "experiment/stopwatch.hpp"
 #include "experiment/text.hpp"
 #include "experiment/train.hpp"
 #include "explain.hpp"
@@ -43,16 +42,6 @@ void catch_signals() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   for (int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
 }
-
-class Clock {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 int default_seeds(const Sizes& sizes, const Options& options, const Device& device) {
   if (device.kind == DeviceKind::cuda)
@@ -141,9 +130,9 @@ struct Experiment::State {
   std::string command;
 
   int run(int argc, const char* const* argv, const std::function<void()>& add_cases);
-  int train_and_record(const Device& device, const Plan& plan, bool user_data);
-  int record(const Device& device, const Plan& plan, const Records& records, const Seconds& seconds,
-             const fs::path& folder);
+  int train_and_record(const Device& device, const Plan& plan);
+  void record(const Device& device, const Plan& plan, const Records& records, const Seconds& seconds,
+              const fs::path& folder);
 };
 
 int Experiment::State::run(int argc, const char* const* argv, const std::function<void()>& add_cases) {
@@ -185,17 +174,20 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
                                 pixel_shares(c.data.front(), c.settings.training));
     return 0;
   }
-  return train_and_record(device, plan, user_data);
+  return train_and_record(device, plan);
 }
 
-int Experiment::State::train_and_record(const Device& device, const Plan& plan, bool) {
-  const Clock clock;
+int Experiment::State::train_and_record(const Device& device, const Plan& plan) {
+  const Stopwatch clock;
+  // In fp32 every device gives the same bits.
+  const std::uint64_t key =
+      options.precision == "fp32" ? plan.hash : fnv1a(fmt::format("{} {}", plan.hash, device.name));
   const fs::path folder = fs::path(options.out) / name, checkpoint_file = folder / "checkpoint";
   make_folder(folder);
   Records records;
   Seconds seconds;
   if (auto checkpoint = read_checkpoint(checkpoint_file)) {
-    if (checkpoint->key == plan.hash) {
+    if (checkpoint->key == key) {
       records = std::move(checkpoint->records);
       seconds = checkpoint->seconds;
       fmt::print(stderr, "{}: resuming: {} of {} members are in {}\n", name, records.size(),
@@ -204,10 +196,10 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan, 
       require(checkpoint->key != 0,
               "{}: a checkpoint of another version (finish there, give another --out, or remove it)",
               checkpoint_file.string());
-      require(
-          checkpoint->records.empty(),
-          "{}: {} members that another command trained (finish that one, give another --out, or remove it)",
-          checkpoint_file.string(), checkpoint->records.size());
+      require(checkpoint->records.empty(),
+              "{}: {} members that another command or build trained (finish there, give another --out, or "
+              "remove it)",
+              checkpoint_file.string(), checkpoint->records.size());
     }
   }
   if (!options.quiet)
@@ -225,7 +217,7 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan, 
   const auto save = [&](bool now) {
     if (!now && clock.seconds() - written < kCheckpointSeconds) return;
     seconds.total = before + clock.seconds();
-    write_checkpoint(checkpoint_file, plan.hash, seconds, records);
+    write_checkpoint(checkpoint_file, key, seconds, records);
     written = clock.seconds();
   };
   bool complete = false;
@@ -242,13 +234,17 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan, 
     return kInterrupted;
   }
   seconds.total = before + clock.seconds();
-  const int code = record(device, plan, records, seconds, folder);
+  record(device, plan, records, seconds, folder);
   fs::remove(checkpoint_file);
-  return code;
+  if (std::all_of(records.begin(), records.end(), [](const auto& r) { return r.second.diverged(); }))
+    fail(ErrorKind::diverged,
+         "training diverged for every member (a smaller --lr may help); the histories are in {}",
+         folder.string());
+  return 0;
 }
 
-int Experiment::State::record(const Device& device, const Plan& plan, const Records& records,
-                              const Seconds& seconds, const fs::path& folder) {
+void Experiment::State::record(const Device& device, const Plan& plan, const Records& records,
+                               const Seconds& seconds, const fs::path& folder) {
   const Run result{name, plan, options, device, records, command};
   const std::vector<Judged> judged = judge_all(result);
   Staging staging(folder);
@@ -265,13 +261,6 @@ int Experiment::State::record(const Device& device, const Plan& plan, const Reco
                              report ? ", report.html among them" : "")
               << std::flush;
   }
-  const bool all_diverged =
-      std::all_of(records.begin(), records.end(), [](const auto& r) { return r.second.diverged(); });
-  if (all_diverged)
-    fail(ErrorKind::diverged,
-         "training diverged for every member (a smaller --lr may help); the histories are in {}",
-         folder.string());
-  return 0;
 }
 
 Experiment::Experiment(std::string name, std::string claim) : state_(std::make_unique<State>()) {

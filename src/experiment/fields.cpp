@@ -185,7 +185,7 @@ std::vector<Field> training_fields() {
       integer(room, "check-every", OCCAM_AT(training.stop.check_every), 1, most_updates,
               "updates between checks"),
       integer(room, "patience", OCCAM_AT(training.stop.patience), 1, most_updates,
-              "updates after the check that stops"),
+              "updates from the check that meets stop to the end, that one included; 1: stops there"),
       integer(room, "max-updates", OCCAM_AT(training.stop.max_updates), 1, most_updates, "most updates"),
   };
 }

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <set>
-
-#include <zlib.h>
 
 #include "experiment/attack_measure.hpp"
 #include "experiment/case_checks.hpp"
+#include "experiment/checksum.hpp"
 #include "experiment/fields.hpp"
 #include "experiment/text.hpp"
 #include "occam/error.hpp"
@@ -18,16 +16,6 @@
 
 namespace occam::experiment {
 namespace {
-
-// CRC-32 of a whole file, as zip and gzip know it.
-std::string checksum(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  uLong crc = crc32(0, nullptr, 0);
-  std::vector<char> block(1 << 20);
-  while (file.read(block.data(), static_cast<std::streamsize>(block.size())) || file.gcount() > 0)
-    crc = crc32(crc, reinterpret_cast<const Bytef*>(block.data()), static_cast<uInt>(file.gcount()));
-  return fmt::format("crc32:{:08x}", crc);
-}
 
 void read_measures(Case& c, const Options& options) {
   Measures& measures = c.measures;
@@ -85,8 +73,13 @@ void read_groups(Case& c, const Options& options) {
     if (name == "S")
       c.simple = coordinates;
     else {
-      require(name != "s" && name != "sc" && name != "standard",
-              "--groups: '{}' is the name of a measure; choose another", name);
+      // What names of metrics begin with.
+      constexpr const char* kTaken[] = {"s",     "sc",     "standard",   "best",     "last",
+                                        "train", "subset", "validation", "networks", "per"};
+      require(std::ranges::none_of(
+                  kTaken,
+                  [&](const std::string taken) { return name == taken || name.starts_with(taken + "_"); }),
+              "--groups: '{}' is or begins like the name of a measure; choose another", name);
       c.measures.groups[name] = coordinates;
     }
   }
@@ -250,10 +243,16 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     const ShapeSpec& spec = std::get<ShapeData>(planned.data.front()).set->spec();
     c.shapes->height = spec.height(), c.shapes->width = spec.width();  // a file brings its own
     for (const std::string* mask : {&c.shapes->mask0, &c.shapes->mask1})
-      if (std::filesystem::is_regular_file(*mask))
-        plan.data_checksums[std::filesystem::path(*mask).filename().string()] = checksum(*mask);
+      if (std::filesystem::is_regular_file(*mask)) {
+        const std::string sum = checksum(*mask);
+        const auto [entry, is_new] =
+            plan.data_checksums.emplace(std::filesystem::path(*mask).filename().string(), sum);
+        if (entry->second != sum) plan.data_checksums[*mask] = sum;  // another file of that name
+      }
   };
   const auto configured = [&](Case c, PlannedCase& planned) {
+    require(!c.training.adversary && c.training.precision == Precision::fp32,
+            "case '{}': an adversary is given by Case::adversary, a precision by --precision", c.name);
     read_groups(c, options);
     read_measures(c, options);
     resolve_adversary(c);
@@ -286,8 +285,8 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     if (user_data) planned.config["train"] = c.slab.train;
   };
 
-  std::string identity = fmt::format("{} {} {} {} {}", experiment, build_info::version, build_info::commit,
-                                     options.keep, options.save);
+  std::string identity =
+      fmt::format("{} {} {} {} {}", experiment, build_info::version, program(), options.keep, options.save);
   identity +=
       fmt::format(" {} {} {}", options.measure_at_checks, options.boundary_symmetric, options.precision);
   for (const Seeds& seeds : plan.members.seeds)

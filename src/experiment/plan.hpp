@@ -46,7 +46,7 @@ struct Plan {
   std::vector<PlannedCase> cases;
   Members members;
   std::map<std::string, std::string> data_checksums;
-  std::uint64_t hash = 0;  // of everything that decides the results
+  std::uint64_t hash = 0;  // of everything that decides the results, but for the device
 };
 
 // `default_seeds` is how many seeds stand for no --seeds flag.

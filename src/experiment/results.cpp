@@ -32,7 +32,7 @@ nlohmann::ordered_json number(double value) {
   return value;  // NaN becomes null
 }
 
-// The version of NVIDIA's kernel driver; nothing stands between a CPU and its arithmetic.
+// The version of NVIDIA's kernel driver; empty on a CPU.
 std::string driver_of(const Device& device) {
   if (device.kind == DeviceKind::cpu) return "";
   std::string version;
@@ -203,13 +203,22 @@ std::vector<Judged> judge_all(const Run& run) {
     for (const Expectation& e : planned.settings.expectations) {
       const std::vector<double> train = run.valid_values(c, "train_accuracy");
       const std::string name = e.quantity();
-      rows.push_back({static_cast<int>(c), e, run.valid_values(c, name), run.published(c, name),
-                      train.empty() ? 0.0 : mean(train), run.original_seeds(c, name)});
+      std::vector<double> values = run.valid_values(c, name);
+      const std::size_t lost = run.plan.members.size() - values.size();
+      rows.push_back({static_cast<int>(c), e, std::move(values), run.published(c, name),
+                      train.empty() ? 0.0 : mean(train), run.original_seeds(c, name), lost});
     }
   }
   const std::vector<Verdict> verdicts = judge(rows, run.device.kind);
-  for (std::size_t r = 0; r < rows.size(); ++r)
-    judged.push_back({rows[r].planned_case, rows[r].expectation.quantity(), verdicts[r]});
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    const Expectation& e = rows[r].expectation;
+    const std::vector<std::string> names = run.metric_names(static_cast<std::size_t>(rows[r].planned_case));
+    Verdict verdict = verdicts[r];
+    for (const std::string& name : {e.metric, e.minus})
+      if (!name.empty() && !names.empty() && std::ranges::count(names, name) == 0)
+        verdict = {"insufficient", fmt::format("there is no metric '{}'", name)};
+    judged.push_back({rows[r].planned_case, e.quantity(), std::move(verdict)});
+  }
   return judged;
 }
 

@@ -115,8 +115,9 @@ void measure_shapes(const MlpEnsemble& models, std::span<const Data> data, const
   for (const auto& [arrangement, name] : kSets) {
     std::vector<Data> of_set;
     for (std::size_t i = 0; i < places.size(); ++i) {
-      of_set.push_back(
-          shape_data(shape_spec(*case_of(i).settings.shapes, arrangement), {seed(data[i])}).front());
+      ShapeSpec spec = std::get<ShapeData>(data[i]).set->spec();
+      spec.test = arrangement;
+      of_set.push_back(shape_data(spec, {seed(data[i])}).front());
       sets[i].push_back(of_set.back());
     }
     const Randomization as_it_is;

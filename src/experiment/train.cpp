@@ -1,7 +1,6 @@
 #include "experiment/train.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <mutex>
 #include <numeric>
@@ -9,20 +8,11 @@
 #include <ranges>
 
 #include "data_clock.hpp"
+#include "experiment/stopwatch.hpp"
 #include "experiment/vote_measure.hpp"
 
 namespace occam::experiment {
 namespace {
-
-class Stopwatch {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 const PlannedCase& case_of(const Plan& plan, const Place& place) {
   return plan.cases[static_cast<std::size_t>(place.planned_case)];

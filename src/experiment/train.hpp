@@ -15,8 +15,8 @@ namespace occam::experiment {
 // Members that train as one ensemble: one architecture, one batch size, one S and the same measures.
 std::vector<std::vector<Place>> groups_of(const Plan& plan, const Records& done);
 
-// Members of one call of `fit`: enough to keep every thread of a CPU busy, and on a GPU as many as 1 GiB of
-// parameters (last and best, on the host) allow. A finished call is safe in the next checkpoint.
+// Members of one call of `fit`: enough to keep every thread of a CPU busy, and and no more than 1 GiB of parameters (last
+// and best, on the host) allow, on a GPU 8 GiB. A finished call is safe in the next checkpoint.
 std::size_t call_members(const MlpSpec& spec, const Device& device);
 
 struct TrainHooks {

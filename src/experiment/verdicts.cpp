@@ -21,6 +21,12 @@ bool tests_prediction(const Expectation& e) {
          e.test == Test::prediction_logit;
 }
 
+// Tests that count members, where one that diverged has failed.
+bool counts_members(const Expectation& e) {
+  return e.test == Test::every || e.test == Test::every_at_most || e.test == Test::share ||
+         e.test == Test::share_above;
+}
+
 double logit(double p) { return std::log(p / (1 - p)); }
 double inverse_logit(double x) { return 1 / (1 + std::exp(-x)); }
 
@@ -68,6 +74,10 @@ void add_prediction(Outcome& outcome, const Row& row) {
     outcome.add(false, "no published value");
     return;
   }
+  if (row.values.size() < 2) {
+    outcome.add(false, "a prediction interval needs two members");
+    return;
+  }
   if (logarithmic && !(inside_0_1(row.values) && inside_0_1({&*row.published, 1}))) {
     outcome.add(false, "0 and 1 have no logit: values strictly between them are needed");
     return;
@@ -88,7 +98,8 @@ void add_prediction(Outcome& outcome, const Row& row) {
 
 void add_counts(Outcome& outcome, const Row& row) {
   const Expectation& e = row.expectation;
-  const auto members = static_cast<double>(row.values.size());
+  const std::size_t all = row.values.size() + row.lost;
+  const auto members = static_cast<double>(all);
   const auto count = [&](auto holds) {
     return static_cast<std::int64_t>(std::count_if(row.values.begin(), row.values.end(), holds));
   };
@@ -96,22 +107,22 @@ void add_counts(Outcome& outcome, const Row& row) {
     const bool least = e.test == Test::every;
     const std::int64_t good = count([&](double v) { return least ? v >= e.threshold : v <= e.threshold; });
     outcome.add(static_cast<double>(good) == members,
-                fmt::format("{} at {} {}", share_text(good, row.values.size()), least ? "least" : "most",
-                            e.threshold));
+                fmt::format("{} at {} {}", share_text(good, all), least ? "least" : "most", e.threshold));
   } else if (e.test == Test::share) {
     const std::int64_t good =
         count([&](double v) { return std::find(e.values.begin(), e.values.end(), v) != e.values.end(); });
     outcome.add(static_cast<double>(good) >= e.threshold * members,
-                fmt::format("{} at {}; {}", share_text(good, row.values.size()), fmt::join(e.values, ", "),
+                fmt::format("{} at {}; {}", share_text(good, all), fmt::join(e.values, ", "),
                             frequencies(row.values)));
   } else if (e.test == Test::share_above) {
     const std::int64_t above = count([&](double v) { return v > e.threshold; });
     constexpr double kRounding = 1e-9;  // 0.05 · 20 is one member
     const double share = static_cast<double>(above) / members;
     outcome.add(share >= e.least_share - kRounding && share <= e.most_share + kRounding,
-                fmt::format("{} above {}, expected {} to {} of them", share_text(above, row.values.size()),
-                            e.threshold, e.least_share, e.most_share));
+                fmt::format("{} above {}, expected {} to {} of them", share_text(above, all), e.threshold,
+                            e.least_share, e.most_share));
   }
+  if (row.lost > 0 && counts_members(e)) outcome.add(true, fmt::format("{} of them diverged", row.lost));
 }
 
 }  // namespace
@@ -146,23 +157,27 @@ std::vector<Verdict> judge(std::span<const Row> rows, DeviceKind device) {
     if (tests_equivalence(e)) {
       const bool holds = equivalent[next++];
       const Interval interval = equivalence(row.values, e.center, e.margin).interval;
-      if (row.values.size() < 2)
+      if (row.values.size() < 2) {
         outcome.holds = false;
-      else
+      } else {
         outcome.add(holds, fmt::format("90% interval [{:.4f}, {:.4f}] against {} ± {}", interval.low,
                                        interval.high, e.center, e.margin));
+        if (!holds && equivalence(row.values, e.center, e.margin).p < 0.05)
+          outcome.add(false, fmt::format("not after Holm's correction over {} rows", p.size()));
+      }
     }
     if (row.values.empty())
       outcome = {false, "no member is left"};
     else {
-      if (tests_prediction(e) && row.values.size() > 1) add_prediction(outcome, row);
+      if (tests_prediction(e)) add_prediction(outcome, row);
       add_counts(outcome, row);
     }
     Verdict verdict{outcome.holds ? "reproduced" : "not reproduced", outcome.detail};
-    if (static_cast<int>(row.values.size()) < needed(e, device)) {
+    const std::size_t judged = row.values.size() + (counts_members(e) ? row.lost : 0);
+    if (static_cast<int>(judged) < needed(e, device)) {
       verdict.word = "insufficient";
-      verdict.detail += fmt::format("{}{} of {} seeds", verdict.detail.empty() ? "" : "; ", row.values.size(),
-                                    needed(e, device));
+      verdict.detail +=
+          fmt::format("{}{} of {} seeds", verdict.detail.empty() ? "" : "; ", judged, needed(e, device));
     } else if (row.train_accuracy < e.least_train_accuracy) {
       verdict = {"void", fmt::format("train accuracy {:.4f} is below {}", row.train_accuracy,
                                      e.least_train_accuracy)};

@@ -20,11 +20,12 @@ struct Row {
   std::optional<double> published;
   double train_accuracy = 1;          // mean over the same members
   std::vector<double> original = {};  // what the original code gave seed by seed, where that is known
+  std::size_t lost = 0;               // members without a value, because they diverged
 };
 
 struct Verdict {
   std::string word;    // reproduced, not reproduced, insufficient, void
-  std::string detail;  // "90% interval [0.4981, 0.5012] in 0.5 ± 0.01"
+  std::string detail;  // "90% interval [0.4981, 0.5012] against 0.5 ± 0.01"
 };
 
 // Holm's method runs over the equivalence tests of all rows.

@@ -10,6 +10,8 @@
 namespace occam::experiment {
 namespace {
 
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
 // What a vote is held on: named test sets, then the training and the validation rows.
 struct Polls {
   std::vector<std::string> names;  // of the test sets
@@ -58,11 +60,19 @@ class VoteMeasure {
       : case_(planned.settings), polls_(polls_of(planned)), seed_(networks.seeds(0).init),
         all_(ballots(networks, data, polls_.polls, planned.settings.evaluate)) {}
 
-  // One size and one combiner. kept: with its scores, row by row.
+  // One size and one combiner. kept: with its scores, row by row. Nothing can be learnt from networks that diverged.
   void add(int size, Combiner combiner, bool kept, MemberRecord& record) const {
     std::vector<Ballot> some;
     for (const Ballot& ballot : all_) some.push_back(ballot.first(size));
     std::optional<TrainedCombiner> trained;
+    if (is_trained(combiner) && record.diverged()) {
+      for (const std::string& set : polls_.names)
+        for (const char* what : {"_auc", "_accuracy", "_loss"})
+          record.metrics.emplace_back(case_.votes.metric(set + what, size, combiner), kNan);
+      for (const char* name : {"train_accuracy", "train_loss", "combiner_updates"})
+        record.metrics.emplace_back(case_.votes.metric(name, size, combiner), kNan);
+      return;
+    }
     if (is_trained(combiner))
       trained = train_combiner(combiner, some[polls_.train], some[polls_.validation], some[0], seed_,
                                combiner_training(case_.training.batch, case_.votes.combiner_optimizer));

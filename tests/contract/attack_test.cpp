@@ -80,7 +80,7 @@ class AttackBody : public OnBody {
     attack.lower = -2.5, attack.upper = number % 3 == 0 ? 0.5 : 2.5;
     attack.start = number % 5 == 4 ? 0.0 : 1e-2;
     attack.minimal = number % 4 == 1;
-    attack.track = number % 6 == 2 && attack.epsilon > 0;
+    attack.track = number % 6 == 2;
     attack.restarts = attack.track ? 1 : 1 + static_cast<int>(number % 3);
     attack.target = static_cast<int>(number) % spec.classes;
     attack.batch = number % 2 == 0 ? 16 : 7;

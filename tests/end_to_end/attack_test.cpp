@@ -106,7 +106,7 @@ TEST(AttackFlags, ImpossibleOnesAreOneLine) {
   refused({"--attack-bounds", "1"}, "'1' is neither LOW:HIGH nor units");
   refused({"--attack-bounds", "0:x"}, "'x' is not a finite number");
   refused({"--attack-bounds", "2:1"}, "'2:1' holds no value");
-  refused({"--attack-bounds", "0:9"}, "0:9 excludes the test rows, which reach from -");
+  refused({"--attack-bounds", "0:9"}, "0:9 excludes test rows of data seed 0, which reach from -");
 }
 
 // A large radius takes rows to the bounds, whether they are given or the data's range.

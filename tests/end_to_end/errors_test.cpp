@@ -56,10 +56,14 @@ TEST(Errors, OutputFolderThatCannotBeMade) {
 
 TEST(Errors, EveryMemberDiverged) {
   const Folder folder;
+  std::filesystem::create_directories(folder / "out/train_slab");
+  experiment::write_checkpoint(folder / "out/train_slab/checkpoint", 7, {}, {});  // of nobody
   const Ended ended = run("train_slab", small(folder / "out", {"--lr", "1000000"}), folder);
   EXPECT_EQ(ended.code, 5);
   EXPECT_THAT(ended.err, HasSubstr("diverged for every member"));
   const nlohmann::json c = read_json(folder / "out/train_slab/result.json")["cases"][0];
+  EXPECT_FALSE(
+      std::filesystem::exists(folder / "out/train_slab/checkpoint"));  // would refuse the next command
   EXPECT_EQ(c["status"], nlohmann::json({"diverged", "diverged", "diverged"}));
   EXPECT_EQ(c["metrics"]["standard_auc"], nlohmann::json({nullptr, nullptr, nullptr}));
 }
@@ -102,7 +106,7 @@ TEST(Errors, AnotherCommandsCheckpointIsKept) {
   const Ended ended = run("train_slab", small(folder / "out"), folder);
   EXPECT_EQ(ended.code, 2);
   EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
-  EXPECT_THAT(ended.err, HasSubstr("2 members that another command trained"));
+  EXPECT_THAT(ended.err, HasSubstr("2 members that another command or build trained"));
   EXPECT_EQ(content(path), before);
   EXPECT_EQ(files_in(folder / "out/train_slab"), (std::set<std::string>{"checkpoint"}));
 

@@ -170,6 +170,18 @@ TEST(Ensembles, TinyRunsOfEveryCaseAndSameBytes) {
   EXPECT_THAT(ended.out, HasSubstr("settings differ from the published protocol"));
 }
 
+// Where another size comes first, the notebook's vote of three is not compared with what was published.
+TEST(Ensembles, OtherSizesHaveNoPublishedValues) {
+  const Folder folder;
+  const Words words{"--device", "cpu",     "--case", "LMS-5", "--vote-sizes",
+                    "1,3",      "--seeds", "1",      "--out", folder / "out"};
+  const Ended ended = run("ensembles", words, folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const nlohmann::json c = result_of(folder / "out/ensembles")["cases"][0];
+  EXPECT_EQ(c["verdicts"]["s_randomized_auc_3"], "insufficient");
+  EXPECT_EQ(c["verdict_details"]["s_randomized_auc_3"], "1 of 20 seeds");
+}
+
 TEST(Ensembles, FlagsThatMakeNoSense) {
   const Folder folder;
   const auto error = [&](const Words& words) {
