@@ -25,9 +25,8 @@ namespace {
 
 using namespace occam;
 
-// Seeds of each run. On two CPU cores the notebook's first two columns take about ten seconds and within two
-// minutes. A table trains each cell once at least: the tables stay within two minutes by default, but for
-// width, which takes about four.
+// Seeds of each run. On two CPU cores --quick takes about ten seconds and the default less than two minutes; so does a
+// table by default, but for width, which takes about four.
 //                                    cpu: quick, default, full; cuda: quick, default, full
 constexpr Sizes kNotebook{2, 20, 100, 20, 1000, 10'000};
 constexpr Sizes kArchitectures{1, 10, 20, 20, 100, 1000};

@@ -29,7 +29,7 @@ struct Moment {
   std::uint32_t iteration = 0, restart = 0, update = 0;
 };
 
-// dL/dx at x of the attack's loss, meaned over batches of the attack's size.
+// dL/dx at x of the attack's loss, averaged over batches of the attack's size.
 std::vector<float> gradient_at(Classifier& model, std::span<const float> x, std::span<const float> logits,
                                std::span<const std::int32_t> y, const law::AttackConstants& a, Moment at) {
   const auto outputs = static_cast<std::size_t>(model.outputs());

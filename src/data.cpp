@@ -208,7 +208,7 @@ ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_
   const std::int64_t drawn = (test ? 0 : table.test) + (validation ? 0 : table.validation);
   require(drawn < train.rows(), "{}: {} rows for test and validation leave no train row of {}; ask for fewer",
           npz_path, drawn, train.rows());
-  require(table.test > 0, "{}: no test rows; give their number, or x_test and y_test", npz_path);
+  require(table.test > 0, "{}: no test rows; give their number (--test), or x_test and y_test", npz_path);
   table.train = train.rows() - drawn;
 
   if (test) append_all(table, *test);

@@ -165,6 +165,11 @@ std::vector<float> logits(const MlpEnsemble& models, int member, std::span<const
   return result;
 }
 
+double Score::mean_auc() const {
+  return auc.empty() ? std::numeric_limits<double>::quiet_NaN()
+                     : std::accumulate(auc.begin(), auc.end(), 0.0) / static_cast<double>(auc.size());
+}
+
 std::vector<float> scores_of(const Logits& logits) {
   std::vector<float> score(static_cast<std::size_t>(logits.rows));
   require(logits.outputs <= 2, "scores: {} logits a row (a single score needs one or two)", logits.outputs);

@@ -149,7 +149,8 @@ void set_label(law::SlabMixture& mixture, int label, Interval only) {
 
 double or_default(double probability, double standard) { return probability < 0 ? standard : probability; }
 
-// The two labels' slabs of a 3-, 5- or 7-slab block; p0 and p1 are the probabilities of the inner one.
+// Gives `label` the slabs that class `as_label` has in a 3-, 5- or 7-slab block; `inner` is the probability of the inner
+// one.
 void set_slabs(law::SlabMixture& mixture, int label, int as_label, BlockKind kind, double B, double m,
                double inner) {
   const bool two = slabs_of(kind) > (as_label == 0 ? 3 : 5);

@@ -285,7 +285,8 @@ TEST_F(ArrayFile, Counts) {
   write_xy<float, std::int64_t>({1, 2, 3}, {3, 1}, {0, 1, 0}, {3});
   EXPECT_EQ(refusal(ErrorKind::usage, 2, 1),
             path_ + ": 3 rows for test and validation leave no train row of 3; ask for fewer");
-  EXPECT_EQ(refusal(ErrorKind::usage, 0), path_ + ": no test rows; give their number, or x_test and y_test");
+  EXPECT_EQ(refusal(ErrorKind::usage, 0),
+            path_ + ": no test rows; give their number (--test), or x_test and y_test");
   EXPECT_EQ(refusal(ErrorKind::usage, -1),
             path_ + ": -1 test and 0 validation rows; neither may be negative");
 }

@@ -88,13 +88,6 @@ TEST(Text, Groups) {
     EXPECT_THROW(parse_groups("flag", bad), Error) << bad;
 }
 
-TEST(Text, RangesReadBack) {
-  for (const std::vector<int>& numbers : {std::vector<int>{0}, {0, 1, 2, 5, 7, 8}, {3, 2, 1}}) {
-    const auto again = parse_ranges("flag", format_ranges(numbers), 16383);
-    EXPECT_EQ(std::vector<int>(again.begin(), again.end()), numbers);
-  }
-}
-
 TEST(Text, RealsReadBack) {
   for (double value : {0.1, 5e-5, 1.0 / 3.0, 1e300, -7.25, 0.0})
     EXPECT_EQ(parse_real("flag", format_real(value)), value);

@@ -33,8 +33,8 @@ struct SvdUap {
 };
 
 // Throws a usage error that names the field and its value: epsilon < 0, a step that is not positive, no
-// iterations, bounds without a range or that exclude the data (when these are at hand), a loss that the
-// number of classes does not allow, a target that is no class.
+// iterations, epochs, restarts or batch, a start < 0, several restarts to track, bounds without a range or that exclude the
+// data (when these are at hand), a loss that the number of classes does not allow, a target that is no class.
 void validate(const Pgd& attack, int classes);
 void validate(const SvdUap& attack, int classes);
 void validate(const AsUap& attack, int classes);

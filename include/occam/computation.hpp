@@ -19,8 +19,8 @@ struct Number {
   std::string flag;      // "dim"
   std::string standard;  // what stands for no flag; a list, as in the flag itself, makes several cases
   std::string help;
-  double least = 0, most = 0;
-  bool whole = true, even = false;
+  double least = 0, most = 0;       // values outside [least, most] are refused,
+  bool whole = true, even = false;  // and fractions, and odd numbers
 };
 
 using Metrics = std::vector<std::pair<std::string, double>>;  // in the order in which they are shown

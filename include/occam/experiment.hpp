@@ -86,8 +86,9 @@ struct AttackBounds {
   bool operator==(const AttackBounds&) const = default;
 };
 
-// Attacks on the evaluated model's test rows. Metrics: pgd_accuracy, pgd_share, svd_uap_accuracy,
-// svd_uap_share, as_uap_accuracy, as_uap_share, where the share is that of S (perturbation_share).
+// Attacks on the evaluated model's test rows. Metrics: pgd_accuracy, pgd_loss, pgd_share, svd_uap_accuracy,
+// svd_uap_share, as_uap_accuracy, as_uap_share, where the share is that of S (perturbation_share), and in units of the
+// range data_range.
 struct Attacks {
   bool pgd = false, svd_uap = false, as_uap = false;  // which are made
   AttackUnits units = AttackUnits::range;
@@ -151,7 +152,7 @@ struct Case {
   std::optional<ShapeRecipe> shapes = {};  // in place of slab data
   MlpSpec network;                         // inputs and classes follow from the data
   Initialization initialization;
-  Training training;
+  Training training;  // but for adversary and precision, which `adversary` below and --precision give
   Votes votes;
   std::vector<int> simple = {0};  // S, before linear_position is applied
   Measures measures;
@@ -168,7 +169,8 @@ struct Case {
 
 struct Computation;  // occam/computation.hpp
 
-// Seeds by default; every experiment has one such table for each of its runs, at its top.
+// How many seeds --quick, no flag and --full stand for, on a CPU and on a GPU. Every experiment has one such table for
+// each of its runs, at its top.
 struct Sizes {
   int cpu_quick = 2, cpu = 5, cpu_full = 20;
   int cuda_quick = 20, cuda = 100, cuda_full = 1000;
@@ -221,8 +223,6 @@ class Experiment {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-// ---- what a recorded run is made of -----------------------------------------------------------------------
 
 // Entry of experiments/published.json as JSON text: published_entry("extreme_slab", "LMS-5"). Throws when
 // there is none.

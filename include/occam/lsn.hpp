@@ -42,7 +42,8 @@ struct Batch {
   std::int64_t rows = 0;  // 1 … 2^31
 };
 
-// Row-major rows for those who look at single ones: x [rows][dim], y [rows] of ±1.
+// Row-major rows for those who look at single ones: x [rows][dim], y [rows] of ±1. Here and below a batch without rows or
+// with too many is a usage error.
 struct Rows {
   std::vector<float> x, y;
 };
@@ -63,7 +64,7 @@ Step expected_step(const Net::Parts& parts);
 // Called between small portions of work; throw from it to stop.
 using Pause = std::function<void()>;
 
-// Sample mean of the per-sample gradient of every neuron in units of −v_j, against expected_step.
+// Sample mean of the per-sample gradient of every neuron in units of −v_j, against expected_step. At least two rows.
 struct Identities {
   std::vector<Step> mean, error, z;  // [neurons]; error: standard error of the mean, from the sample
   std::int64_t inactive = 0;         // rows whose hinge is not active; the identities speak of none
@@ -79,7 +80,8 @@ struct Update {
 };
 Update train_on(Net& net, const Batch& batch, double learning_rate, const Pause& pause = {});
 
-// Accuracy on fresh rows; with x1 shuffled among the rows; with all other coordinates shuffled, jointly.
+// Accuracy on fresh rows; with x1 shuffled among the rows; with all other coordinates shuffled, jointly; and the mean
+// hinge of the rows as they are.
 struct Reliance {
   double standard, s_randomized, sc_randomized, loss;
 };

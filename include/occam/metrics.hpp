@@ -29,38 +29,44 @@ struct Score {
   // One value for two classes (score: logit 1 − logit 0, or the one logit); else one-vs-rest per class with
   // score own logit − largest other. NaN where a class is absent.
   std::vector<double> auc;
+
+  double mean_auc() const;  // over the classes; NaN without any
 };
 
 enum class Which { last, best };
 
-// scores[member][variant] on the split (test unless said).
+// scores[member][variant] on the split (test unless said). Throws a usage error where the split has no rows; here and
+// below, for data of another dimension than the networks' inputs, and for a member or coordinate that does not exist;
+// and device errors from the backend.
 std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const Data> data,
                                       std::span<const Randomization> variants, Which which = Which::last,
                                       Split split = Split::test);
 
-// Logits of one member on one variant. logits: [rows][outputs], labels: [rows].
+// Logits of one member on one variant.
 struct Logits {
   std::int64_t rows = 0;
   int outputs = 0;
-  std::vector<float> values;
-  std::vector<std::int32_t> labels;
+  std::vector<float> values;         // [rows][outputs]
+  std::vector<std::int32_t> labels;  // [rows]
 };
 Logits logits(const MlpEnsemble& models, int member, const Data& data, const Randomization& variant,
               Which which = Which::last, Split split = Split::test);
 
-// Logits of one member on rows of the caller's own, as the model sees them. x: [rows][inputs].
+// Logits [rows][outputs] of one member on rows of the caller's own, as the model sees them. x: [rows][inputs]; a usage
+// error where that is no whole number of rows.
 std::vector<float> logits(const MlpEnsemble& models, int member, std::span<const float> x,
                           Which which = Which::last);
 
-// The score a ROC is taken of: logit 1 − logit 0, or the one logit. [rows]
+// The score a ROC is taken of: logit 1 − logit 0, or the one logit. [rows] A usage error for more than two outputs.
 std::vector<float> scores_of(const Logits& logits);
 
 // Area under the ROC curve, exact, ties averaged. positive[i] != 0 marks the positive class; NaN without both
-// classes or with a score that is NaN.
+// classes or with a score that is NaN; a usage error where the two differ in length.
 double roc_auc(std::span<const float> score, std::span<const std::int32_t> positive);
 
 // Decision boundary (notebook 1): `points` rows, coordinates a and b uniform over their range on the test
-// set, the others uniform on [0, limit] ([−limit, limit] if symmetric), rotated before the model.
+// set, the others uniform on [0, limit] ([−limit, limit] if symmetric), rotated before the model. Usage errors: no
+// points, a = b, no test rows.
 struct Boundary {
   std::vector<float> a, b;          // [points]
   std::vector<std::int32_t> label;  // [points], predicted class

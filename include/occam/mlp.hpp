@@ -39,7 +39,7 @@ struct MlpSpec {
   }
 };
 
-// Throws a usage error: no inputs, a width outside [1, 16384], more than 16 layers, classes outside [2, 256],
+// Throws a usage error: inputs outside [1, 65536], a width outside [1, 16384], more than 16 layers, classes outside [2, 256],
 // a one-logit loss with more than two classes.
 void validate(const MlpSpec& spec);
 
@@ -103,7 +103,7 @@ class MlpEnsemble {
   int members() const { return static_cast<int>(seeds_.size()); }
   const Seeds& seeds(int member) const { return seeds_[static_cast<std::size_t>(member)]; }
 
-  // The listed members, as they are, in an ensemble of their own.
+  // The listed members, as they are, in an ensemble of their own. A usage error without members.
   MlpEnsemble subset(std::span<const int> members) const;
 
   // [layout().total]: the last model of this member, and the best one as `fit` defines it. The best is the

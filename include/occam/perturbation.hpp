@@ -19,7 +19,7 @@ enum class AttackLoss : std::int32_t {
   binary_hybrid = 5,    // ℓ(1 − y) − ℓ(y), two classes
 };
 
-// Projected gradient descent. Each of `iterations` steps takes the gradient g at x + δ of the loss, meaned
+// Projected gradient descent. Each of `iterations` steps takes the gradient g at x + δ of the loss, averaged
 // over the batch the row belongs to (rows [b · batch, (b + 1) · batch) of the split, in order); then
 //   ℓ2:  δ −= step · g / (‖g‖ + 1e-10), δ ·= epsilon / max(‖δ‖, epsilon)
 //   ℓ∞:  δ −= step · sign(g), clipped to ±epsilon

@@ -14,7 +14,8 @@ struct Interval {
 };
 
 // ---- distributions ----------------------------------------------------------------------------------------
-// Regularised incomplete beta function I_x(a, b), a, b > 0, x in [0, 1]; about 14 digits. Continued fraction
+// Regularised incomplete beta function I_x(a, b), a, b > 0, x in [0, 1]; about 14 digits, 11 where a + b is
+// 10^4. Continued fraction
 // of Abramowitz and Stegun 26.5.8.
 double incomplete_beta(double a, double b, double x);
 // The x with I_x(a, b) = p, p in [0, 1].
@@ -24,6 +25,7 @@ double t_cdf(double t, double degrees_of_freedom);
 double t_quantile(double p, double degrees_of_freedom);
 
 // ---- samples ----------------------------------------------------------------------------------------------
+// Mean and median of no value are NaN.
 double mean(std::span<const double> values);
 // Unbiased (n − 1); NaN for fewer than two values.
 double standard_deviation(std::span<const double> values);
@@ -58,7 +60,7 @@ double welch_test(std::span<const double> a, std::span<const double> b);
 // ---- variance ---------------------------------------------------------------------------------------------
 // Main-effects analysis of variance. levels[f][i] is the level of factor f that value i has. Share of factor
 // f: Σ_level n_level (mean_level − mean)² / Σ_i (x_i − mean)²; what is left over (interactions, and noise)
-// comes last. Values that are NaN are left out. Empty when nothing varies.
+// comes last; the shares are η² (eta squared). Values that are NaN are left out. Empty when nothing varies.
 std::vector<double> variance_shares(std::span<const double> values, std::span<const std::vector<int>> levels);
 
 }  // namespace occam

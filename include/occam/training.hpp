@@ -53,7 +53,7 @@ enum class Precision : std::int32_t { fp32 = 0, tf32 = 1, bf16 = 2 };
 
 const char* name_of(Precision precision);
 
-// After every `epochs` epochs the learning rate is multiplied by `factor`; 0 epochs: never.
+// After every `epochs` epochs the learning rate is multiplied by `factor` (PyTorch's StepLR); 0 epochs: never.
 struct Schedule {
   std::int64_t epochs = 0;
   double factor = 0.1;

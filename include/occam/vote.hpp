@@ -34,7 +34,7 @@ struct Ballot {
 
   std::int64_t rows() const { return static_cast<std::int64_t>(labels.size()); }
   int inputs() const { return outputs * members; }  // of a trained combiner
-  // The ballot of the first `count` members alone.
+  // The ballot of the first `count` members alone. A usage error for fewer than 1 or more than there are.
   Ballot first(int count) const;
 };
 
@@ -44,12 +44,13 @@ struct Poll {
   Randomization variant;
 };
 
-// ballots[poll]: what all members of `models` say, in one pass over the members.
+// ballots[poll]: what all members of `models` say, in one pass over the members. Throws a usage error for a variant
+// against predictions, and what logits() throws.
 std::vector<Ballot> ballots(const MlpEnsemble& models, const Data& data, std::span<const Poll> polls,
                             Which which = Which::last);
 
-// Logits [rows][outputs] of a combiner that needs no training. Means are taken in double precision; softmax
-// needs two outputs at least.
+// Logits [rows][outputs] of a combiner that needs no training. Means are taken in double precision. Usage errors: a
+// combiner that must be trained; softmax of one output.
 std::vector<float> combine(Combiner combiner, const Ballot& ballot);
 
 // How Shah et al.'s code trains a combiner: batches in order, SGD with learning rate 0.05 (or Adam with
@@ -60,7 +61,8 @@ Training combiner_training(int batch, OptimizerKind optimizer = OptimizerKind::s
 // A trained combiner: a network of one member whose inputs are a ballot's values. It is trained on the CPU,
 // whatever device the members are on, and judged by its best model (highest accuracy on the validation
 // ballot, on the test ballot where there is none). `validation` may be empty. `seed` draws the first weights
-// of an MLP.
+// of an MLP. Usage errors: a combiner that needs no training, ballots of other members or outputs, values that are not
+// finite, and those of fit().
 struct TrainedCombiner {
   MlpEnsemble network;
   MemberHistory history;
@@ -69,14 +71,16 @@ TrainedCombiner train_combiner(Combiner combiner, const Ballot& train, const Bal
                                const Ballot& test, std::uint32_t seed, const Training& training,
                                const FitOptions& options = {});
 
-// Logits [rows][outputs] of a trained combiner's best model.
+// Logits [rows][outputs] of a trained combiner's best model. A usage error for a ballot of another size.
 std::vector<float> combine(const TrainedCombiner& combiner, const Ballot& ballot);
 
-// Accuracy, mean loss and AUC of logits [rows][ballot.outputs] on the ballot's rows.
+// Accuracy, mean loss and AUC of logits [rows][ballot.outputs] on the ballot's rows. A usage error without rows, and for
+// logits of another length.
 Score score(std::span<const float> logits, const Ballot& ballot);
 
 // Seeds of member k of the vote with these seeds: the data are shared, initialisation and order are 1024 ·
-// seed + k (modulo 2^32). The first members of a vote are those of any smaller one.
+// seed + k (modulo 2^32). The first members of a vote are those of any smaller one. A usage error for k outside
+// 0 … kMostVoters − 1.
 inline constexpr int kMostVoters = 1024;
 Seeds voter_seeds(const Seeds& vote, int member);
 

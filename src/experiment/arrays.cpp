@@ -62,8 +62,7 @@ class HistoryArrays {
     if (!run_.options.measure_at_checks) return;
     const auto auc_of = [](std::size_t variant) {
       return [variant](const Check& c) {
-        if (variant >= c.randomized.size() || c.randomized[variant].auc.empty()) return kNan;
-        return mean(c.randomized[variant].auc);
+        return variant < c.randomized.size() ? c.randomized[variant].mean_auc() : kNan;
       };
     };
     column("s_randomized_auc", auc_of(0));

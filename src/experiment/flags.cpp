@@ -75,7 +75,7 @@ bool means_something(const Common& c, const Options& options) {
   return !coordinates.contains(c.flag) || (!options.computed && options.kind == DataKind::slab);
 }
 
-// Flags whose values lists a configuration file may hold as lists.
+// Flags that take a list; a configuration file may write it as one.
 bool is_list(const Common& c) {
   return c.text && c.flag != "device" && c.flag != "precision" && c.flag != "out";
 }

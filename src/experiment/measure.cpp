@@ -47,15 +47,6 @@ std::vector<Variant> variants_of(const PlannedCase& planned) {
   return variants;
 }
 
-}  // namespace
-
-double single_auc(const Score& score) {
-  if (score.auc.empty()) return kNan;
-  return std::accumulate(score.auc.begin(), score.auc.end(), 0.0) / static_cast<double>(score.auc.size());
-}
-
-namespace {
-
 void add_scores(MemberRecord& record, const std::string& prefix, const std::vector<Variant>& variants,
                 const std::vector<Score>& scores) {
   for (std::size_t v = 0; v < variants.size(); ++v) {
@@ -64,7 +55,7 @@ void add_scores(MemberRecord& record, const std::string& prefix, const std::vect
       record.metrics.emplace_back(name + "_agreement", scores[v].accuracy);
       continue;
     }
-    record.metrics.emplace_back(name + "_auc", single_auc(scores[v]));
+    record.metrics.emplace_back(name + "_auc", scores[v].mean_auc());
     if (scores[v].auc.size() > 1)
       for (std::size_t k = 0; k < scores[v].auc.size(); ++k)
         record.metrics.emplace_back(fmt::format("{}_auc_class{}", name, k), scores[v].auc[k]);

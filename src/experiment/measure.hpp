@@ -27,9 +27,6 @@ void add_history(MemberRecord& record, Which evaluated);
 void add_weights(MemberRecord& record, const std::string& model, const MlpEnsemble& models,
                  std::span<const float> parameters);
 
-// Mean over the classes; for two classes there is one value. NaN where there is none.
-double single_auc(const Score& score);
-
 // Every subset of `size` coordinates of `dim`, in lexicographic order.
 std::vector<std::vector<int>> subsets(int dim, int size);
 

@@ -73,13 +73,9 @@ void read_groups(Case& c, const Options& options) {
     if (name == "S")
       c.simple = coordinates;
     else {
-      // What names of metrics begin with.
-      constexpr const char* kTaken[] = {"s",     "sc",     "standard",   "best",     "last",
-                                        "train", "subset", "validation", "networks", "per"};
-      require(std::ranges::none_of(
-                  kTaken,
-                  [&](const std::string taken) { return name == taken || name.starts_with(taken + "_"); }),
-              "--groups: '{}' is or begins like the name of a measure; choose another", name);
+      const bool taken = name == "s" || name == "sc" || name == "standard" || name.starts_with("best_") ||
+                         name.starts_with("last_") || name.starts_with("networks_");
+      require(!taken, "--groups: '{}' is, or begins like, the name of a measure; choose another", name);
       c.measures.groups[name] = coordinates;
     }
   }

@@ -126,7 +126,7 @@ void measure_shapes(const MlpEnsemble& models, std::span<const Data> data, const
       const std::string prefix = std::string(name) + "_";
       records[i].metrics.emplace_back(prefix + "accuracy", scores[i].front().accuracy);
       records[i].metrics.emplace_back(prefix + "loss", scores[i].front().loss);
-      records[i].metrics.emplace_back(prefix + "auc", single_auc(scores[i].front()));
+      records[i].metrics.emplace_back(prefix + "auc", scores[i].front().mean_auc());
     }
   }
   for (std::size_t i = 0; i < places.size(); ++i) {

@@ -135,18 +135,6 @@ std::map<std::string, std::vector<int>> parse_groups(const std::string& flag, st
   return groups;
 }
 
-std::string format_ranges(const std::vector<int>& numbers) {
-  std::string text;
-  for (std::size_t i = 0; i < numbers.size();) {
-    std::size_t end = i + 1;
-    while (end < numbers.size() && numbers[end] == numbers[end - 1] + 1) ++end;
-    if (!text.empty()) text += ',';
-    text += end - i > 1 ? fmt::format("{}-{}", numbers[i], numbers[end - 1]) : fmt::format("{}", numbers[i]);
-    i = end;
-  }
-  return text;
-}
-
 std::string format_real(double value) { return fmt::format("{}", value); }
 
 }  // namespace occam::experiment

@@ -34,9 +34,6 @@ std::vector<std::uint32_t> parse_seed_count(const std::string& flag, std::string
 // "S=0-3,T=4,7" -> {S: {0, 1, 2, 3}, T: {4, 7}}. Names are letters, digits and '_'.
 std::map<std::string, std::vector<int>> parse_groups(const std::string& flag, std::string_view text);
 
-// "0-3,7" for the flags of parse_ranges.
-std::string format_ranges(const std::vector<int>& numbers);
-
 // Shortest text that reads back as the same number.
 std::string format_real(double value);
 

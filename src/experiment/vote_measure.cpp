@@ -37,14 +37,6 @@ Polls polls_of(const PlannedCase& planned) {
   return result;
 }
 
-// Mean over the classes; for two classes there is one value.
-double single_auc(const Score& score) {
-  double sum = 0;
-  for (const double auc : score.auc) sum += auc;
-  return score.auc.empty() ? std::numeric_limits<double>::quiet_NaN()
-                           : sum / static_cast<double>(score.auc.size());
-}
-
 // The vote of one network.
 Ballot alone(const Ballot& ballot, int network) {
   Ballot one{1, ballot.outputs, ballot.loss, {}, ballot.labels};
@@ -85,7 +77,7 @@ class VoteMeasure {
     for (std::size_t p = 0; p < polls_.names.size(); ++p) {
       const std::vector<float> of = logits(some[p]);
       const Score result = score(of, some[p]);
-      metric(polls_.names[p] + "_auc", single_auc(result));
+      metric(polls_.names[p] + "_auc", result.mean_auc());
       metric(polls_.names[p] + "_accuracy", result.accuracy);
       metric(polls_.names[p] + "_loss", result.loss);
       if (kept && p < 3) add_scores(polls_.names[p], of, some[p], record);
@@ -103,7 +95,7 @@ class VoteMeasure {
       for (int k = 0; k < ballot.members; ++k) {
         const Ballot one = alone(ballot, k);
         const Score result = score(one.values, one);
-        accuracy += result.accuracy, auc += single_auc(result);
+        accuracy += result.accuracy, auc += result.mean_auc();
       }
       record.metrics.emplace_back("networks_" + name + "_accuracy", accuracy / ballot.members);
       record.metrics.emplace_back("networks_" + name + "_auc", auc / ballot.members);
