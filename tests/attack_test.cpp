@@ -256,6 +256,27 @@ TEST(Attack, PartsChangeNothing) {
   }
 }
 
+TEST(Attack, TheBestModelIsAttackedWhereItIsWanted) {
+  const MlpSpec spec = network(9, {20}, Activation::relu);
+  const SlabSpec slab{.coordinates = slab_coordinates({9, 1, 0, 8, 0}), .train = 50, .test = 60};
+  const std::vector<Data> data = slab_data(slab, {4, 5, 6, 7, 8});
+  MlpEnsemble models(spec, {{0, 1, 0}, {0, 2, 0}, {0, 3, 0}, {0, 4, 0}, {0, 5, 0}}, cpu(2));
+  const MlpEnsemble others(spec, {{0, 11, 0}, {0, 12, 0}, {0, 13, 0}, {0, 14, 0}, {0, 15, 0}}, cpu(2));
+  for (int m = 0; m < models.members(); ++m) std::ranges::copy(others.last(m), models.best(m).begin());
+  const auto run = [&](const MlpEnsemble& of, Which which) {
+    std::vector<std::vector<float>> perturbations(5);
+    attack(
+        of, data, std::vector<AttackSuite>(5, {.pgd = Pgd{.epsilon = 0.3}, .in_range_units = true}),
+        [&](int m, AttackResult&& made) {
+          perturbations[static_cast<std::size_t>(m)] = std::move(made.pgd->perturbation);
+        },
+        which);
+    return perturbations;
+  };
+  EXPECT_EQ(run(models, Which::best), run(others, Which::last));
+  EXPECT_NE(run(models, Which::best), run(models, Which::last));
+}
+
 TEST(Attack, TracksTheLogitsBeforeEachStep) {
   Attacked model(network(5, {9}), clouds_data({5, 2, 20, 0, 70}, 3));
   Pgd settings{.epsilon = 0.3, .iterations = 4, .lower = -9, .upper = 9, .track = true};

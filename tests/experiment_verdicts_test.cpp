@@ -237,6 +237,13 @@ TEST(Verdicts, WhereMembersAreCountedOneThatDivergedHasFailed) {
   EXPECT_EQ(judge_one(one).word, "insufficient");
 }
 
+TEST(Verdicts, TwoMembersAreEnoughForATest) {
+  Expectation two = kEquivalence;
+  two.seeds_cpu = 2;
+  EXPECT_EQ(judge_one(row(two, {0.50001, 0.49999})).word, "reproduced");
+  EXPECT_EQ(judge_one(row(two, {0.51, 0.49})).word, "not reproduced");
+}
+
 TEST(Verdicts, OneMemberPredictsNothing) {
   const Expectation one{.metric = "m", .test = Kind::prediction, .seeds_cpu = 1};
   EXPECT_EQ(judge_one(row(one, {0.5}, 0.5)).word, "not reproduced");

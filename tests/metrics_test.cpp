@@ -223,6 +223,14 @@ TEST(Randomized, DonorsArePermutedOrOfAnotherClass) {
   EXPECT_EQ(donors({.coordinates = {1}}, 5, labels), permuted);
 }
 
+// Salts key the permutations: they are part of the results. FNV-1a of kind and coordinates, four bytes each, little
+// end first, worked out elsewhere.
+TEST(Randomized, SaltsNeverChange) {
+  EXPECT_EQ(salt({}), 1268118805u);
+  EXPECT_EQ(salt({.coordinates = {0}}), 2615243109u);
+  EXPECT_EQ(salt({.coordinates = {0, 300}, .kind = Randomization::Kind::swap}), 2479850547u);
+}
+
 TEST(Randomized, AgainstTheModelsOwnPredictions) {
   const Data data = slab(true);
   const MlpEnsemble models = reader(data, 3);  // a 5-slab read by its sign: about half are right

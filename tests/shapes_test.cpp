@@ -142,6 +142,55 @@ TEST(Shapes, LitPixelsAreThoseThatSomeRowLights) {
   EXPECT_LT(std::count(expected.begin(), expected.end(), 1), 12 * 17);
 }
 
+TEST(Shapes, ValidationRowsAreDrawsOfTheirOwn) {
+  ShapeSpec spec = stars_and_moons();
+  spec.train = spec.validation = spec.test_rows = 200;
+  const Data data = shape_data(spec, {4}).front();
+  std::map<Split, std::vector<std::pair<int, int>>> offsets;
+  for (const Split split : {Split::train, Split::validation, Split::test})
+    for (const law::ShapePlace& place : shape_places(std::get<ShapeData>(data), split))
+      offsets[split].emplace_back(place.dx, place.dy);
+  EXPECT_NE(offsets[Split::validation], offsets[Split::test]);
+  EXPECT_NE(offsets[Split::validation], offsets[Split::train]);
+  // Splits follow one another: the rows of test and validation are the first rows of a larger test set of one place.
+  spec.validation = 0, spec.test_rows = 400;
+  for (auto* places : {&spec.biased, &spec.uniform})
+    for (Places& of_class : *places) of_class = {{-3, 3, -3, 3}};
+  const Data longer = shape_data(spec, {4}).front();
+  spec.validation = spec.test_rows = 200;
+  const Data parted = shape_data(spec, {4}).front();
+  const auto all = shape_places(std::get<ShapeData>(longer), Split::test),
+             second = shape_places(std::get<ShapeData>(parted), Split::validation);
+  for (std::size_t i = 0; i < 200; ++i) {
+    EXPECT_EQ(second[i].dx, all[200 + i].dx);
+    EXPECT_EQ(second[i].dy, all[200 + i].dy);
+  }
+}
+
+// What --explain-plan says of images: the mean share of pixels between the first and the last that a row of an image
+// lights, and the share of those that some image lights.
+TEST(Shapes, SharesOfPixels) {
+  const Data data = shape_data(test::small_shapes(), {4}).front();
+  const HostTable table = materialize(data, Split::train);
+  constexpr std::size_t kWide = 17, kPixels = 12 * kWide;
+  std::vector<std::uint8_t> live(kPixels, 0);
+  double lit = 0;
+  for (std::size_t row = 0; row < table.x.size(); row += kWide) {
+    std::vector<std::size_t> lights;
+    for (std::size_t i = row; i < row + kWide; ++i)
+      if (table.x[i] != 0) lights.push_back(i), live[i % kPixels] = 1;
+    if (!lights.empty()) lit += static_cast<double>(lights.back() - lights.front() + 1);
+  }
+  const auto shares = pixel_shares(data, {});
+  ASSERT_TRUE(shares);
+  EXPECT_NEAR(shares->lit, lit / static_cast<double>(table.x.size()), 1e-12);
+  EXPECT_NEAR(shares->live, static_cast<double>(std::ranges::count(live, 1)) / kPixels, 1e-12);
+  Training decays;
+  decays.optimizer.weight_decay = 0.1;
+  EXPECT_EQ(pixel_shares(data, decays)->live, 1.0);
+  EXPECT_FALSE(pixel_shares(slab_data(lms(5), {1}).front(), {}));
+}
+
 // ---- networks ---------------------------------------------------------------------------------------------
 
 class ImageTraining : public testing::TestWithParam<std::tuple<std::string, test::ImageVariant>> {};

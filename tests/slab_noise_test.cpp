@@ -192,6 +192,26 @@ TEST(SlabShift, ComesBeforeTheNoiseForLinearBlocks) {
   }
 }
 
+// Width 2 doubles every value, and margins with it, of noisy rows too.
+TEST(SlabWidth, ScalesEverything) {
+  std::vector<SlabCoordinate> coordinates;
+  for (const auto& [kind, noise] : {std::pair{BlockKind::linear, NoiseKind::margin},
+                                    {BlockKind::linear, NoiseKind::flip},
+                                    {BlockKind::slab5, NoiseKind::margin},
+                                    {BlockKind::slab5, NoiseKind::label},
+                                    {BlockKind::slab7, NoiseKind::label}})
+    coordinates.push_back({.kind = kind, .margin = 0.0625, .noise = 0.5, .noise_kind = noise, .shift = 0.25});
+  coordinates.push_back({.kind = BlockKind::slab3, .margin = 0.0625});
+  coordinates.push_back({.kind = BlockKind::unused});
+  SlabSpec spec = spec_of(coordinates);
+  const Rows one = generate_all(spec, 3);
+  spec.width = 2;
+  const Rows two = generate_all(spec, 3);
+  for (std::size_t r = 0; r < one.size(); ++r)
+    for (std::size_t k = 0; k < coordinates.size(); ++k)
+      ASSERT_EQ(two.at(r, k), 2 * one.at(r, k)) << r << " " << k;
+}
+
 TEST(SlabShift, ComesAfterTheNoiseForSlabs) {
   for (const NoiseKind noise : {NoiseKind::margin, NoiseKind::label}) {
     SlabCoordinate coordinate{.kind = BlockKind::slab5, .noise = 0.5, .noise_kind = noise};

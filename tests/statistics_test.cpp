@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <numeric>
 
 #include <gtest/gtest.h>
@@ -118,6 +119,10 @@ TEST(Statistics, EquivalenceIsTwoOneSidedTests) {
   EXPECT_EQ(equivalence(std::vector<double>{1, 1, 1}, 1, 0.1).p, 0);
   EXPECT_EQ(equivalence(std::vector<double>{2, 2, 2}, 1, 0.1).p, 1);
   EXPECT_TRUE(std::isnan(equivalence(std::vector<double>{2}, 1, 0.1).p));
+  // Two values have one degree of freedom, Cauchy's distribution: x̄ ± tan(0.45 π) · half their distance.
+  const Interval two = equivalence(std::vector<double>{0.9, 1.1}, 1, 1).interval;
+  expect_close(two.low, 1 - 0.1 * std::tan(0.45 * std::numbers::pi));
+  expect_close(two.high, 1 + 0.1 * std::tan(0.45 * std::numbers::pi));
 }
 
 TEST(Statistics, HolmStepsDown) {
