@@ -119,8 +119,8 @@ inline void multiply_shallow(const Product& p, const Epilogue& epilogue) {
 }
 
 // Runs the product tile by tile and hands each finished tile, still in the first-level cache, to
-// epilogue(first_row, rows, first_column, columns, tile) with tile: [rows][columns], columns in whole vectors; those
-// beyond the product's mean nothing. The tiles of a column come in the order of their rows.
+// epilogue(first_row, rows, first_column, columns, tile) with tile: [rows][columns], columns in whole vectors; beyond the
+// product's they hold what B's padding makes of them, or 0. The tiles of a column come in the order of their rows.
 template <class Epilogue>
 inline void multiply(const Product& p, const Epilogue& epilogue) {
   switch (p.depth) {
