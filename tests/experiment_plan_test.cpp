@@ -162,7 +162,7 @@ TEST(Flags, DefaultsAreThoseOfTheCase) {
 }
 
 TEST(Flags, StopAccuracyIsExact) {
-  const StopRule& rule = plan({"--stop", "accuracy:0.9999"}).cases.front().settings.training.stop;
+  const StopRule rule = plan({"--stop", "accuracy:0.9999"}).cases.front().settings.training.stop;
   EXPECT_EQ(1.0 - rule.epsilon, 0.9999);
 }
 
