@@ -327,6 +327,7 @@ TEST(Attack, RefusesWhatIsImpossible) {
   refused(pgd([](Pgd& a) { a.loss = AttackLoss::binary_hybrid; }),
           "binary-hybrid is for two classes, the data have 3");
   refused(pgd([](Pgd& a) { a.loss = AttackLoss::targeted, a.target = 3; }), "target: 3 is no class");
+  EXPECT_NO_THROW(validate(Pgd{.loss = AttackLoss::targeted, .target = 0}, 3));
   refused(pgd([](Pgd& a) { a.restarts = 0; }), "restarts: 0");
   refused(pgd([](Pgd& a) { a.restarts = 2, a.track = true; }), "tracked");
   refused(pgd([](Pgd& a) { a.batch = 0; }), "batch: 0");

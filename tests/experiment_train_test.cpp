@@ -58,6 +58,7 @@ TEST(Train, MembersOfOneArchitectureAndBatchShareAnEnsemble) {
   const auto groups = groups_of(plan, {});
   ASSERT_EQ(groups.size(), 4u);
   EXPECT_EQ(groups[0].size(), 6u);
+  for (const Place& place : groups[0]) EXPECT_LE(place.planned_case, 1);  // A and B
   for (std::size_t g : {1u, 2u, 3u}) EXPECT_EQ(groups[g].size(), 3u);
   // Finished members are left out.
   Records done;
@@ -153,6 +154,27 @@ TEST(Measure, SubsetsInOrder) {
   EXPECT_EQ(subsets(4, 2), (std::vector<std::vector<int>>{{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}}));
   EXPECT_EQ(subsets(3, 3), (std::vector<std::vector<int>>{{0, 1, 2}}));
   EXPECT_EQ(subsets(50, 2).size(), 1225u);
+}
+
+TEST(Measure, AttacksAreMadeAsTheirFlagsSay) {
+  Attacks attacks;
+  attacks.pgd = attacks.as_uap = true;
+  attacks.pgd_settings.epsilon = 0.4, attacks.pgd_settings.step = 0, attacks.pgd_settings.iterations = 20;
+  attacks.as_settings.step = 0.07;
+  AttackSuite suite = attacks.suite(9);
+  EXPECT_DOUBLE_EQ(suite.pgd->step, 2.5 * 0.4 / 20);  // as Madry et al. step
+  EXPECT_EQ(suite.pgd->seed, 9u);
+  EXPECT_EQ(suite.as_uap->step, 0.07);
+  EXPECT_FALSE(suite.svd_uap);
+  EXPECT_TRUE(suite.in_range_units);
+  EXPECT_FALSE(suite.keeps_bounds);
+  attacks.units = AttackUnits::absolute;
+  attacks.bounds = {-3, 4};
+  suite = attacks.suite(9);
+  EXPECT_FALSE(suite.in_range_units);
+  EXPECT_TRUE(suite.keeps_bounds);
+  EXPECT_EQ(suite.as_uap->lower, -3);
+  EXPECT_EQ(suite.pgd->upper, 4);
 }
 
 TEST(Measure, WhatDivergedIsNotAttacked) {
