@@ -211,7 +211,7 @@ TEST(Verdicts, WhereMembersAreCountedOneThatDivergedHasFailed) {
   one.lost = 1;
   EXPECT_EQ(judge_one(one).word, "not reproduced");
   EXPECT_THAT(judge_one(one).detail, HasSubstr("20/21"));
-  EXPECT_THAT(judge_one(one).detail, HasSubstr("1 of them diverged"));
+  EXPECT_THAT(judge_one(one).detail, HasSubstr("1 of them without a value"));
   one.values.resize(19);  // 19 and one that diverged are 20 seeds
   EXPECT_EQ(judge_one(one).word, "not reproduced");
 
@@ -231,6 +231,9 @@ TEST(Verdicts, WhereMembersAreCountedOneThatDivergedHasFailed) {
   one = row(above, std::vector<double>(1, 0.5));
   one.lost = 19;
   EXPECT_EQ(judge_one(one).word, "reproduced");
+  one.values.clear(), one.lost = 20;
+  EXPECT_EQ(judge_one(one).word, "reproduced");
+  EXPECT_THAT(judge_one(one).detail, HasSubstr("0/20"));
 
   one = row(kEquivalence, around(0.5, 0.001, 19));
   one.lost = 1;  // says nothing of the mean

@@ -122,7 +122,8 @@ void add_counts(Outcome& outcome, const Row& row) {
                 fmt::format("{} above {}, expected {} to {} of them", share_text(above, all), e.threshold,
                             e.least_share, e.most_share));
   }
-  if (row.lost > 0 && counts_members(e)) outcome.add(true, fmt::format("{} of them diverged", row.lost));
+  if (row.lost > 0 && counts_members(e))
+    outcome.add(true, fmt::format("{} of them without a value", row.lost));
 }
 
 }  // namespace
@@ -166,14 +167,14 @@ std::vector<Verdict> judge(std::span<const Row> rows, DeviceKind device) {
           outcome.add(false, fmt::format("not after Holm's correction over {} rows", p.size()));
       }
     }
-    if (row.values.empty())
+    const std::size_t judged = row.values.size() + (counts_members(e) ? row.lost : 0);
+    if (judged == 0)
       outcome = {false, "no member is left"};
     else {
       if (tests_prediction(e)) add_prediction(outcome, row);
       add_counts(outcome, row);
     }
     Verdict verdict{outcome.holds ? "reproduced" : "not reproduced", outcome.detail};
-    const std::size_t judged = row.values.size() + (counts_members(e) ? row.lost : 0);
     if (static_cast<int>(judged) < needed(e, device)) {
       verdict.word = "insufficient";
       verdict.detail +=

@@ -20,7 +20,7 @@ struct Row {
   std::optional<double> published;
   double train_accuracy = 1;          // mean over the same members
   std::vector<double> original = {};  // what the original code gave seed by seed, where that is known
-  std::size_t lost = 0;               // members without a value, because they diverged
+  std::size_t lost = 0;               // members without a value: diverged, or it does not exist for them
 };
 
 struct Verdict {
