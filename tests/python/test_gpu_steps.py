@@ -239,7 +239,7 @@ class Steps(unittest.TestCase):
         with tempfile.NamedTemporaryFile() as worker:
             for iid, status in (([1.0] * 100, "passed"), ([1.0] * 99 + [0.98], "failed"), ([1.0] * 99, "failed")):
                 output = json.dumps({**reply, "iid_accuracy": iid})
-                result = steps.images(worker.name, lambda c, t, o=output: requests.append(json.loads(c[-1])) or (0, o))
+                result = steps.images(worker.name, lambda c, t, o=output: requests.append(json.loads(c[-2])) or (0, o))
                 self.assertEqual(result["status"], status, iid)
             self.assertEqual(result["measured"]["learnt"], 99)
             self.assertEqual((result["measured"]["seconds"], result["measured"]["target_seconds"]), (12.5, 15))
@@ -267,8 +267,8 @@ class Steps(unittest.TestCase):
         commands = []
 
         def execute(command, timeout):
-            commands.append(command[-1])
-            return answer(re.search(r"regex:\^\((.*?)\)\$", command[-1]).group(1).split("|"))
+            commands.append(" ".join(command))
+            return answer(re.search(r"regex:\^\((.*?)\)\$", commands[-1]).group(1).split("|"))
 
         with tempfile.TemporaryDirectory() as folder, mock.patch("shutil.which", return_value="/bin/ncu"):
             worker, report = pathlib.Path(folder) / "worker", pathlib.Path(folder) / "ncu.txt"

@@ -6,7 +6,6 @@ import json
 import math
 import pathlib
 import re
-import shlex
 import shutil
 import statistics
 import tempfile
@@ -246,11 +245,15 @@ def first_object(output):
     return None
 
 
+def asking(name, request, *command):
+    """What sends a request to a command that reads bench_worker's."""
+    pipe = 'request=$1; shift; printf "%s\\n" "$request" | "$@"'
+    return ["sh", "-c", pipe, name, json.dumps(request, separators=(",", ":")), *map(str, command)]
+
+
 def ask(name, worker, request, execute, timeout):
     """A step of one request to bench_worker, and its reply; the step has failed where there is none."""
-    pipe = 'printf "%s\\n" "$2" | "$1"'
-    command = ["sh", "-c", pipe, name, str(worker), json.dumps(request, separators=(",", ":"))]
-    result, output = step(name, command, execute, timeout)
+    result, output = step(name, asking(name, request, worker), execute, timeout)
     reply = first_object(output) if result["status"] == "passed" else None
     if reply is None or "error" in reply:
         result["status"], result["output"] = "failed", last_lines(output)
@@ -308,9 +311,8 @@ def profile(worker, report, execute=run):
     for name, request, names, passed_by, count in PROFILED:
         # The clocks as they are: other steps ran at them, and a user may not be allowed to lock them.
         chosen = ["--kernel-name", f"regex:^({names})$", "--launch-skip", str(passed_by), "--launch-count", str(count)]
-        command = [program, "--set", "full", "--clock-control", "none", *chosen, "--page", "details", str(worker)]
-        request = json.dumps({**request, "device": "cuda"}, separators=(",", ":"))
-        result, output = step("profile", ["sh", "-c", f"echo '{request}' | {shlex.join(command)}"], execute, 900)
+        ncu = [program, "--set", "full", "--clock-control", "none", *chosen, "--page", "details", worker]
+        result, output = step("profile", asking("profile", {**request, "device": "cuda"}, *ncu), execute, 900)
         if refused := CANNOT_PROFILE.search(output):
             return unavailable("profile", refused.group(0).strip())
         if result["status"] == "passed" and re.search(rf"\b({names})\b", output):
