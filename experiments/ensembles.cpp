@@ -8,6 +8,8 @@
 //   MS-5           few training rows, so that a single network is right in about 75% of the test set: votes
 //                  of 5 and 10 gain 15 and 20 points. The paper does not say how few: 4,250 rows are our own
 //                  finding. The rest is as for LMS-5, checked every 1,000 updates
+//   MS-5 (10,2)    likewise with (10,2)-FCNs and 3,000 rows, both our own finding: ten units do not hold 50
+//                  slabs, so each network relies on some of its own, and they err independently
 //   noisy-LMS-7    half of the linear coordinate's rows are margin noise, so that it is right in 75%; votes
 //                  of 3, 5 and 10 stay there. The paper gives no settings: here notebook 3's data,
 //                  (100,2)-FCNs with learning rate 0.1, no momentum, weight decay 5e-4 and at most 10,000
@@ -49,6 +51,14 @@ Case ms5() {
   c.training.stop.check_every = 1000;
   c.votes.sizes = {10, 1, 3, 5};
   c.published.clear();
+  return c;
+}
+
+Case narrow_ms5() {
+  Case c = ms5();
+  c.name = "MS-5 (10,2)";
+  c.network.hidden = {10, 10};
+  c.slab.train = 3000;
   return c;
 }
 
@@ -116,32 +126,17 @@ void expect_noisy_lms7(Case& c) {
 
 // ---- flags -----------------------------------------------------------------------------------------------
 
-std::vector<std::string> items(const std::string& text) {
-  std::vector<std::string> result(1);
-  for (const char c : text) {
-    if (c == ',')
-      result.emplace_back();
-    else
-      result.back() += c;
-  }
-  return result;
-}
-
 std::vector<int> sizes_of(const std::string& text) {
   std::vector<int> sizes;
-  for (const std::string& item : items(text)) {
-    const bool digits = !item.empty() && item.size() < 6 &&
-                        std::all_of(item.begin(), item.end(), [](char c) { return c >= '0' && c <= '9'; });
-    require(digits, "--vote-sizes: '{}' is not a number of networks", item);
-    sizes.push_back(std::stoi(item));
-  }
+  for (const std::string& item : Experiment::list("vote-sizes", text))
+    sizes.push_back(static_cast<int>(Experiment::integer("vote-sizes", item, 1, kMostVoters)));
   return sizes;
 }
 
 std::vector<Combiner> combiners_of(const std::string& text) {
   constexpr Combiner all[] = {Combiner::average, Combiner::softmax, Combiner::linear, Combiner::mlp};
   std::vector<Combiner> combiners;
-  for (const std::string& item : items(text)) {
+  for (const std::string& item : Experiment::list("combiner", text)) {
     const auto found =
         std::find_if(std::begin(all), std::end(all), [&](Combiner c) { return item == name_of(c); });
     require(found != std::end(all), "--combiner: '{}' is not one of average, softmax, linear, mlp", item);
@@ -156,7 +151,7 @@ int main(int argc, char** argv) {
   Experiment experiment(
       "ensembles", "Votes of independently trained networks are as biased to simplicity as one network.");
   std::string chosen, sizes, combiners, optimizer;
-  experiment.option("case", chosen, "only this data set", {"LMS-5", "MS-5", "noisy-LMS-7"});
+  experiment.option("case", chosen, "only this data set", {"LMS-5", "MS-5", "MS-5 (10,2)", "noisy-LMS-7"});
   experiment.option("vote-sizes", sizes,
                     "networks a vote, such as 1,3,5,10; plain metrics are those of the first");
   experiment.option("combiner", combiners,
@@ -164,8 +159,10 @@ int main(int argc, char** argv) {
   experiment.option("combiner-optimizer", optimizer, "what trains a linear or MLP combiner", {"sgd", "adam"});
   experiment.sizes(kVotes);
   return experiment.run(argc, argv, [&] {
-    const std::pair<Case, void (*)(Case&)> cases[] = {
-        {lms5(), expect_lms5}, {ms5(), expect_ms5}, {noisy_lms7(), expect_noisy_lms7}};
+    const std::pair<Case, void (*)(Case&)> cases[] = {{lms5(), expect_lms5},
+                                                      {ms5(), expect_ms5},
+                                                      {narrow_ms5(), expect_ms5},
+                                                      {noisy_lms7(), expect_noisy_lms7}};
     for (auto [c, expect] : cases) {
       if (!chosen.empty() && c.name != chosen) continue;
       if (!sizes.empty()) c.votes.sizes = sizes_of(sizes);

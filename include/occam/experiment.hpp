@@ -210,9 +210,12 @@ class Experiment {
   // Whether --quick or --full was given; known when `cases` is called.
   bool quick() const;
   bool full() const;
-  // The value of an option as a whole number; a usage error names the flag.
+  // The value of an option as a whole number, a finite number, or the entries of a list with commas. A usage error names
+  // the flag.
   static std::int64_t integer(const std::string& flag, const std::string& text, std::int64_t least,
                               std::int64_t most);
+  static double real(const std::string& flag, const std::string& text);
+  static std::vector<std::string> list(const std::string& flag, const std::string& text);
 
   // Reads the flags, calls `cases` (which adds the cases), trains and measures every case with every seed and
   // records the results. Returns the exit code of the executable: 0 done, 2 usage, 3 data, 4 device, 5 every

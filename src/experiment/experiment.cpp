@@ -285,11 +285,18 @@ void Experiment::data_sets(std::string& chosen, const std::vector<std::string>& 
 }
 
 bool Experiment::quick() const { return state_->options.quick; }
+bool Experiment::full() const { return state_->options.full; }
+
 std::int64_t Experiment::integer(const std::string& flag, const std::string& text, std::int64_t least,
                                  std::int64_t most) {
   return parse_integer(flag, text, least, most);
 }
-bool Experiment::full() const { return state_->options.full; }
+
+double Experiment::real(const std::string& flag, const std::string& text) { return parse_real(flag, text); }
+
+std::vector<std::string> Experiment::list(const std::string& flag, const std::string& text) {
+  return split_list(flag, text);
+}
 
 void Experiment::accept_user_data() { state_->accepts_user_data = true; }
 

@@ -72,14 +72,24 @@ TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
     EXPECT_TRUE(c["metrics"]["pgd_accuracy"][0].is_number());
     EXPECT_TRUE(c["verdicts"].empty()) << "shortened runs have no verdict";
   }
-  const std::string one = "(1000,2) epsilon 0.25";  // which no short run takes by itself
   ended = run("adversarial_training",
-              {"--device", "cpu", "--case", one, "--epochs", "1", "--train", "300", "--hidden", "9",
-               "--adversary-iterations", "1", "--seeds", "1", "--out", folder / "one"},
+              {"--device", "cpu", "--widths", "9,10", "--radii", "0.25", "--epochs", "1", "--train", "300",
+               "--adversary-iterations", "1", "--seeds", "1", "--out", folder / "own"},
               folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
-  ASSERT_EQ(cases_of(folder / "one/adversarial_training").size(), 1u);
-  EXPECT_EQ(cases_of(folder / "one/adversarial_training")[0]["config"]["adversary_epsilon"], 0.25);
+  const nlohmann::json own = cases_of(folder / "own/adversarial_training");
+  ASSERT_EQ(own.size(), 2u);
+  EXPECT_EQ(own[1]["name"], "(10,2) epsilon 0.25");
+  EXPECT_EQ(own[1]["config"]["hidden"], "10x10");
+  EXPECT_EQ(own[1]["config"]["adversary_epsilon"], 0.25);
+  EXPECT_EQ(own[1]["config"]["attack_epsilon"], 0.25);
+  for (const auto& [flag, value] :
+       {std::pair{"--radii", "0.1,0"}, {"--radii", "0.1,,0.2"}, {"--widths", "0"}}) {
+    ended = run("adversarial_training", {flag, value, "--device", "cpu", "--out", folder / "never"}, folder);
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr(flag));
+  }
 }
 
 TEST(AttackFlags, ImpossibleOnesAreOneLine) {

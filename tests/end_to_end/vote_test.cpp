@@ -151,19 +151,22 @@ TEST(Ensembles, AVoteReliesOnTheSimplestCoordinateAsItsNetworksDo) {
 TEST(Ensembles, TinyRunsOfEveryCaseAndSameBytes) {
   const Folder folder;
   const auto words = [&](const std::string& out, const std::string& threads) {
-    return Words{"--device",      "cpu", "--train", "400", "--test",    "200",   "--hidden", "8",
-                 "--max-updates", "20",  "--seeds", "2",   "--threads", threads, "--out",    folder / out};
+    return Words{"--device", "cpu",     "--train", "400",       "--test", "200",   "--max-updates",
+                 "20",       "--seeds", "2",       "--threads", threads,  "--out", folder / out};
   };
   const Ended ended = run("ensembles", words("a", "2"), folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
   ASSERT_EQ(run("ensembles", words("b", "1"), folder).code, 0);
   EXPECT_EQ(content(folder / "a/ensembles/cases.csv"), content(folder / "b/ensembles/cases.csv"));
   const nlohmann::json cases = result_of(folder / "a/ensembles")["cases"];
-  ASSERT_EQ(cases.size(), 3u);
+  ASSERT_EQ(cases.size(), 4u);
   EXPECT_EQ(cases[0]["config"]["vote_sizes"], nlohmann::json({3, 1, 5, 10}));
   EXPECT_EQ(cases[1]["name"], "MS-5");
   EXPECT_EQ(cases[1]["config"]["slabs5"], 50);
-  EXPECT_EQ(cases[2]["config"]["linear_noise"], 0.5);
+  EXPECT_EQ(cases[2]["config"]["slabs5"], 50);
+  EXPECT_EQ(cases[2]["config"]["hidden"], "10x10");
+  EXPECT_EQ(cases[2]["verdicts"], cases[1]["verdicts"]);
+  EXPECT_EQ(cases[3]["config"]["linear_noise"], 0.5);
   for (const char* name :
        {"standard_accuracy", "standard_accuracy_1", "standard_accuracy_5", "standard_accuracy_10"})
     EXPECT_TRUE(cases[0]["metrics"].contains(name)) << name;
@@ -191,8 +194,9 @@ TEST(Ensembles, FlagsThatMakeNoSense) {
     EXPECT_FALSE(std::filesystem::exists(folder / "never"));
     return ended.err;
   };
-  EXPECT_THAT(error({"--vote-sizes", "3,x"}), HasSubstr("'x' is not a number of networks"));
-  EXPECT_THAT(error({"--vote-sizes", "0"}), HasSubstr("0 is outside 1"));
+  EXPECT_THAT(error({"--vote-sizes", "3,x"}),
+              HasSubstr("--vote-sizes: 'x' is not a whole number from 1 to 1024"));
+  EXPECT_THAT(error({"--vote-sizes", "0"}), HasSubstr("--vote-sizes: '0'"));
   EXPECT_THAT(error({"--vote-sizes", "3,3"}), HasSubstr("twice"));
   EXPECT_THAT(error({"--combiner", "median"}), HasSubstr("'median' is not one of"));
   EXPECT_THAT(error({"--case", "LMS-9"}), HasSubstr("LMS-9"));
