@@ -1,7 +1,9 @@
 // Plan *resident, whole batch*: one block trains one member, and all 256 samples of a batch stay on the chip, for
 // which only one hidden layer has room in shared memory. The other one stays in registers, where its product left
 // it: a thread owns 8 × 13 of samples and units there. Halves of it pass through the room of the batch's rows when
-// others need to read it, and the rows are fetched once more, from the L2 cache, for the last product.
+// others need to read it, and what the half's gradient is multiplied with is done then: the second layer's weight
+// gradient grows in registers, and the first layer's gradient takes the place of its activations. The rows are fetched
+// once more, from the L2 cache, for the last product.
 //
 // Against slices of the batch this is fewer loads for each multiply-add, because tiles are larger, half the meetings
 // of the block, and no gradient that waits for the next slice.
@@ -63,30 +65,66 @@ __device__ __forceinline__ void multiply_forward(const float* x, const float* we
   }
 }
 
-// tile[s][k] = Σ_j delta[s][j] · weight[j][k]; delta at the tile's first sample, weight at its first feature.
-__device__ __forceinline__ void multiply_backward(const float* delta, const float* weight, int quads,
-                                                  BatchTile& tile) {
-  OCCAM_UNROLL
-  for (int i = 0; i < B::kPerM; ++i) {
+// What a thread owns of an input gradient, of half a batch: samples m + 32 i, and features in quads, 4 n + 32 q, and one
+// more, 96 + n. A quad of weights is read at once, and a quad of gradients takes the place of its activations.
+struct InputGradient {
+  static constexpr int kSamples = B::kHalf / B::kRows, kQuads = B::kPerN / kQuad;
+  static constexpr int kSingle = kQuads * kQuad * B::kColumns;  // of thread 0
+  static_assert(B::kPerN % kQuad == 1 && kSingle < B::kUnits);
+  float sum[kSamples][B::kPerN];
+
+  // sum[s][k] = Σ_j delta[s][j] · weight[j][k]; `delta`: of the half, from the thread's first sample on.
+  __device__ __forceinline__ void multiply(const float* delta, const float* weight, int n, int quads) {
     OCCAM_UNROLL
-    for (int c = 0; c < B::kPerN; ++c) tile[i][c] = 0.0f;
-  }
-  OCCAM_NO_UNROLL
-  for (int j = 0; j < quads; ++j, delta += kQuad, weight += kQuad * B::kUnits) {
-    float a[B::kPerM][kQuad];
-    OCCAM_UNROLL
-    for (int i = 0; i < B::kPerM; ++i) read_steps(delta + i * B::kRows * B::kUnits, a[i]);
-    OCCAM_UNROLL
-    for (int step = 0; step < kQuad; ++step) {
+    for (int i = 0; i < kSamples; ++i) {
       OCCAM_UNROLL
-      for (int c = 0; c < B::kPerN; ++c) {
-        const float b = weight[step * B::kUnits + c * B::kColumns];
+      for (int c = 0; c < B::kPerN; ++c) sum[i][c] = 0.0f;
+    }
+    const float *in_quads = weight + kQuad * n, *single = weight + kSingle + n;
+    OCCAM_NO_UNROLL
+    for (int j = 0; j < quads;
+         ++j, delta += kQuad, in_quads += kQuad * B::kUnits, single += kQuad * B::kUnits) {
+      float a[kSamples][kQuad];
+      OCCAM_UNROLL
+      for (int i = 0; i < kSamples; ++i) read_steps(delta + i * B::kRows * B::kUnits, a[i]);
+      OCCAM_UNROLL
+      for (int step = 0; step < kQuad; ++step) {
+        float b[B::kPerN - 1];
+        read_step<B::kPerN - 1, B::kColumns>(in_quads + step * B::kUnits, b);
+        const float last = single[step * B::kUnits];
         OCCAM_UNROLL
-        for (int i = 0; i < B::kPerM; ++i) tile[i][c] = law::fma(a[i][step], b, tile[i][c]);
+        for (int i = 0; i < kSamples; ++i) {
+          OCCAM_UNROLL
+          for (int at = 0; at < B::kPerN - 1; ++at) {
+            const int c = i % 2 ? B::kPerN - 2 - at : at;  // begins with the weight at hand
+            sum[i][c] = law::fma(a[i][step], b[c], sum[i][c]);
+          }
+          sum[i][B::kPerN - 1] = law::fma(a[i][step], last, sum[i][B::kPerN - 1]);
+        }
       }
     }
   }
-}
+
+  // Back through ReLU; h: the half's activations from the thread's first sample on, which become dL/dz.
+  __device__ __forceinline__ void replace(float* h, int n) const {
+    const auto gradient = [](float sum_of, float h_of) {
+      return law::activation_gradient<Activation::relu>(sum_of, 0.0f, h_of, 0.0f);
+    };
+    OCCAM_UNROLL
+    for (int i = 0; i < kSamples; ++i) {
+      float* const row = h + i * B::kRows * B::kUnits;
+      OCCAM_UNROLL
+      for (int q = 0; q < kQuads; ++q) {
+        float4& at = *reinterpret_cast<float4*>(row + kQuad * (n + q * B::kColumns));
+        const float(&of)[B::kPerN] = sum[i];
+        at = make_float4(gradient(of[kQuad * q], at.x), gradient(of[kQuad * q + 1], at.y),
+                         gradient(of[kQuad * q + 2], at.z), gradient(of[kQuad * q + 3], at.w));
+      }
+      float& at = row[kSingle + n];
+      if (kSingle + n < B::kUnits) at = gradient(sum[i][B::kPerN - 1], at);
+    }
+  }
+};
 
 // The part of a weight gradient that a thread owns: a quad of units and one of ten places along the features.
 // Neighbouring lanes share the quad, and lanes two apart the place.
@@ -185,16 +223,10 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
 
     multiply_forward<B::kInputs>(spare + at.m * B::kInputs, base + B::kWeight1 + at.n * B::kInputs,
                                  base + B::kBias1 + at.n, (a.plan.inputs + kQuad - 1) / kQuad, tile);
-    std::uint32_t active[(B::kPerM * B::kPerN + 31) / 32] =
-        {};  // what ReLU's derivative asks of the first layer
     OCCAM_UNROLL
     for (int i = 0; i < B::kPerM; ++i) {
       OCCAM_UNROLL
-      for (int j = 0; j < B::kPerN; ++j) {
-        const int bit = i * B::kPerN + j;
-        tile[i][j] = law::activate<Activation::relu>(tile[i][j], 0.0f);
-        if (tile[i][j] > 0.0f) active[bit / 32] |= 1u << bit % 32;
-      }
+      for (int j = 0; j < B::kPerN; ++j) tile[i][j] = law::activate<Activation::relu>(tile[i][j], 0.0f);
     }
     put(hidden, kFirst, kEnd);
     __syncthreads();
@@ -268,28 +300,19 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       put(spare, begin, end_of_half);
       __syncthreads();
       const Panel delta{spare, B::kUnits}, input{hidden + first * B::kUnits, B::kUnits};
+      InputGradient below;
+      below.multiply(spare + at.m * B::kUnits, base + B::kWeight2, at.n, units2 / kQuad);
       if (thread() < units2) bias2 = bias_gradient(delta, samples, thread(), bias2);
       if (own2.quad >= 0) second.add(delta, input, samples, own2.quad, 10 * own2.place);
-      __syncthreads();
+      __syncthreads();  // all have read the half's activations of the first layer, and its delta
+      below.replace(input.row(at.m), at.n);
     };
     half(kFirst, kMiddle);
     half(kMiddle, kEnd);
 
-    rows.copy_rows(spare, batch, 0, place.count);
-    put(hidden, kFirst, kEnd);
-    __syncthreads();
-    multiply_backward(hidden + at.m * B::kUnits, base + B::kWeight2 + at.n, units2 / kQuad, tile);
-    OCCAM_UNROLL
-    for (int i = 0; i < B::kPerM; ++i) {
-      OCCAM_UNROLL
-      for (int j = 0; j < B::kPerN; ++j) {
-        const int bit = i * B::kPerN + j;
-        if (!(active[bit / 32] >> bit % 32 & 1)) tile[i][j] = 0.0f;
-      }
-    }
-    copy_async_wait<0>();
-    __syncthreads();  // all have read the second layer's weights and delta
-    put(hidden, kFirst, kEnd);
+    constexpr int kReads = B::kHalf + 1;  // of the first half, whose last row is read beyond its end
+    rows.copy_rows(spare, batch, 0, place.count < kReads ? place.count : kReads);
+    rows.copy_rows(spare, batch, kReads, place.count);
     const auto step = stepper();
     if (thread() < units2) step(B::kBias2 + thread(), bias2);
     if (own2.quad >= 0)
@@ -300,12 +323,13 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       step(B::kWeight3 + last_class * B::kUnits + last_unit, last);
     else if (thread() - outputs * units2 < outputs)
       step(B::kBias3 + thread() - outputs * units2, last);
-    __syncthreads();
 
     // Rows of the next update take the place of those that everybody is done with.
     GradientPart<3> first_layer{};
     float bias1 = 0.0f;
     const auto add_first = [&](int first, int samples) {
+      copy_async_wait<1>();
+      __syncthreads();  // the half's rows have arrived
       const Panel delta{hidden + first * B::kUnits, B::kUnits}, input{spare + first * B::kInputs, B::kInputs};
       if (thread() < units1) bias1 = bias_gradient(delta, samples, thread(), bias1);
       if (own1.quad >= 0 && 6 * own1.place < a.plan.inputs)
@@ -313,7 +337,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       __syncthreads();
     };
     add_first(0, rows.in_first_half(place.count));
-    if (goes_on) rows.copy_rows(spare, batch ^ 1, 0, rows.in_first_half(next.count));
+    rows.copy_rows(spare, batch ^ 1, 0, goes_on ? rows.in_first_half(next.count) : 0);
     add_first(B::kHalf, place.count - B::kHalf);
     if (goes_on) rows.copy_rows(spare, batch ^ 1, B::kHalf, next.count);
     const auto step_first = stepper();
