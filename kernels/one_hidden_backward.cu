@@ -31,42 +31,6 @@ union BackwardShared {
 
 }  // namespace
 
-// ---- building blocks --------------------------------------------------------------------------------------
-
-// Steps the weights and biases of a tile's units; gradient: [unit][GradientTile::kStride].
-__device__ __forceinline__ void step_rows(const Trainee& trainee, const LayerView& layer, int first_unit,
-                                          const float* gradient) {
-  using T = GradientTile;
-  const int left = layer.out - first_unit, units = left < T::kM ? left : T::kM,
-            thread = static_cast<int>(threadIdx.x);
-  with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
-    constexpr int kQuads = T::kStride / kQuad, kAtOnce = 4;
-    OCCAM_NO_UNROLL
-    for (int first = thread; first < units * kQuads; first += kAtOnce * T::kThreads) {
-      Trainee::Quad<decltype(kind)::value, decltype(momentum)::value> quad[kAtOnce];
-      const auto each = [&](const auto& f) {
-        OCCAM_UNROLL
-        for (int i = 0; i < kAtOnce; ++i) {
-          const int item = first + i * T::kThreads, unit = item / kQuads, at = item % kQuads * kQuad;
-          if (unit < units && at < layer.in)
-            f(quad[i], unit, at,
-              layer.weight + static_cast<std::int64_t>(first_unit + unit) * layer.in_stride + at);
-        }
-      };
-      each([&](auto& one, int, int, std::int64_t offset) { one.load(trainee, offset); });
-      each([&](auto& one, int unit, int at, std::int64_t offset) {
-        float of[kQuad];
-        read_steps(gradient + unit * T::kStride + at, of);
-        one.step(trainee, offset, layer.in - at, of);
-      });
-    }
-    OCCAM_NO_UNROLL
-    for (int unit = thread; unit < units; unit += T::kThreads)
-      trainee.step<decltype(kind)::value, decltype(momentum)::value>(layer.bias + first_unit + unit,
-                                                                     gradient[unit * T::kStride + T::kBias]);
-  });
-}
-
 // ---- kernels ----------------------------------------------------------------------------------------------
 
 template <int outputs, bool relu>
@@ -213,7 +177,10 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
       OCCAM_UNROLL
       for (int i = 0; i < T::kPerM; ++i) {
         OCCAM_UNROLL
-        for (int j = 0; j < T::kPerN; ++j) gradient[i][j] = law::fma(d[i], input[j], gradient[i][j]);
+        for (int at = 0; at < T::kPerN; ++at) {
+          const int j = snake<T::kPerN>(i, at);
+          gradient[i][j] = law::fma(d[i], input[j], gradient[i][j]);
+        }
         behind[i] = law::fma(d[i], other, behind[i]);
       }
     }
@@ -222,18 +189,16 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
   // By way of shared memory gradients meet their weights in the order of memory.
   auto& gradients = shared<BackwardShared>().gradient;
   __syncthreads();
+  put_gradients<T, T::kStride>(&gradients[0][0], gradient);
   OCCAM_UNROLL
-  for (int i = 0; i < T::kPerM; ++i) {
-    float* const to = gradients[T::row<Order::extent>(i)];
-    OCCAM_UNROLL
-    for (int j = 0; j < T::kPerN; j += kQuad)
-      *reinterpret_cast<float4*>(to + T::column(j)) =
-          make_float4(gradient[i][j], gradient[i][j + 1], gradient[i][j + 2], gradient[i][j + 3]);
-    to[T::kN + T::n()] = behind[i];
-  }
+  for (int i = 0; i < T::kPerM; ++i) gradients[T::row<Order::extent>(i)][(T::kN + T::n()) ^ 1] = behind[i];
   __syncthreads();
   const Trainee trainee{a.wave, id};
-  step_rows(trainee, a.hidden, first_m, &gradients[0][0]);
+  step_tile<T, T::kStride>(trainee, a.hidden, first_m, 0, &gradients[0][0], [](int) { return true; });
+  OCCAM_UNROLL
+  for (int e = 0; e < T::kUnitsEach; ++e)
+    if (unit + e < units)
+      trainee.step(a.hidden.bias + unit + e, gradients[thread * T::kUnitsEach + e][T::kBias ^ 1]);
   std::int64_t last_offset[T::kUnitsEach * outputs];
   bool last_exists[T::kUnitsEach * outputs];
   float last_gradient[T::kUnitsEach * outputs];

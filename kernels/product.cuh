@@ -184,10 +184,18 @@ class Loader {
   const float* from_[kChunks];  // of the first stage, where rows are not picked along the depth
 };
 
+// The at-th element of a row of `count` that is gone through as a snake goes: where a row ends the next one begins, and
+// the operand that both share is read from registers once.
+template <int count>
+__device__ constexpr int snake(int row, int at) {
+  return row % 2 ? count - 1 - at : at;
+}
+
 // element[i] of step k of the depth, for `count` of a thread's rows of an extent-ordered stage that start at
 // `first`.
-template <int count, int apart>
-__device__ __forceinline__ void read_step(const float* first, float (&element)[count]) {
+template <int count, int apart, int size>
+__device__ __forceinline__ void read_step(const float* first, float (&element)[size]) {
+  static_assert(count <= size && count % kQuad == 0);
   OCCAM_UNROLL
   for (int i = 0; i < count; i += kQuad) {
     const float4 quad = *reinterpret_cast<const float4*>(first + i * apart);
@@ -220,7 +228,10 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
       OCCAM_UNROLL
       for (int i = 0; i < T::kPerM; ++i) {
         OCCAM_UNROLL
-        for (int j = 0; j < T::kPerN; ++j) sum[i][j] = law::fma(a[i], b[j], sum[i][j]);
+        for (int at = 0; at < T::kPerN; ++at) {
+          const int j = snake<T::kPerN>(i, at);
+          sum[i][j] = law::fma(a[i], b[j], sum[i][j]);
+        }
       }
     }
   } else {
@@ -245,9 +256,12 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
         float b[T::kPerN];
         read_step<T::kPerN, T::kThreadsN>(stage_b.value + (k + step) * stride_b + kQuad * n, b);
         OCCAM_UNROLL
-        for (int i = 0; i < T::kPerM; ++i) {
+        for (int j = 0; j < T::kPerN; ++j) {
           OCCAM_UNROLL
-          for (int j = 0; j < T::kPerN; ++j) sum[i][j] = law::fma(a[i][step], b[j], sum[i][j]);
+          for (int at = 0; at < T::kPerM; ++at) {
+            const int i = snake<T::kPerM>(j, at);
+            sum[i][j] = law::fma(a[i][step], b[j], sum[i][j]);
+          }
         }
       }
     }

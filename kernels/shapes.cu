@@ -266,8 +266,15 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks)
     for (int k = 0; k < steps; k += kQuad)
       multiply_quad<GradientListed, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
   }
-  if (live) return step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient, is_live);
-  if (has_bias) Trainee{a.wave, id}.step(a.layer.bias + first_m + thread, bias_gradient);
+  const Trainee trainee{a.wave, id};
+  if (live) {
+    static_assert(sizeof(stage.delta) >= sizeof(float) * T::kM * T::kN);
+    __syncthreads();
+    put_gradients<T, T::kN>(stage.delta.value, gradient);
+    __syncthreads();
+    step_tile<T, T::kN>(trainee, a.layer, first_m, first_n, stage.delta.value, is_live);
+  }
+  if (has_bias) trainee.step(a.layer.bias + first_m + thread, bias_gradient);
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 // The gradients of a layer's weights and biases over the samples of a batch, in batch order, and the
-// optimiser's step while they are in registers: they never reach memory.
+// optimiser's step while they are on the chip: they never reach device memory.
 
 #include "weight_step.cuh"
 
@@ -34,7 +34,15 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) weight_gradient_kerne
                                                   bias_gradient += stage.value[s * T::kM + unit];
                                               });
 
-  step_weights<T>(a, id, first_m, first_n, gradient, has_bias, bias_gradient, [](int) { return true; });
+  using Of = Stages<T, Order::extent, Order::extent>;
+  static_assert(sizeof(Of) >= sizeof(float) * T::kM * T::kN);
+  auto* const gradients = reinterpret_cast<float*>(&shared<Of>());
+  __syncthreads();
+  put_gradients<T, T::kN>(gradients, gradient);
+  __syncthreads();
+  const Trainee trainee{a.wave, id};
+  step_tile<T, T::kN>(trainee, a.layer, first_m, first_n, gradients, [](int) { return true; });
+  if (has_bias) trainee.step(a.layer.bias + first_m + unit, bias_gradient);
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-// The optimiser's step of a tile of weights whose gradients are in registers.
+// The optimiser's step of a tile of weights. Gradients leave the registers by way of shared memory, to meet weights and
+// their state in the order of memory.
 #pragma once
 
 #include "backward.hpp"
@@ -7,46 +8,53 @@
 
 namespace occam::cuda {
 
-// gradient: of the weights [unit][input] of the tile at (first_m, first_n); bias_gradient: of unit first_m +
-// thread, where has_bias.
-// live(n): whether training changes the weights of the quad of inputs from n on.
-template <class T, class Live>
-__device__ __forceinline__ void step_weights(const WeightGradientArguments& a, int id, int first_m,
-                                             int first_n, const float (&gradient)[T::kPerM][T::kPerN],
-                                             bool has_bias, float bias_gradient, const Live& live) {
-  const Trainee trainee{a.wave, id};
-  with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
-    // As many rows at a time as registers take.
-    constexpr int kArrays = 1 + kReadsState0<decltype(kind)::value, decltype(momentum)::value> +
-                            kReadsState1<decltype(kind)::value, decltype(momentum)::value>;
-    constexpr int kQuads = T::kPerN / kQuad, kMost = 8 / (kQuads * kArrays), kRows = kMost < 4 ? kMost : 4;
-    static_assert(kRows >= 1);
+// gradient: of the weights [unit][input] of a tile; `to`: [T::kM][columns], where nobody reads any more.
+//
+// Of two neighbours the second is stored first. What is stored at once lies side by side in registers, so a sum's
+// register is even where its input's is odd: a multiply-add reads them from different banks (docs/performance.md).
+template <class T, int columns>
+__device__ __forceinline__ void put_gradients(float* to, const float (&gradient)[T::kPerM][T::kPerN]) {
+  OCCAM_UNROLL
+  for (int i = 0; i < T::kPerM; ++i) {
+    float* const row = to + T::template row<Order::extent>(i) * columns;
     OCCAM_UNROLL
-    for (int from = 0; from < T::kPerM; from += kRows) {
-      Trainee::Quad<decltype(kind)::value, decltype(momentum)::value> quad[kRows][kQuads];
+    for (int j = 0; j < T::kPerN; j += kQuad)
+      *reinterpret_cast<float4*>(row + T::column(j)) =
+          make_float4(gradient[i][j + 1], gradient[i][j], gradient[i][j + 3], gradient[i][j + 2]);
+  }
+}
+
+// Steps the weights of a layer's units from first_m and inputs from first_n on, as many as there are of T::kM and
+// `columns`; gradient: [T::kM][columns] as put_gradients puts them, after a barrier.
+// live(n): whether training changes the weights of the quad of inputs from n on.
+template <class T, int columns, class Live>
+__device__ __forceinline__ void step_tile(const Trainee& trainee, const LayerView& layer, int first_m,
+                                          int first_n, const float* gradient, const Live& live) {
+  constexpr int kAcross = columns / kQuad;  // quads of a row
+  const int left = layer.out - first_m, units = left < T::kM ? left : T::kM;
+  with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
+    constexpr bool kHasState = kReadsState0<decltype(kind)::value, decltype(momentum)::value>;
+    constexpr int kAtOnce = kHasState ? 2 : 4;  // quads in a thread's hands, as many as registers take
+    OCCAM_NO_UNROLL
+    for (int first = static_cast<int>(threadIdx.x); first < units * kAcross; first += kAtOnce * T::kThreads) {
+      Trainee::Quad<decltype(kind)::value, decltype(momentum)::value> quad[kAtOnce];
       const auto each = [&](const auto& f) {
         OCCAM_UNROLL
-        for (int r = 0; r < kRows && from + r < T::kPerM; ++r) {
-          const int m = first_m + T::template row<Order::extent>(from + r);
-          if (m >= a.layer.out) continue;
-          OCCAM_UNROLL
-          for (int q = 0; q < kQuads; ++q) {
-            const int n = first_n + T::column(q * kQuad);
-            if (n < a.layer.in && live(n))
-              f(r, q, n, a.layer.weight + static_cast<std::int64_t>(m) * a.layer.in_stride + n);
-          }
+        for (int i = 0; i < kAtOnce; ++i) {
+          const int item = first + i * T::kThreads, unit = item / kAcross, at = item % kAcross * kQuad,
+                    n = first_n + at;
+          if (unit < units && n < layer.in && live(n))
+            f(quad[i], gradient + unit * columns + at, layer.in - n,
+              layer.weight + static_cast<std::int64_t>(first_m + unit) * layer.in_stride + n);
         }
       };
-      each([&](int r, int q, int, std::int64_t offset) { quad[r][q].load(trainee, offset); });
-      each([&](int r, int q, int n, std::int64_t offset) {
-        const float(&of)[T::kPerN] = gradient[from + r];
-        quad[r][q].step(trainee, offset, a.layer.in - n,
-                        {of[q * kQuad], of[q * kQuad + 1], of[q * kQuad + 2], of[q * kQuad + 3]});
+      each([&](auto& one, const float*, int, std::int64_t offset) { one.load(trainee, offset); });
+      each([&](auto& one, const float* from, int count, std::int64_t offset) {
+        float of[kQuad];
+        read_steps(from, of);
+        one.step(trainee, offset, count, {of[1], of[0], of[3], of[2]});
       });
     }
-    if (has_bias)
-      trainee.step<decltype(kind)::value, decltype(momentum)::value>(
-          a.layer.bias + first_m + static_cast<int>(threadIdx.x), bias_gradient);
   });
 }
 

@@ -89,17 +89,16 @@ struct InputGradient {
       for (int i = 0; i < kSamples; ++i) read_steps(delta + i * B::kRows * B::kUnits, a[i]);
       OCCAM_UNROLL
       for (int step = 0; step < kQuad; ++step) {
-        float b[B::kPerN - 1];
-        read_step<B::kPerN - 1, B::kColumns>(in_quads + step * B::kUnits, b);
-        const float last = single[step * B::kUnits];
+        float b[B::kPerN];
+        read_step<kQuads * kQuad, B::kColumns>(in_quads + step * B::kUnits, b);
+        b[B::kPerN - 1] = single[step * B::kUnits];
         OCCAM_UNROLL
-        for (int i = 0; i < kSamples; ++i) {
+        for (int c = 0; c < B::kPerN; ++c) {
           OCCAM_UNROLL
-          for (int at = 0; at < B::kPerN - 1; ++at) {
-            const int c = i % 2 ? B::kPerN - 2 - at : at;  // begins with the weight at hand
+          for (int at = 0; at < kSamples; ++at) {
+            const int i = snake<kSamples>(c, at);
             sum[i][c] = law::fma(a[i][step], b[c], sum[i][c]);
           }
-          sum[i][B::kPerN - 1] = law::fma(a[i][step], last, sum[i][B::kPerN - 1]);
         }
       }
     }
