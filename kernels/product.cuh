@@ -170,8 +170,8 @@ class Loader {
     return stage.value + row(c) * Of::kStride + column(c);
   }
   static __device__ __forceinline__ int position(int row) {
-    if constexpr (permute == 0) return row;
-    return staged_column < permute == 0 ? 1 : permute > (row);
+    constexpr int kAcrossN = permute == 0 ? 1 : permute;
+    return permute == 0 ? row : staged_column<kAcrossN>(row);
   }
   __device__ __forceinline__ void put_outside(float* to) const {
     *reinterpret_cast<float4*>(to) = make_float4(outside_, outside_, outside_, outside_);

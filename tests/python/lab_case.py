@@ -56,7 +56,8 @@ def whole_loops(precision):
         ]
     return [
         loop_of(520, FFMA=416, LDS_128=21),  # forward
-        loop_of(520, FFMA=416, LDS_128=8, LDS=52),  # input gradient
+        loop_of(260, FFMA=208, LDS_128=16, LDS=4),  # input gradient, of either half of the batch
+        loop_of(260, FFMA=208, LDS_128=16, LDS=4),
         loop_of(100, FFMA=80, LDS_128=2, LDS_64=10),  # weight gradients, of layer 1
         loop_of(60, FFMA=48, LDS_128=2, LDS_64=6),
         loop_of(32, FFMA=16, LDS_128=8),  # logits

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 from lab_case import RESIDENT, ROOT, TENSOR, VARIANT, WHOLE, WHOLE_TENSOR, listing
 
-from lab_lib import compiled, sass  # noqa: E402
+from lab_lib import banks, compiled, sass  # noqa: E402
 
 LAB = os.path.join(ROOT, "tools", "lab")
 BUILD = os.environ.get("OCCAM_BUILD_DIR", os.path.join(ROOT, "build"))
@@ -34,7 +34,7 @@ class MachineCode(unittest.TestCase):
             self.assertEqual(sass.operation_of(text), operation)
 
     def test_inner_loops_and_spills(self):
-        loop = ["LDS.128 R4, [R2]"] * 2 + ["@P1 FFMA R1, R4, R5, R1"] * 16 + ["IADD3 R2, R2, 0x10, RZ"]
+        loop = ["LDS.128 R4, [R2]"] * 2 + ["@P1 FFMA R1, R4, RZ, R1"] * 16 + ["IADD3 R2, R2, 0x10, RZ"]
         (kernel,) = sass.parse_sass(listing(loop)).values()
         self.assertEqual(
             (kernel.name, kernel.instance, kernel.architecture), ("resident_kernel", "128", "sm_90a")
@@ -43,6 +43,31 @@ class MachineCode(unittest.TestCase):
         (found,) = kernel.loops
         self.assertEqual((found.instructions, found.hot, found.operations["LDS.128"]), (21, "FFMA", 2))
         self.assertAlmostEqual(found.share, 16 / 21)
+
+    def test_waits_for_registers(self):
+        for loop, cycles in (
+            (["FFMA R1, R4, RZ, R1"], 0),  # one of either bank
+            (["FFMA R1, R4, R5, R1"], 1),  # two of the odd one
+            (["FFMA R2, R4, R6, R8"], 2),  # three of the even one
+            (["FFMA R2, R4, RZ, R2", "FFMA R1, R3, RZ, R1"], 0),  # two of either, in turn
+            (["FFMA R2, R4, RZ, R2", "FFMA R1, R3, R5, R1"], 1),  # five in two cycles
+            (["FFMA R2, R4, R6, R8", "MOV R9, R9", "MOV R9, R9"], 0),  # others leave it the time
+            (["FFMA.FTZ R1, R4, R7.reuse, R1", "FFMA R3, R6, R7.reuse, R3"], 0),  # R7 is at hand, once it was read
+            (["FFMA R1, R4, R7.reuse, R1", "FFMA R3, R6, R9, R3"], 2),  # of another register it is of no use
+            (["FFMA R1, R4, R7.reuse, R1", "FFMA R3, R7, R6, R3"], 1),  # in another place it is read once more
+            (["FFMA R1, R4, R7.reuse, R1", "FFMA R3, R6, R7, R3"], 1),  # not marked, it is read in the next round
+            (["FFMA R1, R4, R7.reuse, R1", "@P1 FFMA R3, R7, R8, R3", "FFMA R3, R6, R7.reuse, R3"], 1),  # other bank
+            (["FFMA R1, R4.reuse, c[0x0][0x10], R1", "IADD3 R1, R3, R5, R7", "FFMA R3, R4.reuse, 2, R1"], 0),
+        ):
+            with self.subTest(loop):
+                self.assertEqual(banks.waits(loop), cycles)
+
+    def test_waits_are_cycles_of_a_loop(self):
+        loop = ["FFMA R1, R4, R5, R1"] * 8 + ["HMMA.1688.F32.TF32 R4, R8, R2, R4"]
+        (kernel,) = sass.parse_sass(listing(loop)).values()
+        (found,) = kernel.loops
+        self.assertEqual((found.instructions, found.waits, found.cycles), (11, 6, 17))
+        self.assertAlmostEqual(found.share, 8 / 17)
 
     def test_a_loop_of_few_multiply_adds_is_left_out(self):
         (kernel,) = sass.parse_sass(listing(["FFMA R1, R4, R5, R1"] * 7)).values()

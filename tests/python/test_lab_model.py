@@ -373,6 +373,11 @@ class Tiled(unittest.TestCase):
         kernel = sass.Kernel("_ZN5occam4cuda14forward_kernelINS0_4TileILi16ELi8ELi8ELi8EEEEEvi", "sm_90")
         kernel.loops = [loop_of(320, FFMA=256, LDS_128=16), loop_of(10, FFMA=9)]
         self.assertEqual(tiled.shares_of([kernel, sass.Kernel(VARIANT, "sm_90")]), {("forward", "16x8x8x8"): 0.8})
+        # Of one hidden layer the kernel for ReLU and two outputs, wherever it stands; cycles that its FFMA wait count.
+        one = "_ZN5occam4cuda25one_hidden_forward_kernelILi2ELb{}EEEvNS0_18OneHiddenArgumentsE"
+        kernels = [sass.Kernel(one.format(relu), "sm_90", loops=[loop_of(300, FFMA=256)]) for relu in (1, 0)]
+        kernels[0].loops[0].waits = 20
+        self.assertEqual(tiled.shares_of(kernels), {("one forward", "16x8x8x8"): 0.8})
 
     def test_sgemm_is_bound_by_arithmetic_or_memory(self):
         deep = Net((1024, 1024, 1024), batch=1024)

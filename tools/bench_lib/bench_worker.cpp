@@ -114,6 +114,8 @@ json ceilings() {
   const CudaCeilings found = cuda_ceilings(select_device("cuda").index);
   return {{"multiprocessors", found.multiprocessors},
           {"ffma_gflops", found.ffma_gflops},
+          {"outer_gflops", found.outer_gflops},
+          {"outer_same_bank_gflops", found.outer_same_bank_gflops},
           {"tf32_gflops", found.tf32_gflops},
           {"bf16_gflops", found.bf16_gflops},
           {"copy_gbs", found.copy_gbs},

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "occam/error.hpp"
 #include "peaks.hpp"
@@ -15,7 +16,7 @@ namespace occam::bench {
 namespace {
 
 constexpr int kThreads = 256, kBlocksEach = 4, kChains = 16, kTiles = 8, kSteps = 4096, kLoads = 8,
-              kCopies = 4;
+              kCopies = 4, kOuter = 8, kOuterThreads = 128;
 constexpr int kRepeats = 8;
 constexpr std::size_t kCopyBytes = std::size_t{1} << 30;
 constexpr int kSharedFloats = 4 * kThreads * kLoads;  // 32 KiB
@@ -36,6 +37,42 @@ __global__ void __launch_bounds__(kThreads) ffma_kernel(float factor, float* sin
 #pragma unroll
   for (int c = 0; c < kChains; ++c) total += sum[c];
   if (total == -1.0f) sink[0] = total;  // never: the sums are positive
+}
+
+// The same with operands in registers, as in a product: outer products of 8 by 8. Sums leave by quads, so a sum's register
+// is even where its column's is; `swapped`: where it is odd, and a multiply-add reads both from different banks.
+template <bool swapped>
+__global__ void __launch_bounds__(kOuterThreads, kBlocksEach) outer_kernel(int kept, float* sink) {
+  __shared__ float4 operand[4], quad[kOuter * kOuter / 4][kOuterThreads];
+  const auto lane = static_cast<float>(threadIdx.x);
+  if (threadIdx.x < 4) operand[threadIdx.x] = make_float4(lane + 1.0f, lane + 2.0f, lane + 3.0f, lane + 4.0f);
+  __syncthreads();
+  float row[kOuter], column[kOuter], sum[kOuter][kOuter] = {};
+#pragma unroll
+  for (int q = 0; q < kOuter / 4; ++q) {
+    const float4 r = operand[q], c = operand[2 + q];
+    row[4 * q] = r.x, row[4 * q + 1] = r.y, row[4 * q + 2] = r.z, row[4 * q + 3] = r.w;
+    column[4 * q] = c.x, column[4 * q + 1] = c.y, column[4 * q + 2] = c.z, column[4 * q + 3] = c.w;
+  }
+#pragma unroll 4
+  for (int step = 0; step < kSteps; ++step) {
+#pragma unroll
+    for (int i = 0; i < kOuter; ++i) {
+#pragma unroll
+      for (int at = 0; at < kOuter; ++at) {
+        const int j = i % 2 ? kOuter - 1 - at : at;
+        sum[i][j] = __fmaf_rn(row[i], column[j], sum[i][j]);
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kOuter; ++i) {
+#pragma unroll
+    for (int j = 0; j < kOuter; j += 4)
+      quad[(i * kOuter + j) / 4][threadIdx.x] = make_float4(
+          sum[i][j + swapped], sum[i][j + !swapped], sum[i][j + 2 + swapped], sum[i][j + 2 + !swapped]);
+  }
+  if (quad[kept][threadIdx.x].x == -1.0f) sink[0] = 0.0f;  // never: the sums are positive
 }
 
 // D += A · B with kTiles independent accumulators a warp; 16 × 8 elements, depth 8 (TF32) or 16 (BF16).
@@ -156,6 +193,13 @@ CudaCeilings cuda_ceilings(int device) {
   found.multiprocessors = multiprocessors;
   found.ffma_gflops = threads * kSteps * kChains * 2 * giga /
                       least_seconds(on, "FFMA", [&] { ffma_kernel<<<blocks, kThreads>>>(0.5f, sink); });
+  const auto outer_gflops = [&](auto swapped) {
+    return threads / kThreads * kOuterThreads * kSteps * kOuter * kOuter * 2 * giga /
+           least_seconds(on, "outer products",
+                         [&] { outer_kernel<swapped><<<blocks, kOuterThreads>>>(0, sink); });
+  };
+  found.outer_gflops = outer_gflops(std::true_type{});
+  found.outer_same_bank_gflops = outer_gflops(std::false_type{});
   found.tf32_gflops = mma * 8 * giga / least_seconds(on, "TF32", [&] {
                         mma_kernel<false><<<blocks, kThreads>>>(0x3f800000u, sink);
                       });

@@ -33,10 +33,12 @@ std::string cublas_version(const std::vector<std::string>& libraries);
 double cuda_sgemm_rate(int device);
 
 // What a CUDA device does at best: multiply-adds (2 FLOP each) of the FP32 units and, through mma.sync, of
-// the tensor cores; bytes read and written by a copy of 1 GiB; bytes read from shared memory. Throws a device
+// the tensor cores; bytes read and written by a copy of 1 GiB; bytes read from shared memory. outer_…: of outer
+// products in registers, where sums and operands lie in different banks of registers or in the same. Throws a device
 // error without CUDA.
 struct CudaCeilings {
   int multiprocessors = 0;
+  double outer_gflops = 0, outer_same_bank_gflops = 0;
   double ffma_gflops = 0, tf32_gflops = 0, bf16_gflops = 0, copy_gbs = 0, shared_gbs = 0;
 };
 CudaCeilings cuda_ceilings(int device);

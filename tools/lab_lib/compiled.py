@@ -116,6 +116,7 @@ def describe(kernel):
         "loops": [
             {
                 "instructions": loop.instructions,
+                "waits": loop.waits,
                 "operations": {
                     name: n for name, n in loop.operations.items() if name in sass.LEAST_HOT or name.startswith("LD")
                 },
@@ -139,7 +140,7 @@ def read_report(path):
                 row["static_shared_bytes"],
                 row["spill_instructions"],
                 row["instructions"],
-                [sass.Loop(loop["instructions"], Counter(loop["operations"])) for loop in row["loops"]],
+                [sass.Loop(loop["instructions"], Counter(loop["operations"]), loop["waits"]) for loop in row["loops"]],
             )
             for row in rows
         ]
@@ -176,12 +177,13 @@ def lines(kernels):
                     kernel.architecture,
                     f"{kind[0]} {kind[1]} x{kind[2]}" if kind else "",
                     str(loop.instructions),
+                    str(loop.waits or ""),
                     f"{loop.hot} {loop.operations[loop.hot]}",
                     f"{100 * loop.share:.0f}%",
                     loads_of(loop),
                 ]
             )
-    found += columns(["kernel", "for", "product, width, steps", "instructions", "hot", "share", "loads"], rows)
+    found += columns(["kernel", "for", "product, width, steps", "instructions", "waits", "hot", "share", "loads"], rows)
     generic = sorted(
         {k.name for k in kernels for loop in k.loops for name in loop.operations if name.split(".")[0] == "LD"}
     )

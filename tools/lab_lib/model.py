@@ -1,7 +1,7 @@
 """What every prediction is made of: networks, phases of an update, and the bound that they add up to.
 
 A phase is what runs between two barriers or launches. It takes at least the largest of: its instructions, over four
-schedulers that issue one a cycle; its data through shared memory (chip.wavefronts); its matrix products on the tensor
+schedulers that issue one a cycle, with the cycles that FFMA wait for registers; its data through shared memory (chip.wavefronts); its matrix products on the tensor
 cores; its bytes through L2 or device memory. Latencies that no other warp hides, barriers, launches, and what is
 said not to be counted come on top: every prediction is a bound from below, of which a measurement says how near
 it is.
@@ -68,7 +68,7 @@ class Phase:
     shared: float = 0.0
     tensor: float = 0.0
     memory: float = 0.0
-    share: float | None = None  # of multiply-adds or matrix products among the inner loop's instructions
+    share: float | None = None  # of multiply-adds or matrix products in the inner loop's cycles
     useful: float = 0.0  # multiply-adds of the network
     executed: float = 0.0  # multiply-adds as executed, idle lanes and padding included
     known: bool = True  # the loop was found in the machine code
@@ -107,7 +107,7 @@ class Prediction:
 
     @property
     def hot_share(self):
-        """Of multiply-adds (or matrix products) among the instructions of all inner loops, as often as they run."""
+        """Of multiply-adds (or matrix products) in the cycles of all inner loops, as often as they run."""
         counted = [phase for phase in self.phases if phase.share and phase.issue]
         issue = sum(phase.issue for phase in counted)
         return sum(phase.issue * phase.share for phase in counted) / issue if issue else None

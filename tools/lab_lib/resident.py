@@ -1,7 +1,8 @@
 """Predicted cycles of plan resident in fp32, by slices of the batch, from the machine code of its loops.
 
-A warp's FFMA takes one issue slot of its scheduler, which has every fourth warp: a product of which each thread does
-F multiply-adds, in a loop of which FFMA are the share s, takes F / s slots for each of a scheduler's warps. Idle
+A warp's FFMA takes one issue slot of its scheduler, which has every fourth warp, and those that it waits for registers
+(banks.py): a product of which each thread does F multiply-adds, in a loop of whose cycles FFMA are the share s, takes
+F / s for each of a scheduler's warps. Idle
 threads of a warp and columns beyond the last one cost as much as the others; a warp without any work costs nothing.
 Not counted: barriers, latencies, conflicts of stores, gather, activations, loss and optimiser.
 """
@@ -209,14 +210,18 @@ def kind_of(loop, shape):
 
 
 def shares_of(loops, kind_of_loop):
-    """{(kind, width): share of FFMA} of a kernel's loops; kind_of_loop(loop): as kind_of."""
-    shares = {}
+    """{(kind, width): share of FFMA} of a kernel's loops; kind_of_loop(loop): as kind_of. Where several are alike, of all
+    of them."""
+    alike = {}
     for loop in loops:
-        kind = kind_of_loop(loop)
-        # A remainder loop has the same loads; the main one, unrolled more, is where the time goes.
-        if kind and (kind[:2] not in shares or kind[2] > shares[kind[:2]][1]):
-            shares[kind[:2]] = loop.share, kind[2]
-    return {kind: share for kind, (share, _) in shares.items()}
+        if kind := kind_of_loop(loop):
+            alike.setdefault(kind[:2], {}).setdefault(kind[2], []).append(loop)
+    # A remainder loop has the same loads; the main one, unrolled more, is where the time goes.
+    main = {kind: by_steps[max(by_steps)] for kind, by_steps in alike.items()}
+    return {
+        kind: sum(loop.operations["FFMA"] for loop in found) / sum(loop.cycles for loop in found)
+        for kind, found in main.items()
+    }
 
 
 def phases_of(found, shares, slices=1):

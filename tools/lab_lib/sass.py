@@ -10,6 +10,8 @@ from collections import Counter
 
 from gpu_lib import ptxas
 
+from . import banks
+
 ARCHITECTURE = re.compile(r"^arch = (sm_\w+)|^\s*code for (sm_\w+)")
 FUNCTION = re.compile(r"Function\s*:?\s*(\w+)")
 USAGE = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)")
@@ -26,18 +28,25 @@ TOOLKITS = ("CUDA_HOME", "CUDA_PATH", "CUDA_ROOT")
 
 @dataclasses.dataclass
 class Loop:
-    """An innermost loop. operations counts opcodes without their modifiers, but for the widths of loads."""
+    """An innermost loop. operations counts opcodes without their modifiers, but for the widths of loads; waits: cycles
+    that its FFMA wait for registers (banks.py)."""
 
     instructions: int
     operations: Counter
+    waits: int = 0
 
     @property
     def hot(self):
         return max(LEAST_HOT, key=lambda name: self.operations[name])
 
     @property
+    def cycles(self):
+        """Of a scheduler, for a warp that waits for nothing else."""
+        return self.instructions + self.waits
+
+    @property
     def share(self):
-        return self.operations[self.hot] / self.instructions
+        return self.operations[self.hot] / self.cycles
 
 
 @dataclasses.dataclass
@@ -97,7 +106,8 @@ def loops_of(instructions):
             if any(counts[name] >= least for name, least in LEAST_HOT.items()):
                 spans.append((first, i))
     inner = [(a, b) for a, b in spans if not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans)]
-    return [Loop(b - a + 1, Counter(operations[a : b + 1])) for a, b in inner]
+    texts = [text for _, text in instructions]
+    return [Loop(b - a + 1, Counter(operations[a : b + 1]), banks.waits(texts[a : b + 1])) for a, b in inner]
 
 
 def parse_sass(text):

@@ -209,7 +209,7 @@ def phase_lines(rows, net, of):
     return [
         f"{net.name}, batch {net.batch}: where the cycles of {rows[0].name} go, predicted",
         *columns(header, cells),
-        "  issue slots, cycles of shared memory, of a tensor core, of device memory or L2: the largest counts. useful:",
+        "  issue slots with waits for registers, cycles of shared memory, of a tensor core, of device memory or L2: the largest counts. useful:",
         "  multiply-adds of the network among those executed, with idle lanes and padding.",
     ]
 
@@ -225,5 +225,5 @@ def lines(rows, net, ceilings, of):
         f"{net.name}, batch {net.batch}: what runs, and its variants" + ("" if measured else " (no GPU: none was run)"),
         *columns(header, cells),
         "  predicted: cycles of an update on one multiprocessor at least, and what they are of the floor; hot share:",
-        "  of FFMA or HMMA among the instructions of the products' inner loops, as often as these run.",
+        "  of FFMA or HMMA in the cycles of the products' inner loops, as often as these run.",
     ]

@@ -1,10 +1,11 @@
 """Predicted cycles of plan tiled in fp32, from the machine code of its loops: one launch a product, for all members.
 
 A block owns a tile of a product. It executes the whole tile, whatever lies beyond the matrix, and the depth in quads;
-a launch takes as long as the multiprocessor with the most blocks needs for them, in issue slots or in wavefronts of
-shared memory; or as long as its bytes take through device memory. Bytes count once a launch, as if the tiles of a
-member found each other's rows in L2 and no launch found anything of the one before: right where all members'
-activations are far larger than L2. Not counted: latencies, tails of waves, launches, epilogues.
+a launch takes as long as the multiprocessor with the most blocks needs for them, in issue slots and the cycles that FFMA
+wait for registers (banks.py), or in wavefronts of shared memory; or as long as its bytes take through device memory.
+Bytes count once a launch, as if the tiles of a member found each other's rows in L2 and no launch found anything of the
+one before: right where all members' activations are far larger than L2. Not counted: latencies, tails of waves,
+launches, epilogues.
 """
 
 import dataclasses
@@ -52,8 +53,9 @@ WIDE, SQUARE = Tile(16, 8, 8, 8), Tile(8, 8, 8, 8)
 FEW_ROWS, FEW_COLUMNS, FEW_UNITS = Tile(4, 16, 4, 4), Tile(64, 1, 2, 4), Tile(2, 32, 4, 4)
 STAGE_ROW = 20  # floats between rows of a stage along the depth
 KERNELS = ("forward_kernel", "input_gradient_kernel", "weight_gradient_kernel")
-# kernels/one_hidden.hpp; its kernels by the kind of their product, with their tiles.
-ONE_HIDDEN_INPUTS, ONE_HIDDEN_OUTPUTS = 51, 2
+# kernels/one_hidden.hpp; its kernels by the kind of their product, with their tiles, and the instance for two outputs and
+# ReLU.
+ONE_HIDDEN_INPUTS, ONE_HIDDEN_OUTPUTS, ONE_HIDDEN_INSTANCE = 51, 2, "2x1"
 ONE_HIDDEN_KERNELS = {
     "one_hidden_forward_kernel": ("one forward", WIDE),
     "one_hidden_backward_kernel": ("one weight", Tile(16, 4, 8, 13)),
@@ -168,7 +170,7 @@ def shares_of(kernels):
     """{(kind, tile's instance): share of FFMA} of the main loops of a build's kernels, of one architecture."""
     shares = {}
     for kernel in kernels:
-        if kernel.name in ONE_HIDDEN_KERNELS:
+        if kernel.name in ONE_HIDDEN_KERNELS and kernel.instance == ONE_HIDDEN_INSTANCE:
             kind, tile = ONE_HIDDEN_KERNELS[kernel.name]
         elif kernel.name in KERNELS:
             tile, kind = Tile(*map(int, kernel.instance.split("x")[:4])), kernel.name.split("_")[0]

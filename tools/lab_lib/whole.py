@@ -3,7 +3,7 @@
 
 Layers are as wide as the kernels' matrices, whatever the network's are. Products forward and gradients of inputs are of
 all 256 samples, however few there are; gradients of weights are sums over those that exist. In fp32 a phase of the last
-layer, or of the second one's weights, is of both halves of the batch; in TF32 one of any weights is. On tensor cores
+layer, or of the second one backward, is of both halves of the batch; in TF32 one of any weights is. On tensor cores
 the last layer has no phase: its products are a few FFMA a lane, without a loop. Nor are these counted, beside what
 resident.py and tensor.py leave out: layers on their way from registers to shared memory, gradients of biases in fp32,
 operands read ahead of a last step, and rows, which in BF16 arrive during the last product alone. On tensor cores the
@@ -159,8 +159,17 @@ def forward(_net, fan_in, fan_out):
     return resident.forward_product(fan_in, fan_out, SHAPE)
 
 
-def input_gradient(_net, fan_in, fan_out):
-    return resident.input_product(fan_in, fan_out, SHAPE)
+def input_gradient(_net, _fan_in, fan_out):
+    """Half the samples at a time; of a thread's features all but one are in quads."""
+    samples, quads = PER_M // 2, PER_N // QUAD
+    waves = resident.total(
+        SHAPE,
+        (samples, 4, lambda thread: SHAPE.place(thread)[0] * UNITS),
+        (QUAD * quads, 4, lambda thread: SHAPE.place(thread)[1] * QUAD),
+        (QUAD, 1, lambda thread: SHAPE.place(thread)[1]),
+    )
+    steps = resident.of_all_warps(SHAPE, 2 * divided(fan_out, QUAD))
+    return "half input", PER_N, steps, QUAD * samples * PER_N, waves
 
 
 def name_of(net, kind, number):
@@ -192,7 +201,11 @@ def products(net):
 
 def kind_of(loop):
     """(kind, width, unrolled steps) of an inner loop of whole_batch_kernel, by its loads; None for another loop."""
-    ffma, single = loop.operations["FFMA"], loop.operations["LDS"]
+    ffma, single, quads = (loop.operations[name] for name in ("FFMA", "LDS", "LDS.128"))
+    for steps in (1, 2, 4):
+        of_step = QUAD * PER_M // 2 * PER_N, QUAD, PER_M // 2 + PER_N // QUAD * QUAD
+        if (ffma, single, quads) == tuple(steps * n for n in of_step):
+            return "half input", PER_N, steps
     if not loop.operations["LDS.64"] and not loop.operations["LDS.128"]:
         for steps in (1, 2, 4, 8, 16):
             if (ffma, single) == (steps, 2 * steps):
