@@ -26,7 +26,7 @@ namespace {
 
 using namespace occam;
 
-// Seeds, that is votes, of each run. The three cases together take about a minute of one CPU core a vote.
+// Seeds, that is votes, of each run. The four cases together take about 75 seconds of one CPU core a vote.
 //                           cpu: quick, default, full; cuda: quick, default, full
 constexpr Sizes kVotes{1, 3, 30, 20, 100, 1000};
 
