@@ -207,7 +207,7 @@ struct GradientPart {
   __device__ __forceinline__ void add(Panel delta, Panel x, int samples, int quad, int first) {
     const float* delta_row = delta.data + kQuad * quad;
     const float* x_row = x.data + first;  // what follows the row is read and not kept
-    OCCAM_UNROLL_TWICE
+#pragma unroll 4
     for (int s = 0; s < samples; ++s, delta_row += delta.stride, x_row += x.stride) {
       float d[kQuad];
       read_steps(delta_row, d);

@@ -238,9 +238,10 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     }
 
     GradientPart<5> second{};
-    float last = 0.0f, bias2 = 0.0f;
-    const int last_unit = thread() % units2,
-              last_class = thread() / units2;  // of the weight whose gradient is `last`
+    float last[B::kOutputs] = {}, bias2 = 0.0f;  // last: of a unit's weights, or [0] of a bias
+    constexpr int kBiasThread = 128;  // of the last layer's biases, the first of a warp without weights
+    static_assert(B::kUnits <= kBiasThread && B::kOutputs == 2);
+    const bool has_last_bias = thread() >= kBiasThread && thread() < kBiasThread + outputs;
     // The tile's samples of one half, h of the second layer, become dL/dz; gradients of the layers above the first.
     const auto half = [&](auto begin, auto end_of_half) {
       const int first = begin * B::kRows, left = place.count - first,
@@ -268,12 +269,17 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
                                   rows.labels(batch)[first + sample], inverse, logits + sample * B::kOutputs);
       __syncthreads();
 
-      if (last_class < outputs) {
-#pragma unroll 8
-        for (int s = 0; s < samples; ++s)
-          last = law::fma(logits[s * B::kOutputs + last_class], spare[s * B::kUnits + last_unit], last);
-      } else if (thread() - outputs * units2 < outputs) {
-        for (int s = 0; s < samples; ++s) last += logits[s * B::kOutputs + thread() - outputs * units2];
+      if (thread() < units2) {
+#pragma unroll 16  // their loads overlap
+        for (int s = 0; s < samples; ++s) {
+          const float2 of_sample = *reinterpret_cast<const float2*>(logits + s * B::kOutputs);
+          const float h = spare[s * B::kUnits + thread()];
+          last[0] = law::fma(of_sample.x, h, last[0]);
+          last[1] = law::fma(of_sample.y, h, last[1]);
+        }
+      } else if (has_last_bias) {
+#pragma unroll 16
+        for (int s = 0; s < samples; ++s) last[0] += logits[s * B::kOutputs + thread() - kBiasThread];
       }
       float gradient[B::kPerM / 2][B::kPerN] = {};
       OCCAM_NO_UNROLL
@@ -318,10 +324,10 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       second.each(units1, units2, own2.quad, 10 * own2.place, [&](int unit, int k, float gradient) {
         step(B::kWeight2 + unit * B::kUnits + k, gradient);
       });
-    if (last_class < outputs)
-      step(B::kWeight3 + last_class * B::kUnits + last_unit, last);
-    else if (thread() - outputs * units2 < outputs)
-      step(B::kBias3 + thread() - outputs * units2, last);
+    OCCAM_UNROLL
+    for (int c = 0; c < B::kOutputs; ++c)
+      if (thread() < units2 && c < outputs) step(B::kWeight3 + c * B::kUnits + thread(), last[c]);
+    if (has_last_bias) step(B::kBias3 + thread() - kBiasThread, last[0]);
 
     // Rows of the next update take the place of those that everybody is done with.
     GradientPart<3> first_layer{};

@@ -61,7 +61,7 @@ def whole_loops(precision):
         loop_of(100, FFMA=80, LDS_128=2, LDS_64=10),  # weight gradients, of layer 1
         loop_of(60, FFMA=48, LDS_128=2, LDS_64=6),
         loop_of(32, FFMA=16, LDS_128=8),  # logits
-        loop_of(32, FFMA=8, LDS=16),  # weight gradient of the last layer
+        loop_of(40, FFMA=16, LDS=8, LDS_128=4),  # weight gradient of the last layer
         loop_of(65, FFMA=52, LDS=17),  # its input gradient
     ]
 

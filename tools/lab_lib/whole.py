@@ -111,20 +111,20 @@ def logits(net, fan_in, fan_out):
     return kind, width, tuple(map(sum, zip(*(steps for _, _, steps, _, _ in halves)))), multiply_adds, waves
 
 
-def last_weight(net, fan_in, fan_out):
-    """A thread for each weight, one multiply-add a sample."""
-    weights = fan_in * fan_out
+def last_weight(net, fan_in, _fan_out):
+    """A thread for each unit and its weights of both outputs: a step is its activation and half a quad, the gradients of
+    two samples side by side."""
 
     def exists(thread, word):
-        return word if thread < weights else None
+        return word if thread < fan_in else None
 
     waves = resident.total(
         SHAPE,
-        (1, 1, lambda thread: exists(thread, thread // fan_in)),
-        (1, 1, lambda thread: exists(thread, thread % fan_in)),
+        (1, 1, lambda thread: exists(thread, thread)),
+        (1 / 2, QUAD, lambda thread: exists(thread, 0)),
     )
-    steps = tuple(net.batch if first < weights else 0 for first in range(0, SHAPE.threads, LANES))
-    return "last weight", 1, steps, 1, waves
+    steps = tuple(net.batch if first < fan_in else 0 for first in range(0, SHAPE.threads, LANES))
+    return "last weight", 1, steps, OUTPUTS, waves
 
 
 def last_input(_net, _fan_in, fan_out):
@@ -206,10 +206,11 @@ def kind_of(loop):
         of_step = QUAD * PER_M // 2 * PER_N, QUAD, PER_M // 2 + PER_N // QUAD * QUAD
         if (ffma, single, quads) == tuple(steps * n for n in of_step):
             return "half input", PER_N, steps
-    if not loop.operations["LDS.64"] and not loop.operations["LDS.128"]:
+    for steps in (1, 2, 4, 8, 16):
+        if (ffma, single, 2 * quads) == (OUTPUTS * steps, steps, steps):
+            return "last weight", 1, steps
+    if not loop.operations["LDS.64"] and not quads:
         for steps in (1, 2, 4, 8, 16):
-            if (ffma, single) == (steps, 2 * steps):
-                return "last weight", 1, steps
             if (ffma, single) == (steps * PER_M // 2 * PER_N, steps * (PER_M // 2 + PER_N)):
                 return "last input", PER_N, steps
     return resident.kind_of(loop, SHAPE)
