@@ -342,6 +342,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       __syncthreads();
     };
     add_first(0, rows.in_first_half(place.count));
+    // Nothing follows the last update, but the second half waits for all copies but the latest.
     rows.copy_rows(spare, batch ^ 1, 0, goes_on ? rows.in_first_half(next.count) : 0);
     add_first(B::kHalf, place.count - B::kHalf);
     if (goes_on) rows.copy_rows(spare, batch ^ 1, B::kHalf, next.count);
