@@ -9,7 +9,7 @@
 //                  of 5 and 10 gain 15 and 20 points. The paper does not say how few: 4,250 rows are our own
 //                  finding. The rest is as for LMS-5, checked every 1,000 updates
 //   MS-5 (10,2)    likewise with (10,2)-FCNs and 3,000 rows, both our own finding: ten units do not hold 50
-//                  slabs, so each network relies on some of its own, and they err independently
+//                  slabs, so each network relies on some of its own; votes gain as if they erred independently
 //   noisy-LMS-7    half of the linear coordinate's rows are margin noise, so that it is right in 75%; votes
 //                  of 3, 5 and 10 stay there. The paper gives no settings: here notebook 3's data,
 //                  (100,2)-FCNs with learning rate 0.1, no momentum, weight decay 5e-4 and at most 10,000

@@ -210,8 +210,8 @@ class Experiment {
   // Whether --quick or --full was given; known when `cases` is called.
   bool quick() const;
   bool full() const;
-  // The value of an option as a whole number, a finite number, or the entries of a list with commas. A usage error names
-  // the flag.
+  // The value of an option as a whole number from `least` to `most`, a finite number, or the entries of a list with
+  // commas, none of them empty. Anything else is a usage error that names the flag.
   static std::int64_t integer(const std::string& flag, const std::string& text, std::int64_t least,
                               std::int64_t most);
   static double real(const std::string& flag, const std::string& text);
