@@ -56,8 +56,7 @@ TEST_P(AdversaryBody, TrainingOnMovedBatches) {
 
 TEST_P(AdversaryBody, Schedules) {
   for (const Optimizer& optimizer : kOptimizers) {
-    Ensemble e;
-    e.spec.inputs = 5, e.spec.hidden = {6};
+    Ensemble e{.spec = {.inputs = 5, .hidden = {6}}};
     Training training;
     training.optimizer = optimizer, training.batch = 8;
     for (std::uint32_t m = 0; m < 3; ++m) {
@@ -84,9 +83,10 @@ TEST_P(AdversaryBody, WideNetworks) {
                           {20, {150, 129}, Activation::prelu, true},
                           {3, {90, 70, 5}, Activation::leaky_relu, true}};
   for (const Shape& shape : shapes) {
-    Ensemble e;
-    e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden, e.spec.activation = shape.activation;
-    e.spec.batch_norm = shape.batch_norm;
+    Ensemble e{.spec = {.inputs = shape.inputs,
+                        .hidden = shape.hidden,
+                        .activation = shape.activation,
+                        .batch_norm = shape.batch_norm}};
     SCOPED_TRACE(describe({.spec = e.spec, .trainings = {Training{}}}));
     e.add(slabs(shape.inputs, 8, 0, is_slow() ? 40 : 133, true, 3), Training{}, 4);
     Pgd attack{
@@ -109,8 +109,7 @@ TEST_P(AdversaryBody, WideNetworks) {
 
 // Little memory: one member and 32 rows at a time.
 TEST_P(AdversaryBody, AttacksByChunks) {
-  Ensemble e;
-  e.spec.inputs = 7, e.spec.hidden = {9};
+  Ensemble e{.spec = {.inputs = 7, .hidden = {9}}};
   Training training;
   training.batch = 16;
   e.add(slabs(7, 40, 0, 70, true, 1), training, 2);

@@ -145,8 +145,7 @@ TEST_P(AttackBody, RowsAroundTheTiles) {
   for (const std::int64_t rows : {1, 15, 16, 17, 63, 64, 65, 130}) {
     if (is_slow() && rows > 65) continue;
     SCOPED_TRACE(rows);
-    Ensemble e;
-    e.spec.inputs = 6, e.spec.hidden = {33};
+    Ensemble e{.spec = {.inputs = 6, .hidden = {33}}};
     Training training;
     training.batch = 16;
     e.add(slabs(6, 20, 0, rows, true, 7), training, 8);
@@ -165,8 +164,7 @@ TEST_P(AttackBody, RowsAroundTheTiles) {
 
 // Where no row of a slice takes a step, starts are clamped all the same.
 TEST_P(AttackBody, MinimalWhereEveryRowIsMisclassified) {
-  Ensemble e;
-  e.spec.inputs = 6, e.spec.hidden = {9};
+  Ensemble e{.spec = {.inputs = 6, .hidden = {9}}};
   ArrayData::Table table = clouds({6, 2, 20, 0, 70}, 7);
   for (float& value : table.x) value = std::clamp(value, -0.5f, 0.5f);
   e.add(ArrayData{shared(table), 1}, Training{}, 8);
@@ -188,8 +186,7 @@ TEST_P(AttackBody, MinimalWhereEveryRowIsMisclassified) {
 
 // A member's perturbation does not depend on who is attacked with it.
 TEST_P(AttackBody, MembersAlone) {
-  Ensemble e;
-  e.spec.inputs = 5, e.spec.hidden = {9};
+  Ensemble e{.spec = {.inputs = 5, .hidden = {9}}};
   Training training;
   training.batch = 16;
   for (std::uint32_t m = 0; m < 3; ++m) e.add(slabs(5, 20, 0, 30 + 5 * m, true, m), training, m);

@@ -11,8 +11,7 @@ class BackendBody : public OnBody {};
 OCCAM_ON_EVERY_BODY(BackendBody);
 
 Ensemble equal_members(int members) {
-  Ensemble e;
-  e.spec.inputs = 8, e.spec.hidden = {16};
+  Ensemble e{.spec = {.inputs = 8, .hidden = {16}}};
   Training training;
   training.batch = 32;
   for (int m = 0; m < members; ++m)
@@ -99,8 +98,7 @@ TEST_P(BackendBody, ACoordinateThatDoesNotExistIsRefused) {
 }
 
 TEST_P(BackendBody, SwappingWithinOneClassIsRefused) {
-  Ensemble e;
-  e.spec.inputs = 3, e.spec.hidden = {};
+  Ensemble e{.spec = {.inputs = 3, .hidden = {}}};
   ArrayData::Table table = clouds({3, 2, 10, 0, 10}, 1);
   std::fill(table.y.begin(), table.y.end(), 1);
   e.add(ArrayData{shared(table), 1}, Training{}, 1);

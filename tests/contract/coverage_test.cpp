@@ -75,23 +75,20 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
     wave->train(std::vector<std::int64_t>(static_cast<std::size_t>(ensemble.members()), 2));
     score(ensemble, *wave, Split::train, {});
   }
-  Ensemble whole;
-  whole.spec.inputs = 3, whole.spec.hidden = {92, 92};
+  Ensemble whole{.spec = {.inputs = 3, .hidden = {92, 92}}};
   whole.add(slabs(3, 130, 0, 5, true, 1), {.batch = 130}, 10);
   for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
     whole.trainings[0].precision = precision;
     open_loaded(*backend, whole)->train(std::vector<std::int64_t>{1});
   }
   for (const Precision precision : {Precision::tf32, Precision::bf16}) {
-    Ensemble ensemble;
-    ensemble.spec.inputs = 9, ensemble.spec.hidden = {6};
+    Ensemble ensemble{.spec = {.inputs = 9, .hidden = {6}}};
     Training training;
     training.batch = 20, training.precision = precision;
     ensemble.add(slabs(9, 70, 0, 5, true, 1), training, 10);
     open_loaded(*backend, ensemble)->train(std::vector<std::int64_t>{2});
   }
-  Ensemble attacked;
-  attacked.spec.inputs = 9, attacked.spec.hidden = {6};
+  Ensemble attacked{.spec = {.inputs = 9, .hidden = {6}}};
   Training training;
   training.batch = 20, training.adversary = Pgd{.iterations = 2, .lower = -9, .upper = 9};
   attacked.add(slabs(9, 70, 0, 35, true, 1), training, 10);
@@ -100,8 +97,7 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
     wave->train(std::vector<std::int64_t>{2});
     attack(attacked, *wave);
   }
-  Ensemble scored;
-  scored.spec.inputs = 9, scored.spec.hidden = {6};
+  Ensemble scored{.spec = {.inputs = 9, .hidden = {6}}};
   scored.add(slabs(9, 70, 33, 45, true, 1), {}, 10);
   scored.add(clouds_data({9, 2, 40, 12, 100}, 3), {}, 30);
   for (Backend* plan : {tiled.get(), backend.get()}) {

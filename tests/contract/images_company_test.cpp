@@ -154,8 +154,7 @@ TEST_P(ImageCompany, AroundTheTiles) {
   for (const int batch : {33, 63, 65, 255, 257}) {
     SCOPED_TRACE(batch);
     shapes.train = batch + 33, shapes.test_rows = batch;
-    Ensemble e;
-    e.spec.inputs = kHeight * kWidth, e.spec.hidden = {5};
+    Ensemble e{.spec = {.inputs = kHeight * kWidth, .hidden = {5}}};
     Training training;
     training.optimizer.momentum = 0.9, training.batch = batch;
     e.add(shape_data(shapes, {7}).front(), training, 8);
@@ -178,8 +177,7 @@ TEST_P(ImageCompany, LargerThanAStage) {
     shapes.biased.push_back({{-40, 30, -3, 2}}), shapes.uniform.push_back({{-40, 30, -3, 2}});
   }
   shapes.crop = true, shapes.train = 20, shapes.test_rows = 9;
-  Ensemble e;
-  e.spec.inputs = kHeight * kWidth, e.spec.hidden = {66};
+  Ensemble e{.spec = {.inputs = kHeight * kWidth, .hidden = {66}}};
   Training training;
   training.optimizer.kind = OptimizerKind::adam, training.batch = 9;
   e.add(shape_data(shapes, {7}).front(), training, 8);
@@ -190,8 +188,7 @@ TEST_P(ImageCompany, LargerThanAStage) {
 TEST_P(ImageCompany, FirstPixelsThatAreNeverLit) {
   ShapeSpec low = small_shapes();  // from row 4 on: pixel 68
   low.biased = low.uniform = std::vector<Places>(2, {{-5, 5, 0, 3}});
-  Ensemble e;
-  e.spec.inputs = kImageHeight * kImageWidth, e.spec.hidden = {70};
+  Ensemble e{.spec = {.inputs = kImageHeight * kImageWidth, .hidden = {70}}};
   for (std::uint32_t m = 0; m < 5; ++m) {
     Training training;
     training.optimizer = kOptimizers[m], training.batch = 14;

@@ -16,8 +16,7 @@ class PrecisionStatistics : public OnBody {
  protected:
   // [measure][seed]: accuracy and AUC on the test set as it is, S- and S^c-randomised.
   std::vector<std::vector<double>> measured(Precision precision) {
-    Ensemble e;
-    e.spec.inputs = kDim, e.spec.hidden = {24};
+    Ensemble e{.spec = {.inputs = kDim, .hidden = {24}}};
     SlabSpec slab = lms(5, kDim);
     slab.train = 400, slab.test = kTest;
     slab.coordinates[0].noise = 0.2, slab.coordinates[0].noise_kind = NoiseKind::flip;

@@ -47,9 +47,9 @@ TEST_P(PrecisionTest, ExactWhereNothingRounds) {
                           {16, {7, 9}, 16}, {33, {}, 32}, {50, {100, 96}, 256}, {3, {92, 100}, 256}};
   for (const Shape& shape : shapes)
     for (const Activation activation : {Activation::identity, Activation::relu}) {
-      Ensemble e;
-      e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden;
-      e.spec.activation = activation, e.spec.loss = Loss::hinge;
+      Ensemble e{
+          .spec = {
+              .inputs = shape.inputs, .hidden = shape.hidden, .activation = activation, .loss = Loss::hinge}};
       ArrayData::Table table = clouds({shape.inputs, 2, 2 * shape.batch, 0, 1}, 4);
       std::uint32_t state = 7;
       const auto digit = [&](int most) {
@@ -123,9 +123,10 @@ TEST_P(PrecisionTest, NearTheOracle) {
   for (const Shape& shape : shapes)
     for (const Loss loss : {Loss::cross_entropy, Loss::binary_cross_entropy, Loss::hinge})
       for (const double dropout : {0.0, 0.3}) {
-        Ensemble e;
-        e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden, e.spec.loss = loss;
-        e.spec.activation = kActivations[number++ % 5];
+        Ensemble e{.spec = {.inputs = shape.inputs,
+                            .hidden = shape.hidden,
+                            .activation = kActivations[number++ % 5],
+                            .loss = loss}};
         if (shape.batch > 128) e.spec.activation = Activation::relu;
         Training training;
         training.batch = shape.batch;
@@ -157,8 +158,7 @@ TEST_P(PrecisionTest, NearTheOracle) {
 // Every optimiser steps as it does on the oracle's gradients, for a few updates.
 TEST_P(PrecisionTest, EveryOptimizer) {
   for (const Optimizer& optimizer : kOptimizers) {
-    Ensemble e;
-    e.spec.inputs = 9, e.spec.hidden = {17, 12}, e.spec.activation = Activation::tanh;
+    Ensemble e{.spec = {.inputs = 9, .hidden = {17, 12}, .activation = Activation::tanh}};
     Training training;
     training.batch = 24;
     training.optimizer = optimizer;
@@ -179,8 +179,7 @@ TEST_P(PrecisionTest, EveryOptimizer) {
 TEST_P(PrecisionTest, SlicesCompanyAndCalls) {
   for (const Precision precision : kTensorPrecisions)
     for (const Activation activation : {Activation::relu, Activation::tanh, Activation::prelu}) {
-      Ensemble e;
-      e.spec.inputs = 9, e.spec.hidden = {18, 5}, e.spec.activation = activation;
+      Ensemble e{.spec = {.inputs = 9, .hidden = {18, 5}, .activation = activation}};
       Training training;
       training.batch = 70;
       training.optimizer = kOptimizers[2];
@@ -204,8 +203,7 @@ TEST_P(PrecisionTest, SlicesCompanyAndCalls) {
 // Likewise of whole batches, beside members that train otherwise, and with a batch that is short.
 TEST_P(PrecisionTest, WholeBatchesInCompany) {
   for (const Precision precision : kTensorPrecisions) {
-    Ensemble e;
-    e.spec.inputs = 20, e.spec.hidden = {92, 100};
+    Ensemble e{.spec = {.inputs = 20, .hidden = {92, 100}}};
     Training training;
     training.batch = 150;
     e.add(slabs(20, 150 + 131, 0, 1, true, 1), training, 7);
@@ -230,8 +228,7 @@ TEST_P(PrecisionTest, WholeBatchesInCompany) {
 
 // The loss falls as in fp32.
 TEST_P(PrecisionTest, LearnsLikeFp32) {
-  Ensemble e;
-  e.spec.inputs = 10, e.spec.hidden = {24, 16};
+  Ensemble e{.spec = {.inputs = 10, .hidden = {24, 16}}};
   Training training;
   training.batch = 32;
   training.optimizer.learning_rate = 0.1;
@@ -265,15 +262,13 @@ TEST_P(PrecisionTest, RefusedWhereItDoesNotFit) {
     return "";
   };
   for (const Precision precision : kTensorPrecisions) {
-    Ensemble e;
-    e.spec.inputs = 5, e.spec.hidden = {6}, e.spec.batch_norm = true;
+    Ensemble e{.spec = {.inputs = 5, .hidden = {6}, .batch_norm = true}};
     Training training;
     training.batch = 8;
     e.add(slabs(5, 16, 0, 1, true, 1), training, 1);
     EXPECT_NE(message(e, precision).find("batch norm"), std::string::npos);
     EXPECT_NE(message(e, precision).find("use precision fp32"), std::string::npos);
-    Ensemble large;
-    large.spec.inputs = 300, large.spec.hidden = {600};
+    Ensemble large{.spec = {.inputs = 300, .hidden = {600}}};
     large.add(slabs(300, 16, 0, 1, false, 1), training, 1);
     EXPECT_NE(message(large, precision).find("shared memory"), std::string::npos);
     EXPECT_EQ(message(large, precision).find('\n'), std::string::npos);
@@ -281,8 +276,7 @@ TEST_P(PrecisionTest, RefusedWhereItDoesNotFit) {
 }
 
 TEST(PrecisionOnTheCpu, Refused) {
-  Ensemble e;
-  e.spec.inputs = 5, e.spec.hidden = {6};
+  Ensemble e{.spec = {.inputs = 5, .hidden = {6}}};
   Training training;
   training.precision = Precision::tf32;
   e.add(slabs(5, 16, 0, 1, true, 1), training, 1);

@@ -80,8 +80,7 @@ class ScoreBody : public OnBody {
 OCCAM_ON_EVERY_BODY(ScoreBody);
 
 TEST_P(ScoreBody, EverySplitAndVariant) {
-  Ensemble e;
-  e.spec.inputs = 9, e.spec.hidden = {17, 6};
+  Ensemble e{.spec = {.inputs = 9, .hidden = {17, 6}}};
   Training training;
   training.batch = 16;
   e.add(slabs(9, 70, 33, 45, true, 1), training, 10);
@@ -102,8 +101,7 @@ TEST_P(ScoreBody, EverySplitAndVariant) {
 
 // Batch norm at inference where a thread owns its share of the largest tile, and another tile follows.
 TEST_P(ScoreBody, BatchNormOverWholeTiles) {
-  Ensemble e;
-  e.spec.inputs = 3, e.spec.hidden = {66}, e.spec.batch_norm = true;
+  Ensemble e{.spec = {.inputs = 3, .hidden = {66}, .batch_norm = true}};
   Training training;
   training.batch = 32;
   e.add(slabs(3, 64, 0, 130, true, 4), training, 6);
@@ -130,8 +128,7 @@ TEST_P(ScoreBody, DrawnNetworks) {
 
 // Scores of some members only, between updates.
 TEST_P(ScoreBody, SomeMembersWhileTraining) {
-  Ensemble e;
-  e.spec.inputs = 6, e.spec.hidden = {11}, e.spec.batch_norm = true, e.spec.activation = Activation::prelu;
+  Ensemble e{.spec = {.inputs = 6, .hidden = {11}, .activation = Activation::prelu, .batch_norm = true}};
   Training training;
   training.batch = 10;
   training.hidden_dropout = 0.2;
@@ -164,8 +161,7 @@ TEST_P(ScoreBody, AucOfTiesAndClasses) {
   Training training;
   training.batch = 4;
   for (const int classes : {2, 3, 6}) {
-    Ensemble e;
-    e.spec.inputs = 4, e.spec.hidden = {}, e.spec.classes = classes;
+    Ensemble e{.spec = {.inputs = 4, .hidden = {}, .classes = classes}};
     const ArrayData::Table table = clouds({4, classes, 20, 0, 300}, 5);
     ArrayData::Table coarse = table, lonely = table;
     for (float& value : coarse.x) value = value < 0 ? -1.0f : 1.0f;  // few different scores
@@ -197,8 +193,7 @@ TEST_P(ScoreBody, AucOfTiesAndClasses) {
 
 // −0 and +0 are one score: with weight and bias −0 a positive row scores −0 and a negative one +0.
 TEST_P(ScoreBody, AucTakesBothZerosForOne) {
-  Ensemble e;
-  e.spec.inputs = 1, e.spec.hidden = {}, e.spec.loss = Loss::hinge;
+  Ensemble e{.spec = {.inputs = 1, .hidden = {}, .loss = Loss::hinge}};
   const ArrayData::Table table = clouds({1, 2, 4, 0, 40}, 3);
   Training training;
   training.batch = 4;
@@ -232,8 +227,7 @@ TEST_P(ScoreBody, RowsOfTheCallersOwn) {
 
 // Chunks, and groups of members, that a small device forces: the same bits as with room for all.
 TEST_P(ScoreBody, LittleMemory) {
-  Ensemble e;
-  e.spec.inputs = 5, e.spec.hidden = {8};
+  Ensemble e{.spec = {.inputs = 5, .hidden = {8}}};
   Training training;
   training.batch = 8;
   for (std::uint32_t m = 0; m < 3; ++m) e.add(slabs(5, 200 + 50 * m, 0, 150, true, m), training, m);
@@ -250,8 +244,7 @@ TEST_P(ScoreBody, LittleMemory) {
 TEST_P(ScoreBody, DataThroughAnIdentity) {
   for (const bool rotate : {false, true})
     for (const int dim : {2, 7, 64, 65}) {
-      Ensemble e;
-      e.spec.inputs = dim, e.spec.hidden = {}, e.spec.classes = dim;
+      Ensemble e{.spec = {.inputs = dim, .hidden = {}, .classes = dim}};
       Training training;
       training.batch = 4;
       e.add(slabs(dim, 40, 5, 71, rotate, 77), training, 1);

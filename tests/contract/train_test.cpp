@@ -83,8 +83,7 @@ TEST_P(Train, AroundTheTiles) {
     shapes.insert(shapes.end(), std::begin(large), std::end(large));
   }
   for (const Shape& shape : shapes) {
-    Ensemble e;
-    e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden;
+    Ensemble e{.spec = {.inputs = shape.inputs, .hidden = shape.hidden}};
     Training training;
     training.batch = shape.batch;
     training.optimizer.momentum = 0.9;
@@ -97,8 +96,7 @@ TEST_P(Train, AroundTheTiles) {
 TEST_P(Train, WideAndDeep) {
   for (const std::vector<int>& hidden :
        {std::vector<int>{1024}, {1025}, {40, 70, 33, 65}, {2048, 17, 2048, 9}}) {
-    Ensemble e;
-    e.spec.inputs = 2, e.spec.hidden = hidden;
+    Ensemble e{.spec = {.inputs = 2, .hidden = hidden}};
     Training training;
     training.batch = 5;
     training.optimizer.momentum = 0.9;
@@ -110,8 +108,7 @@ TEST_P(Train, WideAndDeep) {
 // More logits than a thread owns, up to a tile and beyond.
 TEST_P(Train, ManyClasses) {
   for (const int classes : {4, 5, 8, 9, 64, 70}) {
-    Ensemble e;
-    e.spec.inputs = 6, e.spec.hidden = {7}, e.spec.classes = classes;
+    Ensemble e{.spec = {.inputs = 6, .hidden = {7}, .classes = classes}};
     Training training;
     training.batch = 9;
     e.add(clouds_data({6, classes, 25, 0, 1}, 4), training, 9);
@@ -121,8 +118,7 @@ TEST_P(Train, ManyClasses) {
 
 // A batch larger than the training set is the whole set, in another order each epoch.
 TEST_P(Train, BatchLargerThanTheSet) {
-  Ensemble e;
-  e.spec.inputs = 5, e.spec.hidden = {6, 4};
+  Ensemble e{.spec = {.inputs = 5, .hidden = {6, 4}}};
   Training training;
   training.batch = 64;
   e.add(slabs(5, 11, 0, 1, true, 8), training, 1);
@@ -133,8 +129,7 @@ TEST_P(Train, BatchLargerThanTheSet) {
 // One wave, members that differ in data, seeds, optimiser, dropout and shuffling; each stops when it has done its
 // updates and keeps its bits from then on, also across calls.
 TEST_P(Train, MembersDifferAndFreeze) {
-  Ensemble e;
-  e.spec.inputs = 7, e.spec.hidden = {9, 5}, e.spec.activation = Activation::prelu;
+  Ensemble e{.spec = {.inputs = 7, .hidden = {9, 5}, .activation = Activation::prelu}};
   std::uint32_t seed = 0;
   for (const Optimizer& optimizer : kOptimizers) {
     Training training;
@@ -152,8 +147,7 @@ TEST_P(Train, MembersDifferAndFreeze) {
 
 // More updates in a call than are recorded in one graph (64), and a remainder.
 TEST_P(Train, LongCalls) {
-  Ensemble e;
-  e.spec.inputs = 4, e.spec.hidden = {5};
+  Ensemble e{.spec = {.inputs = 4, .hidden = {5}}};
   Training training;
   training.batch = 4;
   training.optimizer = kOptimizers[2];  // Adam counts updates
@@ -166,8 +160,7 @@ TEST_P(Train, LongCalls) {
 TEST_P(Train, EveryStepOfALayer) {
   for (const Activation activation : {Activation::relu, Activation::leaky_relu, Activation::prelu,
                                       Activation::tanh, Activation::identity}) {
-    Ensemble e;
-    e.spec.inputs = 6, e.spec.hidden = {7, 8, 5, 9}, e.spec.activation = activation, e.spec.batch_norm = true;
+    Ensemble e{.spec = {.inputs = 6, .hidden = {7, 8, 5, 9}, .activation = activation, .batch_norm = true}};
     for (const double dropout : {0.0, 0.3}) {
       Training training;
       training.optimizer = kOptimizers[dropout > 0 ? 4 : 1];
@@ -184,8 +177,7 @@ TEST_P(Train, EveryStepOfALayer) {
 TEST_P(TrainOnTheChip, Slices) {
   for (const Activation activation : {Activation::relu, Activation::prelu, Activation::tanh}) {
     for (const int batch : {33, 150}) {
-      Ensemble e;
-      e.spec.inputs = 9, e.spec.hidden = {18, 5}, e.spec.activation = activation;
+      Ensemble e{.spec = {.inputs = 9, .hidden = {18, 5}, .activation = activation}};
       for (const double dropout : {0.0, 0.3}) {
         if (dropout > 0 && activation == Activation::relu) continue;
         Training training;
@@ -216,8 +208,7 @@ TEST_P(TrainOnTheChip, WholeBatches) {
     shapes.insert(shapes.end(), {{52, {100, 92}, 255, 2 * 255 + 128, Loss::binary_cross_entropy},
                                  {49, {96, 100}, 256, 100, Loss::cross_entropy}});
   for (const Shape& shape : shapes) {
-    Ensemble e;
-    e.spec.inputs = shape.inputs, e.spec.hidden = shape.hidden, e.spec.loss = shape.loss;
+    Ensemble e{.spec = {.inputs = shape.inputs, .hidden = shape.hidden, .loss = shape.loss}};
     for (const double learning_rate : {0.1, 1e30}) {
       Training training;
       training.optimizer.learning_rate = learning_rate;
@@ -250,9 +241,10 @@ TEST_P(Train, OneHiddenLayer) {
     shapes.push_back({inputs, 60 + inputs, 13 + inputs, Loss::cross_entropy, relu});
   if (!is_slow()) shapes.push_back({50, 1003, 256, Loss::cross_entropy, relu});
   for (const Shape& shape : shapes) {
-    Ensemble e;
-    e.spec = {
-        .inputs = shape.inputs, .hidden = {shape.units}, .activation = shape.activation, .loss = shape.loss};
+    Ensemble e{.spec = {.inputs = shape.inputs,
+                        .hidden = {shape.units},
+                        .activation = shape.activation,
+                        .loss = shape.loss}};
     for (const int optimizer : {0, 1, 2, 4}) {
       if (optimizer > 0 && shape.inputs != 50 && shape.inputs != 51) continue;
       Training training;
@@ -269,8 +261,7 @@ TEST_P(Train, OneHiddenLayer) {
 // Divergence shows: NaN and infinities go through every body alike.
 TEST_P(Train, Divergence) {
   for (const Activation activation : {Activation::leaky_relu, Activation::identity, Activation::prelu}) {
-    Ensemble e;
-    e.spec.inputs = 5, e.spec.hidden = {6}, e.spec.activation = activation;
+    Ensemble e{.spec = {.inputs = 5, .hidden = {6}, .activation = activation}};
     Training training;
     training.optimizer.learning_rate = 1e37;
     training.batch = 8;
@@ -290,8 +281,7 @@ TEST_P(Train, NegativeZeros) {
   for (const int inputs : {1, 3, 5, 17, 20})
     for (const std::vector<int>& hidden : {std::vector<int>{}, {3}, {6, 5}})
       for (const float size : {0.5f, 1e-45f}) {
-        Ensemble e;
-        e.spec.inputs = inputs, e.spec.hidden = hidden, e.spec.activation = Activation::identity;
+        Ensemble e{.spec = {.inputs = inputs, .hidden = hidden, .activation = Activation::identity}};
         ArrayData::Table table = clouds({inputs, 2, 21, 0, 11}, 4);
         for (float& value : table.x) value = size;
         Training training;
@@ -322,8 +312,7 @@ TEST_P(Train, NegativeZeros) {
 TEST_P(Train, ActivationsAtZero) {
   for (const Activation activation :
        {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh}) {
-    Ensemble e;
-    e.spec.inputs = 5, e.spec.hidden = {6, 4}, e.spec.activation = activation;
+    Ensemble e{.spec = {.inputs = 5, .hidden = {6, 4}, .activation = activation}};
     Training training;
     training.batch = 7;
     e.add(slabs(5, 20, 0, 1, true, 1), training, 3);
@@ -365,8 +354,7 @@ TEST_P(Train, Company) {
 // Load, train, store, load elsewhere: parameters travel without a change, and loading leaves the optimiser's
 // state alone.
 TEST_P(Train, LoadAndStore) {
-  Ensemble e;
-  e.spec.inputs = 3, e.spec.hidden = {5, 2}, e.spec.activation = Activation::prelu, e.spec.batch_norm = true;
+  Ensemble e{.spec = {.inputs = 3, .hidden = {5, 2}, .activation = Activation::prelu, .batch_norm = true}};
   Training training;
   training.batch = 6;
   training.optimizer = kOptimizers[1];
@@ -385,8 +373,7 @@ TEST_P(Train, LoadAndStore) {
 
 // So large that tensors travel one by one, with rows that are padded on a device.
 TEST_P(Train, LargeNetworksLoadAndStore) {
-  Ensemble e;
-  e.spec.inputs = 1003, e.spec.hidden = {1050, 3}, e.spec.activation = Activation::prelu;
+  Ensemble e{.spec = {.inputs = 1003, .hidden = {1050, 3}, .activation = Activation::prelu}};
   e.add(slabs(1003, 4, 0, 1, false, 1), {}, 3);
   e.add(slabs(1003, 4, 0, 1, false, 1), {}, 4);
   const auto backend = make();

@@ -9,19 +9,12 @@ import tempfile
 import textwrap
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tools"))
-
-from bench_lib import attacks, frameworks, machine, table  # noqa: E402
-from bench_lib.contestant import ONE_THREAD, Contestant, ContestantError  # noqa: E402
-from bench_lib.cpu import CpuBench  # noqa: E402
-from bench_lib.cuda import MEMBERS, CudaBench  # noqa: E402
-from bench_lib.measure import Contention, Settings  # noqa: E402
-
-BUILD = os.environ.get("OCCAM_BUILD_DIR", os.path.join(ROOT, "build"))
-WORKER = os.path.join(BUILD, "tools", "bench_worker")
-built = unittest.skipUnless(os.path.exists(WORKER), "this build has no bench_worker (OCCAM_BENCH=OFF)")
-PAGE = os.path.join(ROOT, "docs", "performance.md")
+from bench_case import PAGE, ROOT, WORKER, answer_of, built, cuda_result
+from bench_lib import attacks, frameworks, machine, table
+from bench_lib.contestant import ONE_THREAD, Contestant, ContestantError
+from bench_lib.cpu import CpuBench
+from bench_lib.cuda import MEMBERS
+from bench_lib.measure import Contention, Settings
 
 FLOP = {"pgd": 10e9, "svd": 20e9, "as": 30e9, "all": 60e9}
 OCCAM_SECONDS = {"open": 0.1, "pgd": 0.3, "svd": 0.4, "as": 0.6, "all": 1.1}
@@ -184,9 +177,7 @@ class Cuda(unittest.TestCase):
                 print(json.dumps(reply), flush=True)
         """
         settings = Settings(repeats=2, train_rows=1000, parts=("attacks",))
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-c", textwrap.dedent(worker)]
-            result = CudaBench(command, [], settings, folder, lambda line: None).run()
+        result = cuda_result(textwrap.dedent(worker), settings)
         ours = result["attacks"]
         self.assertEqual(
             [(row["members"], row["part"]) for row in ours], [(m, p) for m in MEMBERS for p in attacks.PARTS]
@@ -329,18 +320,8 @@ class RealRivals(unittest.TestCase):
 
     def test_torch(self):
         for rival in self.able("tuned"):
-            with self.subTest(rival.version), tempfile.TemporaryDirectory() as folder:
-                environment = {**os.environ, "PYTHONPATH": frameworks.FOLDER, "PYTHONDONTWRITEBYTECODE": "1"}
-                done = subprocess.run(
-                    [rival.python, "-c", RIVAL, folder],
-                    capture_output=True,
-                    text=True,
-                    timeout=300,
-                    check=False,
-                    env=environment,
-                )
-                self.assertEqual(done.returncode, 0, done.stderr[-2000:])
-                answer = json.loads(done.stdout)
+            with self.subTest(rival.version):
+                answer = answer_of(rival.python, RIVAL)
                 self.assertLess(answer["by hand"], 1e-4 * answer["gradient"])
                 self.assertLess(answer["members"], 1e-3)
                 self.assertLess(answer["length"], 0.5 + 1e-5)

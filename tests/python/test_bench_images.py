@@ -3,23 +3,14 @@ Occam's worker, which loads cuBLAS at run time."""
 
 import os
 import subprocess
-import sys
 import tempfile
 import unittest
 import unittest.mock
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tools"))
-
-from bench_lib import frameworks, images  # noqa: E402
-from bench_lib.contestant import Contestant, ContestantError  # noqa: E402
-from bench_lib.cuda import CudaBench  # noqa: E402
-from bench_lib.measure import Contention, Settings  # noqa: E402
-
-BUILD = os.environ.get("OCCAM_BUILD_DIR", os.path.join(ROOT, "build"))
-WORKER = os.path.join(BUILD, "tools", "bench_worker")
-built = unittest.skipUnless(os.path.exists(WORKER), "this build has no bench_worker (OCCAM_BENCH=OFF)")
-PAGE = os.path.join(ROOT, "docs", "performance.md")
+from bench_case import PAGE, WORKER, built, cuda_result
+from bench_lib import frameworks, images
+from bench_lib.contestant import Contestant, ContestantError
+from bench_lib.measure import Contention, Settings
 
 
 class FakeContestant:
@@ -136,9 +127,7 @@ for line in sys.stdin:
 class Cuda(unittest.TestCase):
     def test_one_and_many_members(self):
         settings = Settings(repeats=2, parts=("images",))
-        with tempfile.TemporaryDirectory() as folder:
-            bench = CudaBench([sys.executable, "-c", GPU_WORKER], [], settings, folder, lambda line: None)
-            rows = [row for row in bench.run()["images"] if row["name"] == "Occam"]
+        rows = [row for row in cuda_result(GPU_WORKER, settings)["images"] if row["name"] == "Occam"]
         self.assertEqual([(row["members"], row["status"]) for row in rows], [(1, "measured"), (100, "measured")])
         self.assertAlmostEqual(rows[1]["seconds"], 10.0)
 

@@ -8,10 +8,8 @@ import sys
 import tempfile
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tools"))
-
-from bench_lib import plot  # noqa: E402
+from bench_case import ROOT
+from bench_lib import plot
 
 
 def row(members, rate, **fields):
@@ -107,11 +105,12 @@ class SavedReports(unittest.TestCase):
         self.assertIn("several runs", done.stderr)
 
     def test_parts_of_a_report_are_refused(self):
+        bare = {"tool": "bench", "machine": {}, "protocol": {}, "result": {}}
         with tempfile.NamedTemporaryFile("w") as file:
             for report, words in (
                 ({"tool": "bench"}, "it has no 'machine'"),
-                ({"tool": "bench", "machine": {}, "protocol": {}, "device": "cuda", "result": {}}, "it has no 'ceilings'"),
-                ({"tool": "bench", "machine": {}, "protocol": {}, "device": "cpu", "result": {}}, "it has no 'sgemm'"),
+                ({**bare, "device": "cuda"}, "it has no 'ceilings'"),
+                ({**bare, "device": "cpu"}, "it has no 'sgemm'"),
                 ({"tool": "bench", "runs": [{"what": "x"}]}, "it has no 'commit'"),
                 ({"tool": "bench", "runs": 3}, "not iterable"),
                 ({"tool": "bench", "machine": 1, "protocol": 2, "device": "cpu", "result": []}, "indices"),

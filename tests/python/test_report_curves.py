@@ -7,6 +7,7 @@ import unittest
 import numpy as np
 
 import report_case  # first: it puts the tools on the path
+import synthetic_case
 import synthetic_result
 from report_lib import attack_figures, curve_figures, figures, overview, page, style
 from report_lib.loading import ReportError, load_result
@@ -15,7 +16,7 @@ from report_lib.loading import ReportError, load_result
 class Attacks(report_case.Small):
     def test_shares_are_those_before_the_rotation(self):
         random = np.random.default_rng(1)
-        rotation = synthetic_result.haar(5, random)
+        rotation = synthetic_case.haar(5, random)
         before = np.array([[3.0, 4.0, 0.0, 0.0, 0.0], [0.0] * 5])
         shares = attack_figures.row_shares(attack_figures.unrotated(before @ rotation, rotation))
         np.testing.assert_allclose(shares, [[0.6, 0.8, 0, 0, 0], [0] * 5], atol=1e-12)
