@@ -66,7 +66,7 @@ class Kernels(unittest.TestCase):
         self.root = make_root(self.folder.name)
 
     def test_every_kernel_is_found_with_its_file(self):
-        found = [(k.name, k.file, k.on_simt) for k in kernels.find_kernels(self.root)]
+        found = [(k.name, *k.files, k.on_simt) for k in kernels.find_kernels(self.root)]
         self.assertEqual(
             found,
             [
@@ -97,6 +97,14 @@ class Kernels(unittest.TestCase):
         before = digests()
         (self.root / "src/cuda/plan.cpp").write_text("// another plan\n")
         self.assertNotEqual(before["two_kernel"], digests()["two_kernel"])
+        # A row of several files follows them all.
+        (row,) = (name for name, files in kernels.VENDOR.items() if len(files) > 1)
+        for file in kernels.VENDOR[row]:
+            (self.root / file).write_text("// as it is\n")
+        for file in kernels.VENDOR[row]:
+            before = digests()
+            (self.root / file).write_text("// changed\n")
+            self.assertNotEqual(before[row], digests()[row], file)
 
     def test_what_kernels_include_is_found(self):
         found = kernels.with_included([ROOT / "kernels/batch.cu"], ROOT)

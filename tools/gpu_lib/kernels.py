@@ -13,13 +13,16 @@ INCLUDED_FROM = ("kernels", "src", "include")  # besides the folder of the file 
 LAYOUT = ("src/cuda/layout.cpp", "src/cuda/plan.cpp")
 
 # Device work that the SIMT executor cannot run, because a vendor's library does it.
-VENDOR = {"sort_lists (CUB)": "src/cuda/vendor_sort.cu", "memory, streams, graphs": "src/cuda/runtime.cpp"}
+VENDOR = {
+    "sort_lists (CUB)": ("src/cuda/vendor_sort.cu",),
+    "memory, streams, graphs": ("src/cuda/runtime.cpp", "src/cuda/copies.cpp", "src/cuda/stream_state.hpp"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
     name: str
-    file: str  # from the root
+    files: tuple[str, ...]  # from the root
     digest: str
     on_simt: bool  # the SIMT executor runs it
 
@@ -54,8 +57,8 @@ def find_kernels(root):
     for path in sorted(root.glob("kernels/*.cu")):
         digest = digest_of(with_included([path, *layout], root))
         for name in KERNEL.findall(path.read_text()):
-            kernels.append(Kernel(name, str(path.relative_to(root)), digest, True))
-    for name, file in VENDOR.items():
-        if (root / file).exists():
-            kernels.append(Kernel(name, file, digest_of([root / file]), False))
+            kernels.append(Kernel(name, (str(path.relative_to(root)),), digest, True))
+    for name, files in VENDOR.items():
+        if (root / files[0]).exists():
+            kernels.append(Kernel(name, files, digest_of([root / file for file in files]), False))
     return kernels

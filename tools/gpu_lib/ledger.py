@@ -62,7 +62,8 @@ def rows(kernels, results):
 def table(kernels, results):
     lines = ["| device code | file | proven on hardware |", "|---|---|---|"]
     for kernel, said in rows(kernels, results):
-        lines.append(f"| `{kernel.name}` | [{kernel.file}](../{kernel.file}) | {said} |")
+        links = ", ".join(f"[{file}](../{file})" for file in kernel.files)
+        lines.append(f"| `{kernel.name}` | {links} | {said} |")
     return "\n".join(lines)
 
 
