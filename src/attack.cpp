@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attack_parts.hpp"
+#include "limits.hpp"
 #include "singular.hpp"
 #include "threads.hpp"
 #include "waves.hpp"
@@ -34,11 +35,11 @@ void validate_steps(const Attack& a, int classes) {
     require_finite(what, value);
   require(a.epsilon >= 0, "attack epsilon: {} is negative", a.epsilon);
   require(a.step > 0, "attack step: {} is not positive", a.step);
-  require(a.iterations >= 1 && a.iterations <= 1'000'000, "attack iterations: {} is outside 1 … 1000000",
-          a.iterations);
+  require(a.iterations >= 1 && a.iterations <= kMostRepeats, "attack iterations: {} is outside 1 … {}",
+          a.iterations, kMostRepeats);
   require(a.lower < a.upper, "attack bounds: [{}, {}] hold no value (give the smaller first)", a.lower,
           a.upper);
-  require(a.batch >= 1 && a.batch <= 1 << 20, "attack batch: {} is outside 1 … 1048576", a.batch);
+  require(a.batch >= 1 && a.batch <= kMostBatch, "attack batch: {} is outside 1 … {}", a.batch, kMostBatch);
   const bool binary = a.loss == AttackLoss::binary_targeted || a.loss == AttackLoss::binary_hybrid;
   require(!binary || classes == 2,
           "attack loss: {} is for two classes, the data have {} (use untargeted or targeted)",
@@ -234,8 +235,8 @@ void validate(const Pgd& a, int classes) {
   validate_steps(a, classes);
   require_finite("start", a.start);
   require(a.start >= 0, "attack start: {} is negative", a.start);
-  require(a.restarts >= 1 && a.restarts <= 1'000'000, "attack restarts: {} is outside 1 … 1000000",
-          a.restarts);
+  require(a.restarts >= 1 && a.restarts <= kMostRepeats, "attack restarts: {} is outside 1 … {}", a.restarts,
+          kMostRepeats);
   require(!a.track || a.restarts == 1, "attack: {} restarts cannot be tracked (track one run)", a.restarts);
 }
 
@@ -247,7 +248,8 @@ void validate(const SvdUap& a, int classes) {
 
 void validate(const AsUap& a, int classes) {
   validate_steps(a, classes);
-  require(a.epochs >= 1 && a.epochs <= 1'000'000, "attack epochs: {} is outside 1 … 1000000", a.epochs);
+  require(a.epochs >= 1 && a.epochs <= kMostRepeats, "attack epochs: {} is outside 1 … {}", a.epochs,
+          kMostRepeats);
   require(a.loss != AttackLoss::random_targeted && a.loss != AttackLoss::plus_one,
           "attack loss: {} is no aim of a universal perturbation (use untargeted or targeted)",
           name_of(a.loss));

@@ -8,6 +8,7 @@
 #include "io/npz.hpp"
 #include "law/rotate.hpp"
 #include "law/slab.hpp"
+#include "limits.hpp"
 #include "occam/error.hpp"
 #include "occam/permutation.hpp"
 #include "shape_set.hpp"
@@ -15,9 +16,6 @@
 namespace occam {
 
 namespace {
-
-constexpr std::int64_t kMaxRows = 0x7FFFFFFF;
-constexpr int kMaxDim = 16384, kMaxClasses = 256;
 
 // Calls the one that takes what `data` is.
 template <class... Each>
@@ -51,12 +49,12 @@ struct Part {
 
 Part read_part(const NpzReader& file, const std::string& x_name, const std::string& y_name) {
   const NpyArray x = file.read(x_name), y = file.read(y_name);
-  if (x.shape.size() != 2 || x.shape[1] < 1 || x.shape[1] > kMaxDim)
+  if (x.shape.size() != 2 || x.shape[1] < 1 || x.shape[1] > kMostDim)
     fail(ErrorKind::data, "{}: shape {} is not [rows, dim] with a dim of 1 to {}; reshape it", x.where,
-         shape_text(x.shape), kMaxDim);
-  if (x.shape[0] < 1 || x.shape[0] > kMaxRows)
+         shape_text(x.shape), kMostDim);
+  if (x.shape[0] < 1 || x.shape[0] > kMostRows)
     fail(ErrorKind::data, "{}: shape {} has {} rows; give 1 to {}", x.where, shape_text(x.shape), x.shape[0],
-         kMaxRows);
+         kMostRows);
   if (y.shape.size() != 1 || y.shape[0] != x.shape[0])
     fail(ErrorKind::data, "{}: shape {} does not match the {} rows of {}; give one label per row", y.where,
          shape_text(y.shape), x.shape[0], x_name);
@@ -71,9 +69,9 @@ Part read_part(const NpzReader& file, const std::string& x_name, const std::stri
            i / static_cast<std::size_t>(part.dim), i % static_cast<std::size_t>(part.dim), part.x[i]);
   const std::vector<std::int64_t> labels = y.to_int64();
   for (std::size_t i = 0; i < labels.size(); ++i)
-    if (labels[i] < 0 || labels[i] >= kMaxClasses)
+    if (labels[i] < 0 || labels[i] >= kMostClasses)
       fail(ErrorKind::data, "{}: the label at [{}] is {}; labels count from 0 to at most {}", y.where, i,
-           labels[i], kMaxClasses - 1);
+           labels[i], kMostClasses - 1);
   part.y.assign(labels.begin(), labels.end());
   return part;
 }
@@ -98,18 +96,19 @@ void append_shuffled(ArrayData::Table& table, const Part& part, std::uint32_t sp
 }
 
 void check_table(const ArrayData::Table& table) {
-  require(table.dim >= 1 && table.dim <= kMaxDim, "array data: dim is {}; give 1 to {}", table.dim, kMaxDim);
-  require(table.classes >= 2 && table.classes <= kMaxClasses, "array data: {} classes; give 2 to {}",
-          table.classes, kMaxClasses);
+  require(table.dim >= 1 && table.dim <= kMostDim, "array data: dim is {}; give 1 to {}", table.dim,
+          kMostDim);
+  require(table.classes >= 2 && table.classes <= kMostClasses, "array data: {} classes; give 2 to {}",
+          table.classes, kMostClasses);
   require(table.train >= 0 && table.validation >= 0 && table.test >= 0,
           "array data: {} train, {} validation and {} test rows; none may be negative", table.train,
           table.validation, table.test);
   const auto rows = static_cast<std::int64_t>(table.y.size());
-  require(rows >= 1 && rows <= kMaxRows && table.train <= rows && table.validation <= rows &&
+  require(rows >= 1 && rows <= kMostRows && table.train <= rows && table.validation <= rows &&
               table.test <= rows && table.train + table.validation + table.test == rows,
           "array data: {} labels for {} train, {} validation and {} test rows; the counts must add up to 1 "
           "to {} rows",
-          rows, table.train, table.validation, table.test, kMaxRows);
+          rows, table.train, table.validation, table.test, kMostRows);
   require(table.x.size() == table.y.size() * static_cast<std::size_t>(table.dim),
           "array data: {} values for {} rows of {} coordinates", table.x.size(), rows, table.dim);
   for (std::size_t i = 0; i < table.x.size(); ++i)

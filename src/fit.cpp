@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "limits.hpp"
 #include "occam/attack.hpp"
 #include "occam/training.hpp"
 #include "stop.hpp"
@@ -33,7 +34,6 @@ void validate(const Training& training, std::int64_t rows, const MlpSpec& spec) 
   require(schedule.factor > 0 && finite(schedule.factor), "lr factor: {} is not a finite number > 0",
           schedule.factor);
   const StopRule& stop = training.stop;
-  constexpr std::int64_t kMostUpdates = 4'000'000'000;  // what dropout's 32-bit counter word holds
   require(stop.check_every >= 1 && stop.check_every <= kMostUpdates,
           "check every: {} updates is outside 1 … {}", stop.check_every, kMostUpdates);
   require(stop.patience >= 1 && stop.patience <= kMostUpdates, "patience: {} updates is outside 1 … {}",
@@ -55,8 +55,8 @@ void validate(const Training& training, std::int64_t rows, const MlpSpec& spec) 
             training.input_dropout);
     require(!training.adversary->track, "adversary: its logits cannot be tracked");
   }
-  require(training.batch >= 1 && training.batch <= 1 << 20, "batch: {} is outside 1 … 1048576",
-          training.batch);
+  require(training.batch >= 1 && training.batch <= kMostBatch, "batch: {} is outside 1 … {}", training.batch,
+          kMostBatch);
   require(rows >= 1, "train: no training rows");
   require(!spec.batch_norm || (rows % training.batch != 1 && training.batch > 1),
           "batch norm: {} training rows in batches of {} leave a batch of one sample, which has no variance "

@@ -14,6 +14,7 @@
 #include "io/npy_header.hpp"
 #include "io/npz.hpp"
 #include "io/png.hpp"
+#include "limits.hpp"
 #include "mask_geometry.hpp"
 #include "occam/error.hpp"
 #include "occam/shapes.hpp"
@@ -22,8 +23,7 @@ namespace occam {
 
 namespace {
 
-constexpr int kMostSide = 4096;  // pixels of a mask
-constexpr int kPoints = 8;       // antialias: kPoints x kPoints a pixel
+constexpr int kPoints = 8;  // antialias: kPoints x kPoints a pixel
 
 // Positions are in pixels from the canvas's upper left corner: the middle of pixel [0][0] is (.5, .5).
 struct Point {

@@ -6,6 +6,7 @@
 
 #include "law/functions.hpp"
 #include "law/philox_run.hpp"
+#include "limits.hpp"
 #include "occam/error.hpp"
 #include "occam/philox.hpp"
 #include "threads.hpp"
@@ -16,9 +17,10 @@ void validate(const MlpSpec& spec) {
   require(spec.inputs >= 1 && spec.inputs <= 65536, "inputs: {} is outside 1 … 65536", spec.inputs);
   require(spec.hidden.size() <= 15, "hidden: {} layers, at most 15 are supported", spec.hidden.size());
   for (const int width : spec.hidden)
-    require(width >= 1 && width <= 16384, "hidden {}: width {} is outside 1 … 16384",
-            architecture_name(spec.hidden), width);
-  require(spec.classes >= 2 && spec.classes <= 256, "classes: {} is outside 2 … 256", spec.classes);
+    require(width >= 1 && width <= kMostWidth, "hidden {}: width {} is outside 1 … {}",
+            architecture_name(spec.hidden), width, kMostWidth);
+  require(spec.classes >= 2 && spec.classes <= kMostClasses, "classes: {} is outside 2 … {}", spec.classes,
+          kMostClasses);
   require(spec.loss == Loss::cross_entropy || spec.classes == 2,
           "loss: binary cross-entropy and hinge have one logit and need 2 classes, the data have {} (use "
           "cross-entropy)",

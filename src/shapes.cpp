@@ -4,6 +4,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "limits.hpp"
 #include "occam/error.hpp"
 #include "occam/philox.hpp"
 #include "shape_set.hpp"
@@ -11,9 +12,6 @@
 namespace occam {
 
 namespace {
-
-constexpr std::int64_t kMostRows = 0x7FFFFFFF;
-constexpr int kMostSide = 4096;
 
 // Rows and columns of a mask that are not all 0.
 struct Extent {

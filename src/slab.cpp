@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "law/philox_run.hpp"
 #include "law/slab.hpp"
+#include "limits.hpp"
 #include "occam/error.hpp"
 
 namespace occam {
 
 namespace {
 
-constexpr int kMaxDim = 16384;
 constexpr std::uint32_t kSignBit = 0x80000000u;
 
 const char* name_of(BlockKind kind) {
@@ -213,8 +212,8 @@ double dot(const double* a, const double* b, int n) {
 }  // namespace
 
 std::vector<SlabCoordinate> slab_coordinates(const SlabCounts& counts, double margin) {
-  require(counts.dim >= 1 && counts.dim <= kMaxDim, "slab data: dim is {}; give 1 to {}", counts.dim,
-          kMaxDim);
+  require(counts.dim >= 1 && counts.dim <= kMostDim, "slab data: dim is {}; give 1 to {}", counts.dim,
+          kMostDim);
   require(
       counts.linear >= 0 && counts.slabs3 >= 0 && counts.slabs5 >= 0 && counts.slabs7 >= 0,
       "slab data: {} linear, {} 3-slab, {} 5-slab and {} 7-slab coordinates; a count must not be negative",
@@ -240,7 +239,7 @@ namespace {
 // dim − 1 k-slabs after one block of `first`.
 SlabSpec one_and_slabs(BlockKind first, int k, int dim, double margin) {
   require(k == 3 || k == 5 || k == 7, "slab data: there is no {}-slab block; give 3, 5 or 7", k);
-  require(dim >= 1 && dim <= kMaxDim, "slab data: dim is {}; give 1 to {}", dim, kMaxDim);
+  require(dim >= 1 && dim <= kMostDim, "slab data: dim is {}; give 1 to {}", dim, kMostDim);
   const BlockKind others = k == 3 ? BlockKind::slab3 : k == 5 ? BlockKind::slab5 : BlockKind::slab7;
   SlabSpec spec;
   spec.coordinates.assign(static_cast<std::size_t>(dim), SlabCoordinate{.kind = others, .margin = margin});
@@ -261,18 +260,17 @@ SlabSpec ms(int p, int q, int dim, double margin) {
 }
 
 void validate(const SlabSpec& spec) {
-  require(!spec.coordinates.empty() && spec.coordinates.size() <= kMaxDim,
-          "slab data: {} coordinates; give 1 to {}", spec.coordinates.size(), kMaxDim);
+  require(!spec.coordinates.empty() && spec.coordinates.size() <= kMostDim,
+          "slab data: {} coordinates; give 1 to {}", spec.coordinates.size(), kMostDim);
   require(std::isfinite(spec.width) && spec.width > 0, "slab data: width {} is not positive and finite",
           spec.width);
   require(std::isfinite(spec.unused_limit), "slab data: unused_limit {} is not finite", spec.unused_limit);
-  constexpr std::int64_t kMaxRows = std::numeric_limits<std::int32_t>::max();
   for (const auto& [name, count] :
        {std::pair{"train", spec.train}, {"validation", spec.validation}, {"test", spec.test}})
-    require(count >= 0 && count <= kMaxRows, "slab data: {} {} rows; give 0 to {}", count, name, kMaxRows);
+    require(count >= 0 && count <= kMostRows, "slab data: {} {} rows; give 0 to {}", count, name, kMostRows);
   require(spec.rows() >= 1, "slab data: no rows; give train, validation or test rows");
-  require(spec.rows() <= kMaxRows, "slab data: {} rows in all are more than {}; ask for fewer", spec.rows(),
-          kMaxRows);
+  require(spec.rows() <= kMostRows, "slab data: {} rows in all are more than {}; ask for fewer", spec.rows(),
+          kMostRows);
   for (int i = 0; i < spec.dim(); ++i) validate(spec.coordinates[static_cast<std::size_t>(i)], i);
 }
 

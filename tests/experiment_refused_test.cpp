@@ -85,7 +85,7 @@ TEST(Refused, TheSameRunTwice) {
 
 TEST(Refused, NamesTheFlag) {
   expect_refused({"--lr", "-1"}, "--lr: -1");
-  expect_refused({"--batch", "1000000000"}, "--batch: 1000000000");
+  expect_refused({"--batch", "1000000000"}, "--batch: '1000000000'");
   expect_refused({"--input-dropout", "1"}, "--input-dropout: 1");
   expect_refused({"--attack-epsilon", "-1", "--measure", "pgd"}, "--attack-epsilon: -1");
   expect_refused({"--svd-attack-epsilon", "-1", "--measure", "svd-uap"}, "--svd-attack-epsilon: -1");
@@ -251,6 +251,13 @@ TEST(Refused, Training) {
   expect_refused({"--check-every", "0"}, "--check-every");
   expect_refused({"--patience", "0"}, "--patience");
   expect_refused({"--max-updates", "0"}, "--max-updates");
+  // What fit takes at most is what a flag takes.
+  expect_refused({"--batch", "1048577"}, "--batch: '1048577' is not a whole number from 1 to 1048576");
+  for (const char* flag : {"--check-every", "--patience", "--max-updates"})
+    expect_refused({flag, "4000000001"},
+                   fmt::format("{}: '4000000001' is not a whole number from 1 to 4000000000", flag));
+  const CommandLine most = parse({"--batch", "1048576", "--max-updates", "4000000000"});
+  EXPECT_NO_THROW(make_plan("tool", std::vector<Case>(1), most.options, false, 2));
 }
 
 TEST(Refused, UserData) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "experiment/field_makers.hpp"
+#include "limits.hpp"
 #include "occam/error.hpp"
 
 namespace occam::experiment {
@@ -13,7 +14,7 @@ template <class At>
 Field count(std::string flag, At at, BlockKind kind, std::string help) {
   Field f{flag, Room::data, std::move(help)};
   f.set = [at, flag](Case& c, const std::string& text) {
-    at(c) = text == "rest" ? kRest : static_cast<int>(parse_integer(flag, text, 0, 16384));
+    at(c) = text == "rest" ? kRest : static_cast<int>(parse_integer(flag, text, 0, kMostDim));
   };
   f.get = [get = read_only(at)](const Case& c) { return get(c) == kRest ? "rest" : std::to_string(get(c)); };
   f.json = [kind](const Case& c) {
@@ -36,7 +37,7 @@ std::vector<Field> data_fields() {
   margin.shorthand_for = {"margin-linear", "margin-3", "margin-5", "margin-7"};
 
   std::vector<Field> slab = {
-      integer(room, "dim", OCCAM_AT(slab.dim), 1, 16384, "coordinates"),
+      integer(room, "dim", OCCAM_AT(slab.dim), 1, kMostDim, "coordinates"),
       count("linear", OCCAM_AT(slab.linear.count), BlockKind::linear, "linear coordinates, or rest"),
       count("slabs3", OCCAM_AT(slab.slab3.count), BlockKind::slab3, "3-slab coordinates, or rest"),
       count("slabs5", OCCAM_AT(slab.slab5.count), BlockKind::slab5, "5-slab coordinates, or rest"),
@@ -66,11 +67,11 @@ std::vector<Field> data_fields() {
                 "7-slab: centre, given class 0"),
       defaulted(room, "slab7-inner1", OCCAM_AT(slab.slab7.inner_probability1), 0.875, 1,
                 "7-slab: inner slab, given class 1"),
-      integer(room, "linear-position", OCCAM_AT(slab.linear_position), 0, 16383,
+      integer(room, "linear-position", OCCAM_AT(slab.linear_position), 0, kMostDim - 1,
               "column of the first linear coordinate (without rotation)"),
       boolean(room, "rotate", OCCAM_AT(slab.rotate),
               "rotate the data by a random orthogonal matrix; --no-rotate"),
-      integer(room, "train", OCCAM_AT(slab.train), 1, 2147483647, "training rows"),
+      integer(room, "train", OCCAM_AT(slab.train), 1, kMostRows, "training rows"),
   };
   // Its default follows another field, the width.
   Field limit =
@@ -89,8 +90,8 @@ std::vector<Field> data_fields() {
   limit.json = value;
   slab.push_back(std::move(limit));
   for (Field& field : slab) field.recipe = true;
-  slab.push_back(integer(room, "test", OCCAM_AT(slab.test), 1, 2147483647, "test rows"));
-  slab.push_back(integer(room, "validation", OCCAM_AT(slab.validation), 0, 2147483647,
+  slab.push_back(integer(room, "test", OCCAM_AT(slab.test), 1, kMostRows, "test rows"));
+  slab.push_back(integer(room, "validation", OCCAM_AT(slab.validation), 0, kMostRows,
                          "validation rows; they choose the best model"));
   return slab;
 }
@@ -163,7 +164,6 @@ Field stop_field() {
 
 std::vector<Field> training_fields() {
   constexpr Room room = Room::training;
-  constexpr std::int64_t most_updates = 1'000'000'000'000;
   return {
       word<OptimizerKind>(room, "optimizer", OCCAM_AT(training.optimizer.kind), {"sgd", "adam", "rmsprop"},
                           {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::rmsprop}, "optimiser"),
@@ -175,18 +175,18 @@ std::vector<Field> training_fields() {
       real(room, "beta2", OCCAM_AT(training.optimizer.beta2), "Adam's beta2"),
       real(room, "alpha", OCCAM_AT(training.optimizer.alpha), "RMSProp's smoothing"),
       real(room, "optimizer-epsilon", OCCAM_AT(training.optimizer.epsilon), "epsilon of Adam and RMSProp"),
-      integer(room, "lr-epochs", OCCAM_AT(training.schedule.epochs), 0, most_updates,
+      integer(room, "lr-epochs", OCCAM_AT(training.schedule.epochs), 0, kMostUpdates,
               "epochs after which lr is multiplied; 0: never"),
       real(room, "lr-factor", OCCAM_AT(training.schedule.factor), "what lr is multiplied by"),
-      integer(room, "batch", OCCAM_AT(training.batch), 1, 1'000'000'000, "rows a batch"),
+      integer(room, "batch", OCCAM_AT(training.batch), 1, kMostBatch, "rows a batch"),
       real(room, "input-dropout", OCCAM_AT(training.input_dropout), "probability of zeroing an input"),
       real(room, "dropout", OCCAM_AT(training.hidden_dropout), "probability of zeroing a hidden unit"),
       stop_field(),
-      integer(room, "check-every", OCCAM_AT(training.stop.check_every), 1, most_updates,
+      integer(room, "check-every", OCCAM_AT(training.stop.check_every), 1, kMostUpdates,
               "updates between checks"),
-      integer(room, "patience", OCCAM_AT(training.stop.patience), 1, most_updates,
+      integer(room, "patience", OCCAM_AT(training.stop.patience), 1, kMostUpdates,
               "updates from the check that meets stop to the end, that one included; 1: stops there"),
-      integer(room, "max-updates", OCCAM_AT(training.stop.max_updates), 1, most_updates, "most updates"),
+      integer(room, "max-updates", OCCAM_AT(training.stop.max_updates), 1, kMostUpdates, "most updates"),
   };
 }
 
@@ -218,12 +218,11 @@ std::vector<Field> attack_fields() {
   const std::vector<AttackLoss> loss_values = {AttackLoss::untargeted,      AttackLoss::targeted,
                                                AttackLoss::random_targeted, AttackLoss::plus_one,
                                                AttackLoss::binary_targeted, AttackLoss::binary_hybrid};
-  constexpr std::int64_t most = 1'000'000;
   return {
       real(room, "adversary-epsilon", OCCAM_AT(adversary.epsilon), "train on PGD of this radius; 0: do not"),
       word<Norm>(room, "adversary-norm", OCCAM_AT(adversary.norm), norms, norm_values, "norm of that PGD"),
       real(room, "adversary-step", OCCAM_AT(adversary.step), "its step; 0: 2.5 epsilon / iterations"),
-      integer(room, "adversary-iterations", OCCAM_AT(adversary.iterations), 1, most, "its steps"),
+      integer(room, "adversary-iterations", OCCAM_AT(adversary.iterations), 1, kMostRepeats, "its steps"),
       word<AttackUnits>(
           room, "attack-units", OCCAM_AT(attacks.units), {"range", "absolute"},
           {AttackUnits::range, AttackUnits::absolute},
@@ -232,33 +231,35 @@ std::vector<Field> attack_fields() {
       word<Norm>(room, "attack-norm", OCCAM_AT(attacks.pgd_settings.norm), norms, norm_values, "norm of PGD"),
       word<AttackLoss>(room, "attack-loss", OCCAM_AT(attacks.pgd_settings.loss), losses, loss_values,
                        "what PGD descends"),
-      integer(room, "attack-target", OCCAM_AT(attacks.pgd_settings.target), 0, 255,
+      integer(room, "attack-target", OCCAM_AT(attacks.pgd_settings.target), 0, kMostClasses - 1,
               "class a targeted PGD aims at"),
       real(room, "attack-epsilon", OCCAM_AT(attacks.pgd_settings.epsilon), "radius of PGD"),
       real(room, "attack-step", OCCAM_AT(attacks.pgd_settings.step),
            "step of PGD; 0: 2.5 epsilon / iterations"),
-      integer(room, "attack-iterations", OCCAM_AT(attacks.pgd_settings.iterations), 1, most, "steps of PGD"),
-      integer(room, "attack-restarts", OCCAM_AT(attacks.pgd_settings.restarts), 1, most,
+      integer(room, "attack-iterations", OCCAM_AT(attacks.pgd_settings.iterations), 1, kMostRepeats,
+              "steps of PGD"),
+      integer(room, "attack-restarts", OCCAM_AT(attacks.pgd_settings.restarts), 1, kMostRepeats,
               "runs of PGD; the worst counts"),
       boolean(room, "attack-minimal", OCCAM_AT(attacks.pgd_settings.minimal),
               "PGD moves a row until it is misclassified, without a radius"),
-      integer(room, "attack-batch", OCCAM_AT(attacks.pgd_settings.batch), 1, 1 << 20,
+      integer(room, "attack-batch", OCCAM_AT(attacks.pgd_settings.batch), 1, kMostBatch,
               "rows that share a mean loss"),
       real(room, "svd-epsilon", OCCAM_AT(attacks.svd_settings.epsilon), "length of the SVD-UAP"),
       real(room, "svd-attack-epsilon", OCCAM_AT(attacks.svd_settings.attack.epsilon),
            "radius of the PGD behind it"),
       real(room, "svd-attack-step", OCCAM_AT(attacks.svd_settings.attack.step),
            "its step; 0: 2.5 epsilon / iterations"),
-      integer(room, "svd-attack-iterations", OCCAM_AT(attacks.svd_settings.attack.iterations), 1, most,
-              "steps of the PGD behind it"),
+      integer(room, "svd-attack-iterations", OCCAM_AT(attacks.svd_settings.attack.iterations), 1,
+              kMostRepeats, "steps of the PGD behind it"),
       word<Norm>(room, "as-norm", OCCAM_AT(attacks.as_settings.norm), norms, norm_values,
                  "norm of the AS-UAP"),
       real(room, "as-epsilon", OCCAM_AT(attacks.as_settings.epsilon), "radius of the AS-UAP"),
       real(room, "as-step", OCCAM_AT(attacks.as_settings.step),
            "step of the AS-UAP; 0: 2.5 epsilon / iterations"),
-      integer(room, "as-iterations", OCCAM_AT(attacks.as_settings.iterations), 1, most,
+      integer(room, "as-iterations", OCCAM_AT(attacks.as_settings.iterations), 1, kMostRepeats,
               "steps a batch of the AS-UAP"),
-      integer(room, "as-epochs", OCCAM_AT(attacks.as_settings.epochs), 1, most, "epochs of the AS-UAP"),
+      integer(room, "as-epochs", OCCAM_AT(attacks.as_settings.epochs), 1, kMostRepeats,
+              "epochs of the AS-UAP"),
   };
 }
 

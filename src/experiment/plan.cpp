@@ -10,6 +10,7 @@
 #include "experiment/checksum.hpp"
 #include "experiment/fields.hpp"
 #include "experiment/text.hpp"
+#include "limits.hpp"
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
 #include "shape_set.hpp"
@@ -34,7 +35,7 @@ void read_measures(Case& c, const Options& options) {
     else if (item == "as-uap")
       c.attacks.as_uap = true;
     else if (item.starts_with("subset:")) {
-      const int size = static_cast<int>(parse_integer("measure", item.substr(7), 1, 16384));
+      const int size = static_cast<int>(parse_integer("measure", item.substr(7), 1, kMostDim));
       if (std::find(measures.subset_sizes.begin(), measures.subset_sizes.end(), size) ==
           measures.subset_sizes.end())
         measures.subset_sizes.push_back(size);

@@ -1,4 +1,5 @@
 #include "experiment/field_makers.hpp"
+#include "limits.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -9,8 +10,8 @@ Field canvas_field() {
   f.set = [](Case& c, const std::string& text) {
     const auto cross = text.find('x');
     require(cross != std::string::npos, "--canvas: '{}' is not ROWSxCOLUMNS", text);
-    c.shapes->height = static_cast<int>(parse_integer("canvas", text.substr(0, cross), 1, 4096));
-    c.shapes->width = static_cast<int>(parse_integer("canvas", text.substr(cross + 1), 1, 4096));
+    c.shapes->height = static_cast<int>(parse_integer("canvas", text.substr(0, cross), 1, kMostSide));
+    c.shapes->width = static_cast<int>(parse_integer("canvas", text.substr(cross + 1), 1, kMostSide));
   };
   f.get = [](const Case& c) { return fmt::format("{}x{}", c.shapes->height, c.shapes->width); };
   f.json = f.get;
@@ -28,7 +29,7 @@ Field places(std::string flag, At at, std::string help) {
       const std::vector<std::string> numbers = split_list(flag, part, ':');
       require(numbers.size() == 4, "--{}: '{}' is not LEFT:RIGHT:TOP:BOTTOM", flag, part);
       const auto number = [&](std::size_t i) {
-        return static_cast<int>(parse_integer(flag, numbers[i], -4095, 4096));
+        return static_cast<int>(parse_integer(flag, numbers[i], 1 - kMostSide, kMostSide));
       };
       at(c).push_back({number(0), number(1), number(2), number(3)});
     }
@@ -57,7 +58,6 @@ Field text(std::string flag, At at, std::string help) {
 
 std::vector<Field> shape_fields() {
   constexpr Room room = Room::data;
-  constexpr std::int64_t most = 2'147'483'647;
   std::vector<Field> fields = {
       text("mask0", OCCAM_AT(shapes->mask0), "shape of class 0: star, crescent, or a FILE.png or FILE.npy"),
       text("mask1", OCCAM_AT(shapes->mask1), "shape of class 1"),
@@ -76,10 +76,10 @@ std::vector<Field> shape_fields() {
       real(room, "bias", OCCAM_AT(shapes->bias), "share of training images in biased places"),
       boolean(room, "crop", OCCAM_AT(shapes->crop),
               "let the canvas crop a shape; --no-crop makes that an error"),
-      integer(room, "train", OCCAM_AT(shapes->train), 1, most, "training images"),
-      integer(room, "validation", OCCAM_AT(shapes->validation), 0, most,
+      integer(room, "train", OCCAM_AT(shapes->train), 1, kMostRows, "training images"),
+      integer(room, "validation", OCCAM_AT(shapes->validation), 0, kMostRows,
               "validation images, arranged like training; they choose the best model"),
-      integer(room, "test", OCCAM_AT(shapes->test), 1, most, "images of each test set"),
+      integer(room, "test", OCCAM_AT(shapes->test), 1, kMostRows, "images of each test set"),
   };
   for (Field& field : fields) field.recipe = true;
   return fields;

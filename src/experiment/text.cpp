@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "limits.hpp"
 #include "occam/error.hpp"
 
 namespace occam::experiment {
@@ -64,9 +65,9 @@ std::vector<int> parse_architecture(const std::string& flag, std::string_view te
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find('x', begin), text.size());
     int width = 0;
-    require(read(text.substr(begin, end - begin), width) && width >= 1 && width <= 16384,
-            "--{}: '{}' is not an architecture such as 100x100 (widths from 1 to 16384) or linear", flag,
-            text);
+    require(read(text.substr(begin, end - begin), width) && width >= 1 && width <= kMostWidth,
+            "--{}: '{}' is not an architecture such as 100x100 (widths from 1 to {}) or linear", flag, text,
+            kMostWidth);
     hidden.push_back(width);
     begin = end + 1;
   }
