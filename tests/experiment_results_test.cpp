@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <limits>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -209,6 +210,83 @@ TEST(Results, AnExpectationOfAMetricThatDoesNotExistSaysSo) {
   const std::vector<Judged> judged = judge_all(f.run());
   EXPECT_EQ(judged[0].verdict.word, "insufficient");
   EXPECT_EQ(judged[0].verdict.detail, "there is no metric 's_randomised_auc'");
+  EXPECT_EQ(shown_metrics(f.run(), 0, judged).back(), "s_randomised_auc");
+  EXPECT_THAT(console_table(f.run(), judged), HasSubstr("there is no metric"));
+}
+
+// What extreme_slab measures, in the order of result.json, and what of it is shown.
+const std::pair<const char*, bool> kMeasured[] = {{"standard_auc", true},
+                                                  {"standard_accuracy", true},
+                                                  {"standard_loss", false},
+                                                  {"s_randomized_auc", true},
+                                                  {"s_randomized_loss", false},
+                                                  {"T_randomized_auc", true},
+                                                  {"T_randomized_accuracy", false},
+                                                  {"train_accuracy", true},
+                                                  {"train_loss", true},
+                                                  {"standard_auc_10_mlp", true},
+                                                  {"updates", true},
+                                                  {"best_at_update", true},
+                                                  {"best_train_accuracy", false},
+                                                  {"per_coordinate_simple_accuracy", true},
+                                                  {"subset2_least_accuracy", true},
+                                                  {"best_standard_auc", false},
+                                                  {"best_standard_accuracy", true},
+                                                  {"best_s_randomized_auc", true},
+                                                  {"best_sc_randomized_auc", false},
+                                                  {"sc_swapped_auc", true},
+                                                  {"s_randomized_agreement", true},
+                                                  {"pgd_accuracy", true},
+                                                  {"pgd_loss", false},
+                                                  {"pgd_share", true},
+                                                  {"networks_standard_accuracy", true},
+                                                  {"networks_standard_loss", false}};
+
+class Shown : public testing::Test {
+ protected:
+  Shown() {
+    for (const auto& [name, there] : kMeasured) {
+      f.records[{0, 0}].metrics.emplace_back(name, 0.5);
+      if (there) expected.emplace_back(name);
+    }
+  }
+  // The first words of the console's lines under the head of its table.
+  std::vector<std::string> lines(const std::vector<Judged>& judged) const {
+    std::istringstream table(console_table(f.run(), judged));
+    std::vector<std::string> names;
+    for (std::string line, name; std::getline(table, line);)
+      if (line.starts_with("  ") && std::istringstream(line) >> name && name != "mean" && name != "settings")
+        names.push_back(name);
+    return names;
+  }
+  std::vector<std::string> recorded(const std::vector<Judged>& judged) const {
+    return result_json(f.run(), judged)["cases"][0]["shown"].get<std::vector<std::string>>();
+  }
+
+  Fixture f{"1"};
+  std::vector<std::string> expected;
+};
+
+TEST_F(Shown, TheUsualMetricsOnTheConsoleAndInTheFile) {
+  EXPECT_EQ(recorded({}), expected);
+  EXPECT_EQ(lines({}), expected);
+}
+
+TEST_F(Shown, WhatIsJudgedOrPublishedToo) {
+  f.plan.cases[0].published["published"]["pgd_loss"] = 0.25;
+  const std::vector<Judged> judged = {
+      {0, "standard_loss", {}}, {0, "a - b", {}}, {1, "s_randomized_loss", {}}};
+  expected.insert(expected.begin() + 2, "standard_loss");
+  expected.insert(std::ranges::find(expected, "pgd_share"), "pgd_loss");
+  expected.push_back("a - b");
+  EXPECT_EQ(recorded(judged), expected);
+  expected.back() = "a";  // of "a - b"
+  EXPECT_EQ(lines(judged), expected);
+}
+
+TEST_F(Shown, EverythingOfAComputation) {
+  f.plan.cases[0].settings.numbers = {{"neurons", 100}};
+  EXPECT_EQ(recorded({}).size(), std::size(kMeasured));
 }
 
 // Rows of arrays are members, also where one brought nothing.

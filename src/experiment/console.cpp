@@ -20,37 +20,36 @@ std::string padded(const std::string& text, std::size_t columns) {
   return text + std::string(columns > width(text) ? columns - width(text) : 0, ' ');
 }
 
-const char* const kAlways[] = {"iid_accuracy",
-                               "uniform_accuracy",
-                               "swapped_accuracy",
-                               "standard_auc",
-                               "s_randomized_auc",
-                               "sc_randomized_auc",
-                               "standard_accuracy",
-                               "s_randomized_accuracy",
-                               "sc_randomized_accuracy",
-                               "train_accuracy",
-                               "train_loss",
-                               "pgd_accuracy",
-                               "pgd_share",
-                               "svd_uap_accuracy",
-                               "svd_uap_share",
-                               "as_uap_accuracy",
-                               "as_uap_share",
-                               "networks_standard_accuracy",
-                               "networks_s_randomized_auc",
-                               "updates"};
+const char* const kUsual[] = {"iid_accuracy",
+                              "uniform_accuracy",
+                              "swapped_accuracy",
+                              "standard_auc",
+                              "s_randomized_auc",
+                              "sc_randomized_auc",
+                              "standard_accuracy",
+                              "s_randomized_accuracy",
+                              "sc_randomized_accuracy",
+                              "train_accuracy",
+                              "train_loss",
+                              "pgd_accuracy",
+                              "pgd_share",
+                              "svd_uap_accuracy",
+                              "svd_uap_share",
+                              "as_uap_accuracy",
+                              "as_uap_share",
+                              "networks_standard_accuracy",
+                              "networks_s_randomized_auc",
+                              "updates"};
 
-// Metrics worth a line: the usual ones, judged ones, and those asked for; losses and the other model's stay
-// in the files.
+}  // namespace
+
 std::vector<std::string> shown_metrics(const Run& run, std::size_t c, const std::vector<Judged>& judged) {
   std::vector<std::string> shown;
   for (const std::string& name : run.metric_names(c)) {
     // Votes of several sizes and combiners add theirs.
-    const bool usual = std::any_of(std::begin(kAlways), std::end(kAlways), [&](const std::string& always) {
-      return name == always || name.starts_with(always + "_");
-    });
-    const bool verdict = std::any_of(judged.begin(), judged.end(), [&](const Judged& row) {
+    const bool usual = std::ranges::any_of(
+        kUsual, [&](const std::string& one) { return name == one || name.starts_with(one + "_"); });
+    const bool verdict = std::ranges::any_of(judged, [&](const Judged& row) {
       return row.planned_case == static_cast<int>(c) && row.metric == name;
     });
     const bool asked = name.starts_with("per_coordinate") || name.starts_with("subset") ||
@@ -62,13 +61,16 @@ std::vector<std::string> shown_metrics(const Run& run, std::size_t c, const std:
                       name == "best_standard_accuracy" || name == "last_s_randomized_auc" ||
                       name == "last_standard_accuracy";
     const bool computed = !run.plan.cases[c].settings.numbers.empty();
-    if (computed || verdict || (!other && (usual || asked)) || both) shown.push_back(name);
+    if (computed || verdict || run.published(c, name) || (!other && (usual || asked)) || both)
+      shown.push_back(name);
   }
-  for (const Judged& row : judged)  // differences
-    if (row.planned_case == static_cast<int>(c) && row.metric.find(" - ") != row.metric.npos)
+  for (const Judged& row : judged)  // differences, and what there is no metric for
+    if (row.planned_case == static_cast<int>(c) && std::ranges::count(shown, row.metric) == 0)
       shown.push_back(row.metric);
   return shown;
 }
+
+namespace {
 
 // A published number with the digits it was printed with, three at least where it is no count.
 std::string published_text(const std::string& name, double value) {

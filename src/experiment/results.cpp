@@ -106,6 +106,7 @@ nlohmann::ordered_json case_json(const Run& run, std::size_t c, const std::vecto
       j["metrics"][row.metric] = nlohmann::ordered_json::array();
       for (double value : run.values(c, row.metric)) j["metrics"][row.metric].push_back(number(value));
     }
+  j["shown"] = shown_metrics(run, c, judged);
   if (!planned.settings.expectations.empty()) j["protocol"] = planned.as_published ? "published" : "changed";
   j["published"] = published_json(planned);
   j["verdicts"] = nlohmann::ordered_json::object();

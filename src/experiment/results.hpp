@@ -49,6 +49,10 @@ struct Run {
 // Verdicts of every case whose settings are the published ones.
 std::vector<Judged> judge_all(const Run& run);
 
+// Metrics of a case that are worth a line on the console and in the report: the usual ones, those asked for, published or
+// judged; losses and the other model's stay in the files.
+std::vector<std::string> shown_metrics(const Run& run, std::size_t c, const std::vector<Judged>& judged);
+
 nlohmann::ordered_json result_json(const Run& run, const std::vector<Judged>& judged);
 std::string cases_csv(const Run& run);
 std::string timing_json(const Run& run, const Seconds& seconds);

@@ -229,6 +229,7 @@ def make_case(
         "seeds": list(range(seeds)),
         "status": status,
         "metrics": metrics,
+        "shown": list(METRICS),
         "config": {
             "dim": dim,
             **counts,

@@ -134,7 +134,7 @@ class Tables(report_case.Small):
 
     def test_compared_measures_come_with_interval_published_and_verdict(self):
         case = self.load().cases[1]
-        names = tables.shown_metrics(case)
+        names = case.shown
         self.assertEqual(set(case.verdicts) - set(names), set())
         row = tables.measure_rows(case, names)[names.index("updates")]
         self.assertEqual((row["n"], row["total"], row["published"], row["kind"]), (4, 5, "16,000", "bad"))

@@ -1,7 +1,5 @@
 """tools/report: which measures the table of results lists, and what stands beside their means."""
 
-import pathlib
-import re
 import unittest
 import warnings
 
@@ -13,35 +11,8 @@ from report_lib import curve_figures, figures, model_figures, page, shape_figure
 from report_lib.loading import ReportError, load_result
 from test_report_shapes import make_case as make_shapes
 
-# What extreme_slab measures, in the order of result.json, and what the console shows of it.
-MEASURED = {
-    "standard_auc": True,
-    "standard_accuracy": True,
-    "standard_loss": False,
-    "s_randomized_auc": True,
-    "s_randomized_loss": False,
-    "T_randomized_auc": True,
-    "T_randomized_accuracy": False,
-    "train_accuracy": True,
-    "train_loss": True,
-    "standard_auc_10_mlp": True,
-    "updates": True,
-    "best_at_update": True,
-    "best_train_accuracy": False,
-    "per_coordinate_simple_accuracy": True,
-    "subset2_least_accuracy": True,
-    "best_standard_auc": False,
-    "best_standard_accuracy": True,
-    "best_s_randomized_auc": True,
-    "best_sc_randomized_auc": False,
-    "sc_swapped_auc": True,
-    "s_randomized_agreement": True,
-    "pgd_accuracy": True,
-    "pgd_loss": False,
-    "pgd_share": True,
-    "networks_standard_accuracy": True,
-    "networks_standard_loss": False,
-}
+MEASURED = ["standard_auc", "standard_loss", "s_randomized_auc", "train_loss", "updates", "best_standard_loss"]
+SHOWN = ["standard_auc", "s_randomized_auc", "train_loss", "updates"]
 
 
 def make(name="LMS-5", seeds=3, metrics=MEASURED, **fields):
@@ -50,6 +21,7 @@ def make(name="LMS-5", seeds=3, metrics=MEASURED, **fields):
         "seeds": list(range(seeds)),
         "status": ["converged"] * seeds,
         "metrics": {metric: [0.5 + 0.1 * k for k in range(seeds)] for metric in metrics},
+        "shown": SHOWN,
         "config": {"dim": 5, "optimizer": "sgd", "lr": 0.1},
         "published": {},
         "verdicts": {},
@@ -69,21 +41,20 @@ class Results(Made):
         table = page.verdict_table(self.load(*cases).cases)
         return [[str(row["name"]) for row in group["rows"]] for group in table["groups"]]
 
-    def test_without_verdicts_the_measures_of_the_console_are_listed_in_its_order(self):
-        case = self.load(make()).cases[0]
-        self.assertEqual(tables.shown_metrics(case), [name for name, shown in MEASURED.items() if shown])
+    def test_the_measures_of_the_console_are_listed_in_its_order(self):
+        self.assertEqual(self.load(make()).cases[0].shown, SHOWN)
+        self.assertEqual(self.listed(make(shown=["updates", "standard_auc"])), [["updates", "standard AUC"]])
 
-    def test_the_console_lists_the_same(self):
-        console = (pathlib.Path(__file__).parents[2] / "src/experiment/console.cpp").read_text(encoding="utf-8")
-        listed = re.search(r"kAlways\[\] = \{(.*?)\};", console, re.S).group(1)
-        self.assertEqual(tuple(re.findall(r'"(\w+)"', listed)), tables.USUAL)
+    def test_of_results_without_that_list_everything_is_listed(self):
+        case = make(verdicts={"updates": "reproduced", "gone": "void"})
+        del case["shown"]
+        self.assertEqual(self.load(case).cases[0].shown, [*MEASURED, "gone"])
 
-    def test_verdicts_and_published_values_are_listed_too(self):
-        metrics = [*MEASURED, "a - b"]
-        case = make(metrics=metrics, verdicts={"a - b": "reproduced", "gone": "void"}, published={"pgd_loss": 1.0})
-        names = tables.shown_metrics(self.load(case).cases[0])
-        self.assertEqual(names[-2:], ["a - b", "gone"])
-        self.assertIn("pgd_loss", names)
+    def test_what_has_no_value_is_listed_too(self):
+        case = make(shown=[*SHOWN, "gone"], verdicts={"gone": "insufficient"})
+        (group,) = page.verdict_table(self.load(case).cases)["groups"]
+        row = group["rows"][-1]
+        self.assertEqual((row["name"], row["n"], row["verdict"]), ("gone", 0, "insufficient"))
 
     def test_images_list_their_own_test_sets(self):
         case, _ = make_shapes()
@@ -92,18 +63,13 @@ class Results(Made):
         columns = page.verdict_table(self.load(*({**case, "name": str(k)} for k in range(9))).cases)["names"]
         self.assertIn("swapped accuracy", columns)
 
-    def test_computations_list_everything(self):
-        case = make(metrics=["max_abs_z", "least_p", "linear_updates"], config={"dim": 20, "neurons": 100})
-        names = tables.shown_metrics(self.load(case, experiment="theorem_lsn").cases[0])
-        self.assertEqual(names, ["max_abs_z", "least_p", "linear_updates"])
-
     def test_a_case_without_survivors_says_so(self):
         lost = make("lr=9", status=["diverged"] * 3)
         result = self.load(lost, make("lr=1"))
         (gone, there) = page.verdict_table(result.cases)["groups"]
         self.assertEqual(len(gone["rows"]), len(there["rows"]))
         self.assertEqual({(row["value"], row["n"]) for row in gone["rows"]}, {("diverged", 0)})
-        (bare,) = page.verdict_table(self.load({**lost, "metrics": {}}).cases)["groups"]
+        (bare,) = page.verdict_table(self.load({**lost, "metrics": {}, "shown": []}).cases)["groups"]
         self.assertEqual([(row["name"], row["value"]) for row in bare["rows"]], [("any measure", "diverged")])
         wide = page.verdict_table(self.load(*({**lost, "name": str(k)} for k in range(9))).cases)
         self.assertEqual(wide["rows"][3]["cells"][0]["value"], "diverged")

@@ -44,6 +44,7 @@ def make_case(name="FCN", seeds=SEEDS, **settings):
         "seeds": list(range(seeds)),
         "status": ["limit"] * seeds,
         "metrics": {**metrics, "updates": [200] * seeds},
+        "shown": [*metrics, "updates"],
         "published": {},
         "verdicts": {},
     }

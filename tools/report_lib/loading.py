@@ -103,6 +103,7 @@ class Case:
     config: dict
     status: list  # one word per seed; empty when not recorded
     metrics: dict  # name -> float array [seeds], NaN where that member has no value or diverged
+    shown: list  # names of those that the console lists, in its order; of results without this list, of all
     published: dict  # name -> number, list of numbers, or dict
     verdicts: dict  # name -> str
     verdict_details: dict  # name -> str: the tests behind the verdict
@@ -278,6 +279,7 @@ def _load_case(entry, index, path):
                 f"{where}: member_seeds.{kind} should be a list with one seed per member; rerun the experiment"
             )
     verdicts = _expect(entry, "verdicts", dict, where, {})
+    verdicts = {key: str(value) for key, value in verdicts.items() if value is not None}
     tolerances = {
         key: value
         for key, value in _expect(entry, "tolerances", dict, where, {}).items()
@@ -289,8 +291,9 @@ def _load_case(entry, index, path):
         config=_expect(entry, "config", dict, where, {}),
         status=status,
         metrics=metrics,
+        shown=[str(key) for key in _expect(entry, "shown", list, where, {**metrics, **verdicts})],
         published=_expect(entry, "published", dict, where, {}),
-        verdicts={key: str(value) for key, value in verdicts.items() if value is not None},
+        verdicts=verdicts,
         verdict_details=_expect(entry, "verdict_details", dict, where, {}),
         variance_shares=_expect(entry, "variance_shares", dict, where, {}),
         tolerances=tolerances,

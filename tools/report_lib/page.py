@@ -160,7 +160,7 @@ def verdict_table(cases):
     if len(cases) <= DETAILED_CASES:
         groups = []
         for index, case in enumerate(cases):
-            names = tables.shown_metrics(case) or ["any measure"] * case.all_diverged()
+            names = case.shown or ["any measure"] * case.all_diverged()
             rows = tables.measure_rows(case, names)
             groups.append({"name": case.name, "anchor": f"case-{index}", "rows": rows})
         rows = [row for group in groups for row in group["rows"]]
@@ -170,7 +170,7 @@ def verdict_table(cases):
             "published": any(row["published"] != "–" for row in rows),
             "judged": any(row["verdict"] for row in rows),
         }
-    names = list(dict.fromkeys(name for case in cases for name in tables.shown_metrics(case)))
+    names = list(dict.fromkeys(name for case in cases for name in case.shown))
     return {
         "wide": True,
         "names": [tables.metric_name(name) for name in names],

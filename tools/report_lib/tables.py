@@ -20,36 +20,6 @@ _MAIN_METRICS = [
     "per_coordinate_simple_accuracy",
     "per_coordinate_other_least_accuracy",
 ]
-# What the console lists: these, and what votes make of them by adding a size or a combiner.
-USUAL = (
-    "iid_accuracy",
-    "uniform_accuracy",
-    "swapped_accuracy",
-    "standard_auc",
-    "s_randomized_auc",
-    "sc_randomized_auc",
-    "standard_accuracy",
-    "s_randomized_accuracy",
-    "sc_randomized_accuracy",
-    "train_accuracy",
-    "train_loss",
-    "pgd_accuracy",
-    "pgd_share",
-    "svd_uap_accuracy",
-    "svd_uap_share",
-    "as_uap_accuracy",
-    "as_uap_share",
-    "networks_standard_accuracy",
-    "networks_s_randomized_auc",
-    "updates",
-)
-_OF_BOTH_MODELS = (
-    "best_at_update",
-    "best_s_randomized_auc",
-    "best_standard_accuracy",
-    "last_s_randomized_auc",
-    "last_standard_accuracy",
-)
 _SETS = {
     "standard": Markup("standard"),
     "s_randomized": Markup("<i>S</i>-randomised"),
@@ -213,25 +183,6 @@ def measure_rows(case, names):
             }
         )
     return rows
-
-
-def shown_metrics(case):
-    """The measures that the console lists, in its order, and those with a published value; verdicts without a measure
-    come last."""
-    computed = "optimizer" not in case.config  # of what trains no network of the usual kind, every measure
-    names = [name for name in case.metrics if computed or name in case.verdicts or _listed(case, name)]
-    return names + [name for name in case.verdicts if name not in case.metrics]
-
-
-def _listed(case, name):
-    if name in _OF_BOTH_MODELS or not isinstance(case.published.get(name), (dict, type(None))):
-        return True
-    asked = name.startswith(("per_coordinate", "subset", "validation_accuracy")) or name.endswith(
-        ("_agreement", "_randomized_auc")
-    )
-    asked = asked or "s_swapped_auc" in name or "sc_swapped_auc" in name
-    usual = any(name == of or name.startswith(f"{of}_") for of in USUAL)
-    return (usual or asked) and not name.startswith(("best_", "last_"))
 
 
 def variance_shares(case, name):
