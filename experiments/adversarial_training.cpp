@@ -9,10 +9,12 @@
 // --quick and the default end it early, the default after 600 epochs, by when the network of radius 0.1 has
 // learned; such runs have no verdict, nor have widths and radii that are not the paper's.
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "occam/error.hpp"
 #include "occam/experiment.hpp"
@@ -34,10 +36,28 @@ struct Setting {
 
   std::string name() const { return fmt::format("({},2) epsilon {}", width, epsilon); }
 };
-// The paper's, which --full takes.
+// The paper's, which --full takes; other runs take the first two.
 const std::vector<Setting> kPublished = {{200, 0.1, true},   {200, 0.2, false}, {200, 0.05, true},
                                          {200, 0.3, false},  {1000, 0.1, true}, {1000, 0.2, true},
                                          {1000, 0.25, true}, {1000, 0.3, false}};
+
+std::vector<Setting> taken(bool full) {
+  return {kPublished.begin(), full ? kPublished.end() : kPublished.begin() + 2};
+}
+
+// Every value of a field, once, in ascending order; "200,1000".
+template <class T>
+std::string values(const std::vector<Setting>& settings, T Setting::*field) {
+  std::set<T> all;
+  for (const Setting& setting : settings) all.insert(setting.*field);
+  return fmt::format("{}", fmt::join(all, ","));
+}
+
+// "200; with --full 200,1000"
+template <class T>
+std::string defaults(T Setting::*field) {
+  return fmt::format("{}; with --full {}", values(taken(false), field), values(taken(true), field));
+}
 
 Case adversarial(const Setting& setting, std::int64_t epochs) {
   const auto [width, epsilon, learns] = setting;
@@ -68,9 +88,13 @@ Case adversarial(const Setting& setting, std::int64_t epochs) {
   return c;
 }
 
-// Every width with every radius.
-std::vector<Setting> settings_of(const std::string& widths, const std::string& radii) {
-  std::vector<Setting> settings;
+// Every width with every radius, of all that are taken where none is given.
+std::vector<Setting> settings_of(std::string widths, std::string radii, bool full) {
+  std::vector<Setting> settings = taken(full);
+  if (widths.empty() && radii.empty()) return settings;
+  if (widths.empty()) widths = values(settings, &Setting::width);
+  if (radii.empty()) radii = values(settings, &Setting::epsilon);
+  settings.clear();
   for (const std::string& width : Experiment::list("widths", widths))
     for (const std::string& radius : Experiment::list("radii", radii)) {
       Setting one{static_cast<int>(Experiment::integer("widths", width, 1, 16384)),
@@ -92,19 +116,15 @@ int main(int argc, char** argv) {
   std::string data = "advms", epochs, widths, radii;
   experiment.data_sets(data, {"advms"});
   experiment.option("epochs", epochs, "epochs of training (default 600; with --full 4000, with --quick 10)");
-  experiment.option("widths", widths, "of both hidden layers (default 200; with --full 200,1000)");
+  experiment.option("widths", widths,
+                    fmt::format("of both hidden layers (default {})", defaults(&Setting::width)));
   experiment.option("radii", radii,
-                    "epsilon in training and test (default 0.1,0.2; with --full 0.05 to 0.3)");
+                    fmt::format("epsilon in training and test (default {})", defaults(&Setting::epsilon)));
   experiment.sizes(kSizes);
   return experiment.run(argc, argv, [&] {
     std::int64_t count = experiment.full() ? kEpochs : experiment.quick() ? kQuickEpochs : kShortEpochs;
     if (!epochs.empty()) count = experiment.integer("epochs", epochs, 1, 1'000'000);
-    const bool full = experiment.full(), published = full && widths.empty() && radii.empty();
-    const std::string all_widths = full ? "200,1000" : "200",
-                      all_radii = full ? "0.05,0.1,0.2,0.25,0.3" : "0.1,0.2";
-    for (const Setting& setting :
-         published ? kPublished
-                   : settings_of(widths.empty() ? all_widths : widths, radii.empty() ? all_radii : radii))
+    for (const Setting& setting : settings_of(widths, radii, experiment.full()))
       experiment.add(adversarial(setting, count));
   });
 }

@@ -83,6 +83,14 @@ TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
   EXPECT_EQ(own[1]["config"]["hidden"], "10x10");
   EXPECT_EQ(own[1]["config"]["adversary_epsilon"], 0.25);
   EXPECT_EQ(own[1]["config"]["attack_epsilon"], 0.25);
+  // What is not given is the paper's.
+  const std::string wide =
+      run("adversarial_training", {"--full", "--radii", "0.3", "--explain-plan"}, folder).out;
+  EXPECT_THAT(wide, AllOf(HasSubstr("(200,2) epsilon 0.3:"), HasSubstr("(1000,2) epsilon 0.3:")));
+  const std::string radii =
+      run("adversarial_training", {"--full", "--widths", "9", "--explain-plan"}, folder).out;
+  for (const char* radius : {"0.05", "0.1", "0.2", "0.25", "0.3"})
+    EXPECT_THAT(radii, HasSubstr(fmt::format("(9,2) epsilon {}:", radius)));
   for (const auto& [flag, value] :
        {std::pair{"--radii", "0.1,0"}, {"--radii", "0.1,,0.2"}, {"--widths", "0"}}) {
     ended = run("adversarial_training", {flag, value, "--device", "cpu", "--out", folder / "never"}, folder);
