@@ -104,7 +104,7 @@ TEST(Refused, BoundsThatExcludeTheRowsOfSomeMember) {
     return std::ranges::minmax(rows.x);
   };
   std::vector<float> lows, highs;
-  for (std::uint32_t s = 0; s < 3; ++s) {
+  for (std::uint32_t s = 0; s < 5; ++s) {
     const auto [low, high] = range(s);
     lows.push_back(low), highs.push_back(high);
   }
@@ -112,9 +112,15 @@ TEST(Refused, BoundsThatExcludeTheRowsOfSomeMember) {
   const auto [lowest, highest] = std::pair{*std::ranges::min_element(lows), *std::ranges::max_element(highs)};
   ASSERT_TRUE(lows[0] > lowest || highs[0] < highest) << "seed 0 has the widest range";
   const std::string first = bounds(lows[0], highs[0]), all = bounds(lowest, highest);
-  expect_refused({"--measure", "pgd", "--seeds", "3", first.c_str()}, "--attack-bounds: ");
-  const CommandLine parsed = parse({"--measure", "pgd", "--seeds", "3", all.c_str()});
-  EXPECT_NO_THROW(make_plan("tool", std::vector<Case>(1), parsed.options, false, 2));
+  std::size_t wider = 0;
+  while (lows[wider] >= lows[0] && highs[wider] <= highs[0]) ++wider;
+  for (const char* threads : {"1", "2", "3", "8"}) {
+    expect_refused({"--measure", "pgd", "--seeds", "5", "--threads", threads, first.c_str()},
+                   fmt::format(" excludes test rows of data seed {}, which reach from {} to {}", wider,
+                               lows[wider], highs[wider]));
+    const CommandLine parsed = parse({"--measure", "pgd", "--seeds", "5", "--threads", threads, all.c_str()});
+    EXPECT_NO_THROW(make_plan("tool", std::vector<Case>(1), parsed.options, false, 2));
+  }
 }
 
 TEST(Refused, WhatHasAPlaceOfItsOwn) {

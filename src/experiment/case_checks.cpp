@@ -5,7 +5,9 @@
 #include <span>
 
 #include "experiment/fields.hpp"
+#include "occam/device.hpp"
 #include "occam/error.hpp"
+#include "threads.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -25,17 +27,19 @@ void check_coordinates(const std::string& flag, const std::vector<int>& coordina
             flag, coordinate, dim, dim - 1);
 }
 
-// Of every member: a rotation of its own gives each a range of its own.
-void check_attack_bounds(const Attacks& attacks, std::span<const Data> data) {
+// Of every member: a rotation of its own gives each a range of its own. The first that is excluded is named.
+void check_attack_bounds(const Attacks& attacks, std::span<const Data> data, int threads) {
   if (!attacks.any() || !attacks.bounds) return;
+  std::vector<std::ranges::min_max_result<float>> ranges(data.size());
+  on_threads(std::min(threads, static_cast<int>(data.size())), [&](int t) {
+    for (auto m = static_cast<std::size_t>(t); m < data.size(); m += static_cast<std::size_t>(threads))
+      ranges[m] = std::ranges::minmax(materialize(data[m], Split::test).x);
+  });
   const auto [lower, upper] = *attacks.bounds;
-  for (const Data& of_member : data) {
-    const HostTable test = materialize(of_member, Split::test);
-    const auto [low, high] = std::ranges::minmax(test.x);
-    require(static_cast<float>(lower) <= low && static_cast<float>(upper) >= high,
+  for (std::size_t m = 0; m < data.size(); ++m)
+    require(static_cast<float>(lower) <= ranges[m].min && static_cast<float>(upper) >= ranges[m].max,
             "--attack-bounds: {}:{} excludes test rows of data seed {}, which reach from {} to {}", lower,
-            upper, seed(of_member), low, high);
-  }
+            upper, seed(data[m]), ranges[m].min, ranges[m].max);
 }
 
 // f, whose usage errors begin with what they are about, "input dropout: …"; where that is a flag, they name the flag.
@@ -61,7 +65,7 @@ void in_flags(const Case& c, const F& f, const std::string& attack = "attack") {
 
 }  // namespace
 
-void check_case(const PlannedCase& planned, int dim) {
+void check_case(const PlannedCase& planned, int dim, const Options& options) {
   const Case& c = planned.settings;
   if (!c.shapes) {
     check_coordinates("simple", c.simple, dim);
@@ -88,7 +92,7 @@ void check_case(const PlannedCase& planned, int dim) {
   check_attack("attack", suite.pgd);
   check_attack("svd-attack", suite.svd_uap);
   check_attack("as", suite.as_uap);
-  check_attack_bounds(c.attacks, planned.data);
+  check_attack_bounds(c.attacks, planned.data, select_device("cpu", options.threads).threads);
 }
 
 void check_votes(const Case& c, const Options& options) {

@@ -7,7 +7,7 @@
 namespace occam::experiment {
 
 // dim: of the case's data. Coordinates, network, training and attacks.
-void check_case(const PlannedCase& planned, int dim);
+void check_case(const PlannedCase& planned, int dim, const Options& options);
 
 // What votes can be held of and combined by.
 void check_votes(const Case& c, const Options& options);
