@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "interrupt.hpp"
 #include "occam/attack.hpp"
 #include "occam/data.hpp"
 #include "occam/metrics.hpp"
@@ -24,7 +25,8 @@ struct WaveRequest {
   std::span<const Data> data;
   std::span<const Seeds> seeds;
   std::span<const Training> trainings;
-  int threads = 1;  // host threads that the wave may use within one call
+  int threads = 1;                // host threads that the wave may use within one call
+  Interrupt interrupt = nullptr;  // heeded while the members' data are made; outlives the wave
 };
 
 struct WaveScore {

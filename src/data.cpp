@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "interrupt.hpp"
 #include "io/npz.hpp"
 #include "law/rotate.hpp"
 #include "law/slab.hpp"
@@ -293,9 +294,11 @@ std::vector<std::int32_t> labels(const Data& data, Split split) {
   return result;
 }
 
-std::vector<float> rotation(const Data& data) {
+std::vector<float> rotation(const Data& data) { return rotation(data, nullptr); }
+
+std::vector<float> rotation(const Data& data, Interrupt interrupt) {
   const auto* slab = std::get_if<SlabData>(&data);
-  return slab != nullptr && slab->spec->rotate ? slab_rotation(*slab->spec, slab->seed)
+  return slab != nullptr && slab->spec->rotate ? slab_rotation(*slab->spec, slab->seed, interrupt)
                                                : std::vector<float>{};
 }
 

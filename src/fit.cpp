@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "interrupt.hpp"
 #include "limits.hpp"
 #include "occam/attack.hpp"
 #include "occam/training.hpp"
@@ -108,7 +109,7 @@ class WaveFit {
     std::vector<std::int64_t> left(static_cast<std::size_t>(range_.count), 0), piece(left);
     for (const int m : active) left[static_cast<std::size_t>(m)] = stop(m).until_check();
     for (std::int64_t done = 1; done > 0;) {
-      if (options_.interrupt && options_.interrupt->load()) throw Interrupted{};
+      heed(options_.interrupt);
       done = 0;
       for (std::size_t m = 0; m < left.size(); ++m) {
         piece[m] = std::min(left[m], kPiece);
@@ -226,9 +227,12 @@ History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Tra
     const std::lock_guard lock(mutex);
     options.finished(member, history[static_cast<std::size_t>(member)]);
   };
-  for_each_wave(models, data, trainings, [&](Wave& wave, WaveRange range) {
-    WaveFit(wave, range, models, data, trainings, options).run(history, done);
-  });
+  for_each_wave(
+      models, data, trainings,
+      [&](Wave& wave, WaveRange range) {
+        WaveFit(wave, range, models, data, trainings, options).run(history, done);
+      },
+      options.interrupt);
   return history;
 }
 

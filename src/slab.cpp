@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "interrupt.hpp"
 #include "law/philox_run.hpp"
 #include "law/slab.hpp"
 #include "limits.hpp"
@@ -275,6 +276,10 @@ void validate(const SlabSpec& spec) {
 }
 
 std::vector<float> slab_rotation(const SlabSpec& spec, std::uint32_t data_seed) {
+  return slab_rotation(spec, data_seed, nullptr);
+}
+
+std::vector<float> slab_rotation(const SlabSpec& spec, std::uint32_t data_seed, Interrupt interrupt) {
   const int n = spec.dim();
   const auto size = static_cast<std::size_t>(n);
   std::vector<float> rotation(size * size, 0.0f);
@@ -287,10 +292,13 @@ std::vector<float> slab_rotation(const SlabSpec& spec, std::uint32_t data_seed) 
   // Notices of the AMS 54, 2007). The normals come from the law's quantile, not from libm, whose last bits
   // differ between machines.
   std::vector<double> rows(size * size);
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    rows[i] = law::standard_normal(draw(data_seed, Stream::rotation, static_cast<std::uint32_t>(i)).word[0]);
   for (int i = 0; i < n; ++i) {
-    double* row = rows.data() + static_cast<std::size_t>(i) * size;
+    heed(interrupt);
+    const std::size_t first = static_cast<std::size_t>(i) * size;
+    double* row = rows.data() + first;
+    for (std::size_t k = 0; k < size; ++k)
+      row[k] = law::standard_normal(
+          draw(data_seed, Stream::rotation, static_cast<std::uint32_t>(first + k)).word[0]);
     for (int pass = 0; pass < 2; ++pass) {  // the second pass removes what rounding left of the first
       for (int j = 0; j < i; ++j) {
         const double* done = rows.data() + static_cast<std::size_t>(j) * size;

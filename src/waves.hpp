@@ -17,10 +17,11 @@ struct WaveRange {
 };
 
 // Calls body(wave, range) for every wave; bodies of different waves run on different threads. `trainings` is
-// empty when nothing is trained. The first exception of a body ends the loop and is thrown from here.
+// empty when nothing is trained. The first exception of a body ends the loop and is thrown from here, as is
+// Interrupted where a wave opens.
 template <class Body>
 void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
-                   const Body& body) {
+                   const Body& body, Interrupt interrupt = nullptr) {
   require(static_cast<int>(data.size()) == models.members(), "ensemble: {} data sets for {} members",
           data.size(), models.members());
   for (const Data& one : data) {
@@ -54,6 +55,7 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
       try {
         WaveRequest opened = request(waves[w].first, waves[w].count);
         opened.threads = threads_of_wave;
+        opened.interrupt = interrupt;
         const std::unique_ptr<Wave> wave = device.open(opened);
         body(*wave, waves[w]);
       } catch (...) {

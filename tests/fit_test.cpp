@@ -2,6 +2,7 @@
 // the scalar twin.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -314,6 +315,19 @@ TEST(Fit, AnInterruptEndsIt) {
   };
   EXPECT_THROW(fit(models, {&data, 1}, {&how, 1}, options), Interrupted);
   EXPECT_LT(done, 10'000);
+}
+
+// Not when the data are made at last: this rotation takes far longer than the limit.
+TEST(Fit, AnInterruptEndsTheMakingOfData) {
+  SlabSpec slab = lms(5, 2500);
+  slab.train = slab.test = 10;
+  const std::vector<Data> data = slab_data(slab, {1});
+  const Training how = training(limit(10, 10));
+  MlpEnsemble models({.inputs = 2500, .hidden = {}}, {{1, 2, 3}}, cpu());
+  const std::atomic<bool> interrupt{true};
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_THROW(fit(models, data, {&how, 1}, {.interrupt = &interrupt}), Interrupted);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(1));
 }
 
 // A second fit starts from the last model, with fresh optimiser state and batches from the first epoch on.

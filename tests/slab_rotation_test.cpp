@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "interrupt.hpp"
 #include "occam/data.hpp"
 #include "occam/slab.hpp"
 #include "support/compare.hpp"
@@ -133,6 +137,17 @@ TEST(SlabRotation, MaterializeFollowsTheLaw) {
     EXPECT_TRUE(test::same_bits(table.x, expected)) << dim;
     EXPECT_TRUE(std::equal(table.y.begin(), table.y.end(), rows.y.begin() + 6));
   }
+}
+
+// Long before it is made.
+TEST(SlabRotation, StopsWhenAsked) {
+  std::atomic<bool> stop{false};
+  std::jthread asks([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    stop = true;
+  });
+  EXPECT_THROW(slab_rotation(rotated(3000), 1, &stop), Interrupted);
+  EXPECT_EQ(slab_rotation(rotated(5), 1, nullptr), slab_rotation(rotated(5), 1));
 }
 
 }  // namespace

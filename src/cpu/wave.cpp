@@ -21,7 +21,7 @@ auto by_place(const law::ShapePlace& p) { return std::tuple(p.shape, p.dy, p.dx)
 }  // namespace
 
 CpuWave::CpuWave(const WaveRequest& request)
-    : spec_(*request.spec), layout_(spec_), threads_(request.threads) {
+    : spec_(*request.spec), layout_(spec_), threads_(request.threads), interrupt_(request.interrupt) {
   for (const Training& training : request.trainings)
     require(training.precision == Precision::fp32,
             "precision {}: the CPU trains in fp32 alone (use precision fp32, or a CUDA device)",
@@ -37,7 +37,7 @@ CpuWave::CpuWave(const WaveRequest& request)
     }
     member.engine =
         make_engine(spec_, layout_, training, request.seeds[m].order, member.images ? &input : nullptr);
-    const std::vector<float> matrix = rotation(member.data);
+    const std::vector<float> matrix = rotation(member.data, request.interrupt);
     if (!matrix.empty()) {
       const std::int64_t width = dim(member.data);
       member.rotation = AlignedFloats(width * padded(width));
@@ -69,6 +69,7 @@ const CpuWave::Rows& CpuWave::rows(Member& member, Split split) {
   made.plain.resize(
       static_cast<std::size_t>((keep_plain ? made.count : std::min(kBlock, made.count)) * width));
   for (std::int64_t first = 0; first < made.count; first += kBlock) {
+    heed(interrupt_);
     const std::int64_t count = std::min(kBlock, made.count - first);
     float* plain = made.plain.data() + (keep_plain ? first * width : 0);
     generate(member.data, first_row(member.data, split) + first, count, plain, made.labels.data() + first);

@@ -75,6 +75,7 @@ class CpuWave final : public Wave {
   const MlpSpec spec_;
   const ParameterLayout layout_;
   const int threads_;
+  const Interrupt interrupt_;
   std::vector<Member> members_;
 };
 

@@ -92,7 +92,7 @@ WaveData::WaveData(const WaveRequest& request)
     }
     require((member.shapes != nullptr) == images(), "wave: images of shapes share no wave with other data");
   }
-  upload_slabs();
+  upload_slabs(request.interrupt);
   device_members_ = upload<Member>(stream_, "members", members_);
   parameters_ =
       DeviceBuffer<float>("parameters", members_.size() * static_cast<std::size_t>(layout_.stride()));
@@ -158,7 +158,7 @@ void WaveData::place_images(std::size_t index, const ShapeData& data, const Trai
   member.train_y = images_.back().labels.data() + member.first[static_cast<int>(Split::train)];
 }
 
-void WaveData::upload_slabs() {
+void WaveData::upload_slabs(Interrupt interrupt) {
   const auto width = static_cast<std::size_t>(spec_.inputs);
   std::int64_t slab = 0;
   for (const Data& data : data_) {
@@ -167,7 +167,8 @@ void WaveData::upload_slabs() {
     const std::vector<law::SlabColumn> columns = law::slab_columns(*recipe->spec, recipe->seed);
     copy_to_device(stream_, columns_.data() + slab * spec_.inputs, columns.data(), width);
     if (recipe->spec->rotate) {
-      const std::vector<float> matrix = padded_rows(rotation(data).data(), spec_.inputs, spec_.inputs, 0.0f);
+      const std::vector<float> matrix =
+          padded_rows(rotation(data, interrupt).data(), spec_.inputs, spec_.inputs, 0.0f);
       copy_to_device(stream_, rotations_.data() + slab * static_cast<std::int64_t>(matrix.size()),
                      matrix.data(), matrix.size());
     }

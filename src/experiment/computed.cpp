@@ -8,6 +8,7 @@
 #include "experiment/checksum.hpp"
 #include "experiment/stopwatch.hpp"
 #include "experiment/text.hpp"
+#include "interrupt.hpp"
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
 #include "threads.hpp"
@@ -145,9 +146,7 @@ bool compute(const Plan& plan, const Computation& computation, const Device& dev
 
   Estimate estimate(computed_cases * plan.members.size(), records);
   if (hooks.progress) hooks.progress->skip(estimate.done());
-  const Work workshop{[&] {
-                        if (hooks.interrupt && hooks.interrupt->load()) throw Interrupted{};
-                      },
+  const Work workshop{[&] { heed(hooks.interrupt); },
                       [&](std::int64_t updates) {
                         if (hooks.progress) hooks.progress->advance(updates);
                       }};

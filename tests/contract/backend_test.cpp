@@ -38,6 +38,22 @@ TEST_P(BackendBody, WaveMembersFollowTheMemory) {
             make(std::int64_t{128} << 10)->wave_members(e.request()));
 }
 
+// A rotation of thousands of coordinates takes minutes, and so do the rows of a CPU's wave.
+TEST_P(BackendBody, DataInTheMakingHeedARequestToStop) {
+  const Ensemble e = equal_members(1);
+  std::atomic<bool> stop{false};
+  WaveRequest request = e.request();
+  request.interrupt = &stop;
+  const auto backend = make();
+  const auto wave = backend->open(request);
+  stop = true;
+  EXPECT_THROW(backend->open(request), Interrupted);
+  if (GetParam() != Body::cpu) return;
+  EXPECT_THROW(wave->train(std::vector<std::int64_t>{1}), Interrupted);
+  stop = false;
+  EXPECT_NO_THROW(wave->train(std::vector<std::int64_t>{1}));
+}
+
 // Masks lie on the device once, however many members share them: as many bytes as a member's weights here.
 TEST_P(BackendBody, WaveMembersFollowTheMasks) {
   if (GetParam() == Body::cpu) GTEST_SKIP() << "a CPU wave has one member";
