@@ -9,6 +9,8 @@
 
 #include "end_to_end/program.hpp"
 #include "io/npz.hpp"
+#include "occam/experiment.hpp"
+#include "occam/vote.hpp"
 
 namespace occam::end_to_end {
 namespace {
@@ -146,6 +148,59 @@ TEST(Ensembles, AVoteReliesOnTheSimplestCoordinateAsItsNetworksDo) {
   for (const char* name : {"scores/standard", "scores/s_randomized", "scores/sc_randomized", "scores/labels"})
     EXPECT_EQ(arrays.read(std::string("LMS-5/") + name).shape, (std::vector<std::int64_t>{1, 5000})) << name;
   EXPECT_GT(content(base + "/report.html").size(), 1000u);
+}
+
+// The validation rows choose each network's model and the combiner's: here are the library's own steps, bit for bit.
+TEST(Ensembles, ValidationRowsChooseTheModelsThatVote) {
+  const Folder folder;
+  const Words words{"--device",      "cpu",
+                    "--case",        "noisy-LMS-7",
+                    "--dim",         "4",
+                    "--train",       "200",
+                    "--validation",  "50",
+                    "--test",        "80",
+                    "--hidden",      "6",
+                    "--batch",       "32",
+                    "--stop",        "none",
+                    "--check-every", "30",
+                    "--max-updates", "150",
+                    "--vote-sizes",  "3",
+                    "--combiner",    "linear,average",
+                    "--seeds",       "1",
+                    "--out",         folder / "out"};
+  const Ended ended = run("ensembles", words, folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const nlohmann::json metrics = result_of(folder / "out/ensembles")["cases"][0]["metrics"];
+
+  const SlabRecipe recipe{.dim = 4,
+                          .linear = {.count = 1, .noise = 0.5, .noise_kind = NoiseKind::margin},
+                          .slab5 = {.count = 0},
+                          .slab7 = {.count = kRest},
+                          .train = 200,
+                          .validation = 50,
+                          .test = 80};
+  const std::vector<Data> data(3, slab_data(slab_spec(recipe), {0}).front());
+  const std::vector<Training> trainings(
+      3, {.optimizer = {.learning_rate = 0.1, .weight_decay = 5e-4},
+          .stop = {.criterion = StopCriterion::none, .check_every = 30, .max_updates = 150},
+          .batch = 32});
+  MlpEnsemble networks({.inputs = 4, .hidden = {6}},
+                       {voter_seeds({0, 0, 0}, 0), voter_seeds({0, 0, 0}, 1), voter_seeds({0, 0, 0}, 2)},
+                       select_device("cpu", 1));
+  fit(networks, data, trainings);
+  const std::vector<Poll> polls{{Split::train, {}}, {Split::validation, {}}, {Split::test, {}}};
+  const auto losses = [&](Which which, bool validated) {
+    const std::vector<Ballot> of = ballots(networks, data[0], polls, which);
+    const TrainedCombiner linear = train_combiner(Combiner::linear, of[0], validated ? of[1] : Ballot{},
+                                                  of[2], 0, combiner_training(32));
+    return std::vector<double>{score(combine(linear, of[2]), of[2]).loss,
+                               score(combine(Combiner::average, of[2]), of[2]).loss};
+  };
+  const std::vector<double> found{metrics["standard_loss"][0], metrics["standard_loss_average"][0]};
+  EXPECT_EQ(found, losses(Which::best, true));
+  // Otherwise another combiner is chosen, or others vote.
+  EXPECT_NE(found[0], losses(Which::best, false)[0]);
+  EXPECT_NE(found[1], losses(Which::last, true)[1]);
 }
 
 TEST(Ensembles, TinyRunsOfEveryCaseAndSameBytes) {
