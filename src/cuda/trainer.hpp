@@ -55,7 +55,7 @@ std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> 
                                       std::size_t shared_limit);
 
 // Device bytes a member needs beside WaveData's. images: it trains on images of shapes.
-std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> trainings, std::size_t shared_limit,
-                            bool images);
+std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> trainings,
+                            std::size_t shared_limit, bool images);
 
 }  // namespace occam::cuda

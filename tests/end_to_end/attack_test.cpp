@@ -1,6 +1,7 @@
 // universal_perturbations, adversarial_training and attack flags from the command line to their files.
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>

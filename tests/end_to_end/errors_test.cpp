@@ -1,6 +1,7 @@
 // What goes wrong ends in one line and the documented exit code, with nothing lost.
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
