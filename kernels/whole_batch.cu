@@ -10,137 +10,16 @@
 
 #include "whole_batch.hpp"
 
-#include "law/activation.hpp"
 #include "law/loss.hpp"
-#include "optimizer.cuh"
-#include "resident_product.cuh"
+#include "whole_batch_products.cuh"
 #include "whole_batch_rows.cuh"
 
 namespace occam::cuda {
 
 // ---- building blocks --------------------------------------------------------------------------------------
 
-using B = WholeBatch;
-
-// Samples m, m + 32, … and features n, n + 8, … of a matrix.
-using BatchTile = float[B::kPerM][B::kPerN];
-
-// Where a thread's tile begins. Neighbouring lanes share a feature, and lanes two apart a sample, so that 16 of them
-// are served at a time where 16 bytes are read; samples two apart put what a warp stores into different banks.
-struct TilePosition {
-  int m, n;
-
-  __device__ __forceinline__ TilePosition() {
-    const int lane = thread() % 32, warp = thread() / 32;
-    m = 2 * (lane % 2 + lane / 4 % 2 * 2) + warp % 2 + warp / 2 * 8;
-    n = lane / 2 % 2 + lane / 8 * 2;
-  }
-};
-
-// tile[s][j] = bias[j] + Σ_k x[s][k] · weight[j][k]; x at the tile's first sample, weight and bias at its first unit.
-template <int stride>
-__device__ __forceinline__ void multiply_forward(const float* x, const float* weight, const float* bias,
-                                                 int quads, BatchTile& tile) {
-  OCCAM_UNROLL
-  for (int j = 0; j < B::kPerN; ++j) {
-    const float start = bias[j * B::kColumns];
-    OCCAM_UNROLL
-    for (int i = 0; i < B::kPerM; ++i) tile[i][j] = start;
-  }
-  OCCAM_NO_UNROLL
-  for (int k = 0; k < quads; ++k, x += kQuad, weight += kQuad) {
-    float a[B::kPerM][kQuad];
-    OCCAM_UNROLL
-    for (int i = 0; i < B::kPerM; ++i) read_steps(x + i * B::kRows * stride, a[i]);
-    OCCAM_UNROLL
-    for (int j = 0; j < B::kPerN; ++j) {
-      float b[kQuad];
-      read_steps(weight + j * B::kColumns * stride, b);
-      OCCAM_UNROLL
-      for (int step = 0; step < kQuad; ++step) {
-        OCCAM_UNROLL
-        for (int i = 0; i < B::kPerM; ++i) tile[i][j] = law::fma(a[i][step], b[step], tile[i][j]);
-      }
-    }
-  }
-}
-
-// What a thread owns of an input gradient, of half a batch: samples m + 32 i, and features in quads, 4 n + 32 q, and one
-// more, 96 + n. A quad of weights is read at once, and a quad of gradients takes the place of its activations.
-struct InputGradient {
-  static constexpr int kSamples = B::kHalf / B::kRows, kQuads = B::kPerN / kQuad;
-  static constexpr int kSingle = kQuads * kQuad * B::kColumns;  // of thread 0
-  static_assert(B::kPerN % kQuad == 1 && kSingle < B::kUnits);
-  float sum[kSamples][B::kPerN];
-
-  // sum[s][k] = Σ_j delta[s][j] · weight[j][k]; `delta`: of the half, from the thread's first sample on.
-  __device__ __forceinline__ void multiply(const float* delta, const float* weight, int n, int quads) {
-    OCCAM_UNROLL
-    for (int i = 0; i < kSamples; ++i) {
-      OCCAM_UNROLL
-      for (int c = 0; c < B::kPerN; ++c) sum[i][c] = 0.0f;
-    }
-    const float *in_quads = weight + kQuad * n, *single = weight + kSingle + n;
-    OCCAM_NO_UNROLL
-    for (int j = 0; j < quads;
-         ++j, delta += kQuad, in_quads += kQuad * B::kUnits, single += kQuad * B::kUnits) {
-      float a[kSamples][kQuad];
-      OCCAM_UNROLL
-      for (int i = 0; i < kSamples; ++i) read_steps(delta + i * B::kRows * B::kUnits, a[i]);
-      OCCAM_UNROLL
-      for (int step = 0; step < kQuad; ++step) {
-        float b[B::kPerN];
-        read_step<kQuads * kQuad, B::kColumns>(in_quads + step * B::kUnits, b);
-        b[B::kPerN - 1] = single[step * B::kUnits];
-        OCCAM_UNROLL
-        for (int c = 0; c < B::kPerN; ++c) {
-          OCCAM_UNROLL
-          for (int at = 0; at < kSamples; ++at) {
-            const int i = snake<kSamples>(c, at);
-            sum[i][c] = law::fma(a[i][step], b[c], sum[i][c]);
-          }
-        }
-      }
-    }
-  }
-
-  // Back through ReLU; h: the half's activations from the thread's first sample on, which become dL/dz.
-  __device__ __forceinline__ void replace(float* h, int n) const {
-    const auto gradient = [](float sum_of, float h_of) {
-      return law::activation_gradient<Activation::relu>(sum_of, 0.0f, h_of, 0.0f);
-    };
-    OCCAM_UNROLL
-    for (int i = 0; i < kSamples; ++i) {
-      float* const row = h + i * B::kRows * B::kUnits;
-      OCCAM_UNROLL
-      for (int q = 0; q < kQuads; ++q) {
-        float4& at = *reinterpret_cast<float4*>(row + kQuad * (n + q * B::kColumns));
-        const float(&of)[B::kPerN] = sum[i];
-        at = make_float4(gradient(of[kQuad * q], at.x), gradient(of[kQuad * q + 1], at.y),
-                         gradient(of[kQuad * q + 2], at.z), gradient(of[kQuad * q + 3], at.w));
-      }
-      float& at = row[kSingle + n];
-      if (kSingle + n < B::kUnits) at = gradient(sum[i][B::kPerN - 1], at);
-    }
-  }
-};
-
-// The part of a weight gradient that a thread owns: a quad of units and one of ten places along the features.
-// Neighbouring lanes share the quad, and lanes two apart the place.
-struct PartPosition {
-  static constexpr int kPlaces = 10;
-  int quad, place;  // quad −1: none
-
-  __device__ __forceinline__ explicit PartPosition(int units) {
-    const int quads = units / kQuad, group = thread() / 4, paired = quads / 2 * (kPlaces / 2);
-    quad = group / (kPlaces / 2) * 2 + thread() / 2 % 2, place = group % (kPlaces / 2) * 2 + thread() % 2;
-    if (group < paired) return;
-    quad = quads % 2 ? quads - 1 : -1, place = 4 * (group - paired) + thread() % 4;
-    if (place >= kPlaces) quad = -1;
-  }
-};
-
-// f(offset on the chip, offset in the wave's parameters) of each of the thread's quads of weights and biases.
+// f(offset on the chip, offset in the wave's parameters, whether its pairs are swapped on the chip) of each of the
+// thread's quads of weights and biases.
 template <class F>
 __device__ __forceinline__ void each_parameter_quad(const ResidentPlan& plan, const F& f) {
   constexpr int kWeight[] = {B::kWeight1, B::kWeight2, B::kWeight3},
@@ -152,12 +31,22 @@ __device__ __forceinline__ void each_parameter_quad(const ResidentPlan& plan, co
     const int quads = (view.in + kQuad - 1) / kQuad;
     for (int item = thread(); item < view.out * quads; item += kResidentThreads) {
       const int unit = item / quads, at = item % quads * kQuad;
-      f(kWeight[l] + unit * kStride[l] + at, view.weight + unit * view.in_stride + at);
+      f(kWeight[l] + unit * kStride[l] + at, view.weight + unit * view.in_stride + at,
+        l < 2 && swapped(unit));
     }
     for (int at = kQuad * thread(); at < view.out; at += kQuad * kResidentThreads)
-      f(kBias[l] + at, view.bias + at);
+      f(kBias[l] + at, view.bias + at, false);
   }
 }
+
+// A step of parameters on the chip, by their offset. Made where steps begin (optimizer.cuh).
+struct Stepper {
+  Trainee trainee;
+
+  __device__ __forceinline__ void operator()(int offset, float gradient) const {
+    trainee.step<OptimizerKind::sgd, false>(offset, gradient);
+  }
+};
 
 // ---- kernel -----------------------------------------------------------------------------------------------
 
@@ -175,17 +64,14 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
             outputs = a.plan.layer[2].view.out;
   const TilePosition at;
   const PartPosition own1(units1), own2(units2);
-
-  const auto stepper = [&] {
-    return [trainee = Trainee{a.wave, id, base, {}}](int offset, float gradient) {
-      trainee.step<OptimizerKind::sgd, false>(offset, gradient);
-    };
-  };
+  const bool owns_beyond =
+      a.plan.inputs > WeightGradient<1, 1>::kCovered && own1.quad >= 0 && own1.place == 0;
 
   for (int i = thread(); i < B::kBytes / 4; i += kResidentThreads) base[i] = 0.0f;
   __syncthreads();
-  each_parameter_quad(a.plan, [&](int to, std::int64_t from) {
-    *reinterpret_cast<float4*>(base + to) = *reinterpret_cast<const float4*>(trained + from);
+  each_parameter_quad(a.plan, [&](int to, std::int64_t from, bool swaps) {
+    const float4 quad = *reinterpret_cast<const float4*>(trained + from);
+    *reinterpret_cast<float4*>(base + to) = swaps ? make_float4(quad.y, quad.x, quad.w, quad.z) : quad;
   });
 
   const std::int64_t all_rows = rows.member.rows[static_cast<int>(Split::train)];
@@ -237,7 +123,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       for (int j = 0; j < B::kPerN; ++j) tile[i][j] = law::activate<Activation::relu>(tile[i][j], 0.0f);
     }
 
-    GradientPart<5> second{};
+    WeightGradient<2, 2> second{};
     float last[B::kOutputs] = {}, bias2 = 0.0f;  // last: of a unit's weights, or [0] of a bias
     constexpr int kBiasThread = 128;  // of the last layer's biases, the first of a warp without weights
     static_assert(B::kUnits <= kBiasThread && B::kOutputs == 2);
@@ -306,39 +192,40 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       __syncthreads();
       const Panel delta{spare, B::kUnits}, input{hidden + first * B::kUnits, B::kUnits};
       InputGradient below;
-      below.multiply(spare + at.m * B::kUnits, base + B::kWeight2, at.n, units2 / kQuad);
+      below.multiply(spare + at.m * B::kUnits, base + B::kWeight2, at.n, units2);
       if (thread() < units2) bias2 = bias_gradient(delta, samples, thread(), bias2);
-      if (own2.quad >= 0) second.add(delta, input, samples, own2.quad, 10 * own2.place);
+      if (own2.quad >= 0)
+        second.add(delta.data + kQuad * own2.quad, input.data, B::kUnits, samples, own2.place);
       __syncthreads();  // all have read the half's activations of the first layer, and its delta
       below.replace(input.row(at.m), at.n);
     };
     half(kFirst, kMiddle);
     half(kMiddle, kEnd);
 
-    constexpr int kReads = B::kHalf + 1;  // of the first half, whose last row is read beyond its end
-    rows.copy_rows(spare, batch, 0, place.count < kReads ? place.count : kReads);
-    rows.copy_rows(spare, batch, kReads, place.count);
-    const auto step = stepper();
+    rows.copy_rows(spare, batch, 0, rows.in_first_half(place.count));
+    rows.copy_rows(spare, batch, B::kHalf, place.count);
+    const Stepper step{{a.wave, id, base, {}}};
     if (thread() < units2) step(B::kBias2 + thread(), bias2);
     if (own2.quad >= 0)
-      second.each(units1, units2, own2.quad, 10 * own2.place, [&](int unit, int k, float gradient) {
-        step(B::kWeight2 + unit * B::kUnits + k, gradient);
-      });
+      second.step(step.trainee.optimizer, base + B::kWeight2 + kQuad * own2.quad * B::kUnits, B::kUnits,
+                  units1, own2.place, swapped(kQuad * own2.quad));
     OCCAM_UNROLL
     for (int c = 0; c < B::kOutputs; ++c)
       if (thread() < units2 && c < outputs) step(B::kWeight3 + c * B::kUnits + thread(), last[c]);
     if (has_last_bias) step(B::kBias3 + thread() - kBiasThread, last[0]);
 
     // Rows of the next update take the place of those that everybody is done with.
-    GradientPart<3> first_layer{};
+    WeightGradient<1, 1> first_layer{};
+    GradientPart<1> beyond{};  // of the features that it does not cover
     float bias1 = 0.0f;
     const auto add_first = [&](int first, int samples) {
       copy_async_wait<1>();
       __syncthreads();  // the half's rows have arrived
       const Panel delta{hidden + first * B::kUnits, B::kUnits}, input{spare + first * B::kInputs, B::kInputs};
       if (thread() < units1) bias1 = bias_gradient(delta, samples, thread(), bias1);
-      if (own1.quad >= 0 && 6 * own1.place < a.plan.inputs)
-        first_layer.add(delta, input, samples, own1.quad, 6 * own1.place);
+      if (own1.quad >= 0)
+        first_layer.add(delta.data + kQuad * own1.quad, input.data, B::kInputs, samples, own1.place);
+      if (owns_beyond) beyond.add(delta, input, samples, own1.quad, first_layer.kCovered);
       __syncthreads();
     };
     add_first(0, rows.in_first_half(place.count));
@@ -346,18 +233,22 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     rows.copy_rows(spare, batch ^ 1, 0, goes_on ? rows.in_first_half(next.count) : 0);
     add_first(B::kHalf, place.count - B::kHalf);
     if (goes_on) rows.copy_rows(spare, batch ^ 1, B::kHalf, next.count);
-    const auto step_first = stepper();
+    const Stepper step_first{{a.wave, id, base, {}}};
     if (thread() < units1) step_first(B::kBias1 + thread(), bias1);
     if (own1.quad >= 0)
-      first_layer.each(a.plan.inputs, units1, own1.quad, 6 * own1.place,
-                       [&](int unit, int k, float gradient) {
-                         step_first(B::kWeight1 + unit * B::kInputs + k, gradient);
-                       });
+      first_layer.step(step_first.trainee.optimizer, base + B::kWeight1 + kQuad * own1.quad * B::kInputs,
+                       B::kInputs, a.plan.inputs, own1.place, swapped(kQuad * own1.quad));
+    if (owns_beyond)
+      beyond.each(a.plan.inputs, units1, own1.quad, first_layer.kCovered,
+                  [&](int unit, int k, float gradient) {
+                    step_first(B::kWeight1 + unit * B::kInputs + (swapped(unit) ? k ^ 1 : k), gradient);
+                  });
     place = next;
   }
   __syncthreads();
-  each_parameter_quad(a.plan, [&](int from, std::int64_t to) {
-    *reinterpret_cast<float4*>(trained + to) = *reinterpret_cast<const float4*>(base + from);
+  each_parameter_quad(a.plan, [&](int from, std::int64_t to, bool swaps) {
+    const float4 quad = *reinterpret_cast<const float4*>(base + from);
+    *reinterpret_cast<float4*>(trained + to) = swaps ? make_float4(quad.y, quad.x, quad.w, quad.z) : quad;
   });
 }
 

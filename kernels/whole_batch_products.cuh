@@ -1,0 +1,239 @@
+// What plan *resident, whole batch* multiplies (kernels/whole_batch.cu), under the law: each element is one accumulator and
+// one fmaf chain in ascending order of what is summed over. Features and units beyond the last ones are computed from
+// whatever stands there and never used.
+#pragma once
+
+#include "law/activation.hpp"
+#include "optimizer.cuh"
+#include "resident_product.cuh"
+#include "whole_batch.hpp"
+
+namespace occam::cuda {
+
+using B = WholeBatch;
+
+// Samples m, m + 32, … and features n, n + 8, … of a matrix.
+using BatchTile = float[B::kPerM][B::kPerN];
+
+// Where a thread's tile begins. Neighbouring lanes share a feature, and lanes two apart a sample, so that 16 of them
+// are served at a time where 16 bytes are read; samples two apart put what a warp stores into different banks.
+struct TilePosition {
+  int m, n;
+
+  __device__ __forceinline__ TilePosition() {
+    const int lane = thread() % 32, warp = thread() / 32;
+    m = 2 * (lane % 2 + lane / 4 % 2 * 2) + warp % 2 + warp / 2 * 8;
+    n = lane / 2 % 2 + lane / 8 * 2;
+  }
+};
+
+// Rows of weights from this unit on keep the two features of a pair in each other's place, in the layers below the last.
+// Four weights that are read at once lie side by side in registers, the first one in an even one, and a sum should be in
+// the other bank than the weight that is read with it (docs/performance.md). So half of a thread's sums want an even
+// register where the other half wants an odd one, and there are enough of both.
+constexpr int kFirstSwapped = 48;
+static_assert(kFirstSwapped % B::kColumns == 0 && kFirstSwapped / B::kColumns == B::kPerN / 2);
+
+__device__ __forceinline__ bool swapped(int unit) { return unit >= kFirstSwapped; }
+
+// tile[s][j] = bias[j] + Σ_k x[s][k] · weight[j][k]; x at the tile's first sample, weight and bias at its first unit.
+template <int stride>
+__device__ __forceinline__ void multiply_forward(const float* x, const float* weight, const float* bias,
+                                                 int quads, BatchTile& tile) {
+  OCCAM_UNROLL
+  for (int j = 0; j < B::kPerN; ++j) {
+    const float start = bias[j * B::kColumns];
+    OCCAM_UNROLL
+    for (int i = 0; i < B::kPerM; ++i) tile[i][j] = start;
+  }
+  OCCAM_NO_UNROLL
+  for (int k = 0; k < quads; ++k, x += kQuad, weight += kQuad) {
+    float b[B::kPerN][kQuad];
+    OCCAM_UNROLL
+    for (int j = 0; j < B::kPerN; ++j) read_steps(weight + j * B::kColumns * stride, b[j]);
+    OCCAM_UNROLL
+    for (int i = 0; i < B::kPerM; ++i) {
+      float a[kQuad];
+      read_steps(x + i * B::kRows * stride, a);
+      OCCAM_UNROLL
+      for (int step = 0; step < kQuad; ++step) {
+        OCCAM_UNROLL
+        for (int at = 0; at < B::kPerN; ++at) {  // the two kinds of units by turns
+          const int j = at % 2 ? at / 2 : kFirstSwapped / B::kColumns + at / 2;
+          tile[i][j] = law::fma(a[step], b[j][at % 2 ? step : step ^ 1], tile[i][j]);
+        }
+      }
+    }
+  }
+}
+
+// What a thread owns of an input gradient, of half a batch: samples m + 32 i, and features in quads, 4 n + 32 q, and one
+// more, 96 + n. A quad of weights is read at once, and a quad of gradients takes the place of its activations.
+struct InputGradient {
+  static constexpr int kSamples = B::kHalf / B::kRows, kQuads = B::kPerN / kQuad;
+  static constexpr int kSingle = kQuads * kQuad * B::kColumns;  // of thread 0
+  static_assert(B::kPerN % kQuad == 1 && kSingle < B::kUnits);
+  float sum[kSamples][B::kPerN];
+
+  // sum[s][k] = Σ_j delta[s][j] · weight[j][k]; `delta`: of the half, from the thread's first sample on.
+  __device__ __forceinline__ void multiply(const float* delta, const float* weight, int n, int units) {
+    OCCAM_UNROLL
+    for (int i = 0; i < kSamples; ++i) {
+      OCCAM_UNROLL
+      for (int c = 0; c < B::kPerN; ++c) sum[i][c] = 0.0f;
+    }
+    add<false>(delta, weight, n, kFirstSwapped / kQuad);
+    add<true>(delta + kFirstSwapped, weight + kFirstSwapped * B::kUnits, n, (units - kFirstSwapped) / kQuad);
+  }
+
+  // The same for some quads of units, whose features are swapped or not.
+  template <bool swapped>
+  __device__ __forceinline__ void add(const float* delta, const float* weight, int n, int quads) {
+    const float *in_quads = weight + kQuad * n, *single = weight + kSingle + (swapped ? n ^ 1 : n);
+    OCCAM_NO_UNROLL
+    for (int j = 0; j < quads;
+         ++j, delta += kQuad, in_quads += kQuad * B::kUnits, single += kQuad * B::kUnits) {
+      float a[kSamples][kQuad];
+      OCCAM_UNROLL
+      for (int i = 0; i < kSamples; ++i) read_steps(delta + i * B::kRows * B::kUnits, a[i]);
+      OCCAM_UNROLL
+      for (int step = 0; step < kQuad; ++step) {
+        float b[B::kPerN];
+        read_step<kQuads * kQuad, B::kColumns>(in_quads + step * B::kUnits, b);
+        b[B::kPerN - 1] = single[step * B::kUnits];
+        OCCAM_UNROLL
+        for (int c = 0; c < B::kPerN; ++c) {
+          const int from = swapped && c < B::kPerN - 1 ? c ^ 1 : c;
+          OCCAM_UNROLL
+          for (int at = 0; at < kSamples; ++at) {
+            const int i = snake<kSamples>(step + c, at);
+            sum[i][c] = law::fma(a[i][step], b[from], sum[i][c]);
+          }
+        }
+      }
+    }
+  }
+
+  // Back through ReLU; h: the half's activations from the thread's first sample on, which become dL/dz.
+  __device__ __forceinline__ void replace(float* h, int n) const {
+    const auto gradient = [](float sum_of, float h_of) {
+      return law::activation_gradient<Activation::relu>(sum_of, 0.0f, h_of, 0.0f);
+    };
+    OCCAM_UNROLL
+    for (int i = 0; i < kSamples; ++i) {
+      float* const row = h + i * B::kRows * B::kUnits;
+      OCCAM_UNROLL
+      for (int q = 0; q < kQuads; ++q) {
+        float4& at = *reinterpret_cast<float4*>(row + kQuad * (n + q * B::kColumns));
+        const float(&of)[B::kPerN] = sum[i];
+        at = make_float4(gradient(of[kQuad * q], at.x), gradient(of[kQuad * q + 1], at.y),
+                         gradient(of[kQuad * q + 2], at.z), gradient(of[kQuad * q + 3], at.w));
+      }
+      float& at = row[kSingle + n];
+      if (kSingle + n < B::kUnits) at = gradient(sum[i][B::kPerN - 1], at);
+    }
+  }
+};
+
+// Where a thread's part of a weight gradient lies: a quad of units and one of ten places along the features.
+// Neighbouring lanes share the quad, and lanes two apart the place.
+struct PartPosition {
+  static constexpr int kPlaces = 10;
+  int quad, place;  // quad −1: none
+
+  __device__ __forceinline__ explicit PartPosition(int units) {
+    const int quads = units / kQuad, group = thread() / 4, paired = quads / 2 * (kPlaces / 2);
+    quad = group / (kPlaces / 2) * 2 + thread() / 2 % 2, place = group % (kPlaces / 2) * 2 + thread() % 2;
+    if (group < paired) return;
+    quad = quads % 2 ? quads - 1 : -1, place = 4 * (group - paired) + thread() % 4;
+    if (place >= kPlaces) quad = -1;
+  }
+};
+
+// A thread's part of a weight gradient: a quad of units, and of their features quads, 4 place + 40 q, and `rest` more, from
+// 40 quads + rest · place on.
+template <int quads, int rest>
+struct WeightGradient {
+  static constexpr int kFeatures = kQuad * quads + rest;
+  static constexpr int kRest = kQuad * quads * PartPosition::kPlaces;  // of place 0
+  static constexpr int kCovered = kRest + rest * PartPosition::kPlaces;
+  static_assert(rest == 1 || rest == 2);
+  float sum[kQuad][kFeatures];
+
+  // Adds the samples in ascending order; `delta`: of the first one, from the quad of units on, x: of the first one.
+  __device__ __forceinline__ void add(const float* delta, const float* x, int stride, int samples,
+                                      int place) {
+    const float *in_quads = x + kQuad * place, *in_rest = x + kRest + rest * place;
+#pragma unroll 8
+    for (int s = 0; s < samples; ++s, delta += B::kUnits, in_quads += stride, in_rest += stride) {
+      float d[kQuad], of[kFeatures];
+      read_steps(delta, d);
+      read(in_quads, in_rest, of);
+      OCCAM_UNROLL
+      for (int c = 0; c < kFeatures; ++c) {
+        OCCAM_UNROLL
+        for (int at = 0; at < kQuad; ++at) {
+          const int e = snake<kQuad>(c, at);
+          sum[e][c] = law::fma(d[e], of[c], sum[e][c]);
+        }
+      }
+    }
+  }
+
+  // Steps the weights, rows of `stride` from the quad's first unit on, of features below `in`.
+  __device__ __forceinline__ void step(const law::OptimizerConstants& optimizer, float* weight, int stride,
+                                       int in, int place, bool swaps) const {
+    if (swaps) return step<true>(optimizer, weight, stride, in, place);
+    step<false>(optimizer, weight, stride, in, place);
+  }
+
+ private:
+  template <bool swaps>
+  __device__ __forceinline__ void step(const law::OptimizerConstants& optimizer, float* weight, int stride,
+                                       int in, int place) const {
+    float* const in_quads = weight + kQuad * place;
+    float* const in_rest = weight + kRest + (rest == 1 && swaps ? place ^ 1 : rest * place);
+    float value[kQuad][kFeatures];  // all are read before the first is stepped, so memory is waited for once
+    OCCAM_UNROLL
+    for (int e = 0; e < kQuad; ++e) read(in_quads + e * stride, in_rest + e * stride, value[e]);
+    OCCAM_UNROLL
+    for (int e = 0; e < kQuad; ++e) {
+      OCCAM_UNROLL
+      for (int c = 0; c < kFeatures; ++c) {
+        const bool in_quad = c < kQuad * quads;
+        const int at = swaps && (in_quad || rest == 2) ? c ^ 1 : c;
+        const int feature = in_quad ? kQuad * (place + c / kQuad * PartPosition::kPlaces) + c % kQuad
+                                    : kRest + rest * place + c - kQuad * quads;
+        float none = 0.0f;
+        if (feature < in)
+          law::optimizer_step<OptimizerKind::sgd, false>(optimizer, {}, sum[e][c], value[e][at], none, none);
+      }
+    }
+    OCCAM_UNROLL
+    for (int e = 0; e < kQuad; ++e) write(in_quads + e * stride, in_rest + e * stride, value[e]);
+  }
+
+  static __device__ __forceinline__ void read(const float* in_quads, const float* in_rest,
+                                              float (&of)[kFeatures]) {
+    read_step<kQuad * quads, PartPosition::kPlaces>(in_quads, of);
+    if constexpr (rest == 2) {
+      const float2 pair = *reinterpret_cast<const float2*>(in_rest);
+      of[kFeatures - 2] = pair.x, of[kFeatures - 1] = pair.y;
+    } else {
+      of[kFeatures - 1] = *in_rest;
+    }
+  }
+  static __device__ __forceinline__ void write(float* in_quads, float* in_rest,
+                                               const float (&of)[kFeatures]) {
+    OCCAM_UNROLL
+    for (int c = 0; c < kQuad * quads; c += kQuad)
+      *reinterpret_cast<float4*>(in_quads + c * PartPosition::kPlaces) =
+          make_float4(of[c], of[c + 1], of[c + 2], of[c + 3]);
+    if constexpr (rest == 2)
+      *reinterpret_cast<float2*>(in_rest) = make_float2(of[kFeatures - 2], of[kFeatures - 1]);
+    else
+      *in_rest = of[kFeatures - 1];
+  }
+};
+
+}  // namespace occam::cuda
