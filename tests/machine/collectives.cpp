@@ -20,15 +20,19 @@ void collectives(Block& block, Warp& warp, const Instruction& i, std::uint32_t m
           case 4: out[l] = block.z; break;
           case 5: out[l] = static_cast<std::uint32_t>(l); break;
           case 6: out[l] = 0; break;
-          case 7: out[l] = 0x7fff0000u; break;
+          case 7: out[l] = kSharedWindowHigh; break;
           default: stop(i, "a special register");
         }
       });
       return on.put(o[0], mask, out);
     }
-    case Op::cs2r: on.put(o[0], mask, out); on.put(o[0], mask, out, 1); return;
+    case Op::cs2r:
+      on.put(o[0], mask, out);
+      on.put(o[0], mask, out, 1);
+      return;
     case Op::r2ur: return on.put(o[0], mask, on.raw(o[1], ba));
-    case Op::b2r: return on.put_predicate(o[1], mask, block.reduced != block.reduces_with_and ? kAllLanes : 0);
+    case Op::b2r:
+      return on.put_predicate(o[1], mask, block.reduced != block.reduces_with_and ? kAllLanes : 0);
     case Op::uflo: {
       const std::uint32_t x = on.scalar(o[1]);
       out.value.fill(x ? 31u - static_cast<std::uint32_t>(std::countl_zero(x)) : kAllLanes);
@@ -57,8 +61,8 @@ void collectives(Block& block, Warp& warp, const Instruction& i, std::uint32_t m
     }
     case Op::plop3: {
       const std::uint32_t a = on.predicate(o[2]), b = on.predicate(o[3]), c = on.predicate(o[4]);
-      on.put_predicate(o[0], mask, lookup(o[5].value, a, b, c));
-      on.put_predicate(o[1], mask, lookup(o[6].value, a, b, c));
+      on.put_predicate(o[0], mask, looked_up(o[5].value, a, b, c));
+      on.put_predicate(o[1], mask, looked_up(o[6].value, a, b, c));
       return;
     }
     case Op::vote: {
@@ -74,8 +78,12 @@ void collectives(Block& block, Warp& warp, const Instruction& i, std::uint32_t m
       std::uint32_t r = a[static_cast<std::size_t>(std::countr_zero(mask))];
       bool begun = false;
       each(mask, [&](std::size_t l) {
-        if (!begun) { begun = true; return; }
-        const bool less = i.has(kSigned) ? static_cast<std::int32_t>(a[l]) < static_cast<std::int32_t>(r) : a[l] < r;
+        if (!begun) {
+          begun = true;
+          return;
+        }
+        const bool less =
+            i.has(kSigned) ? static_cast<std::int32_t>(a[l]) < static_cast<std::int32_t>(r) : a[l] < r;
         switch (i.mode) {
           case Mode::or_: r |= a[l]; break;
           case Mode::min: r = less ? a[l] : r; break;
@@ -97,9 +105,18 @@ void collectives(Block& block, Warp& warp, const Instruction& i, std::uint32_t m
         std::uint32_t from = 0;
         bool good = false;
         switch (i.mode) {
-          case Mode::up: from = lane - (b[l] & 31); good = static_cast<std::int32_t>(from) >= static_cast<std::int32_t>(last); break;
-          case Mode::down: from = lane + (b[l] & 31); good = from <= last; break;
-          case Mode::butterfly: from = lane ^ (b[l] & 31); good = from <= last; break;
+          case Mode::up:
+            from = lane - (b[l] & 31);
+            good = static_cast<std::int32_t>(from) >= static_cast<std::int32_t>(last);
+            break;
+          case Mode::down:
+            from = lane + (b[l] & 31);
+            good = from <= last;
+            break;
+          case Mode::butterfly:
+            from = lane ^ (b[l] & 31);
+            good = from <= last;
+            break;
           default: from = first | (b[l] & 31 & ~segment); good = from <= last;
         }
         if (!good) from = lane;

@@ -18,53 +18,76 @@ using Kind = Operand::Kind;
 }
 
 // Opcodes whose name differs from their enumerator, or that several names share, stand beside the plain ones.
-const std::map<std::string, Op> kOps = {
-    {"ATOMS", Op::atoms},     {"B2R", Op::b2r},       {"BRA", Op::bra},       {"BREAK", Op::brk},
-    {"BRX", Op::brx},         {"BSSY", Op::bssy},     {"BSYNC", Op::bsync},   {"CALL", Op::call},
-    {"CS2R", Op::cs2r},       {"DADD", Op::dadd},     {"DEPBAR", Op::depbar}, {"DFMA", Op::dfma},
-    {"DMUL", Op::dmul},       {"DSETP", Op::dsetp},   {"EXIT", Op::exit},     {"ENDCOLLECTIVE", Op::endcollective},
-    {"F2F", Op::f2f},         {"F2FP", Op::f2fp},     {"F2I", Op::f2i},       {"FADD", Op::fadd},
-    {"FCHK", Op::fchk},       {"FFMA", Op::ffma},     {"FMNMX", Op::fmnmx},   {"FMUL", Op::fmul},
-    {"FSEL", Op::fsel},       {"FSETP", Op::fsetp},   {"HFMA2", Op::hfma2},   {"HMMA", Op::hmma},
-    {"I2F", Op::i2f},         {"I2FP", Op::i2f},      {"IABS", Op::iabs},     {"IADD3", Op::iadd3},
-    {"IMAD", Op::imad},       {"ISETP", Op::isetp},   {"LD", Op::ldg},        {"LDC", Op::ldc},
-    {"LDG", Op::ldg},         {"LDL", Op::ldl},       {"LDS", Op::lds},       {"LDGDEPBAR", Op::ldgdepbar},
-    {"LDGSTS", Op::ldgsts},   {"LDSM", Op::ldsm},     {"LEA", Op::lea},       {"LOP3", Op::lop3},
-    {"MOV", Op::mov},         {"MUFU", Op::mufu},     {"NOP", Op::nop},       {"P2R", Op::p2r},
-    {"PLOP3", Op::plop3},     {"POPC", Op::popc},     {"PRMT", Op::prmt},     {"R2P", Op::r2p},
-    {"R2UR", Op::r2ur},       {"REDG", Op::redg},     {"REDUX", Op::redux},   {"RET", Op::ret},
-    {"S2R", Op::s2r},         {"S2UR", Op::s2r},      {"SEL", Op::sel},       {"SHF", Op::shf},
-    {"SHFL", Op::shfl},       {"ST", Op::stg},        {"STG", Op::stg},       {"STL", Op::stl},
-    {"STS", Op::sts},         {"UFLO", Op::uflo},     {"UIADD3", Op::iadd3},  {"UIMAD", Op::imad},
-    {"UISETP", Op::isetp},    {"ULDC", Op::ldc},      {"ULEA", Op::lea},      {"ULOP3", Op::lop3},
-    {"UMOV", Op::mov},        {"USEL", Op::sel},      {"USHF", Op::shf},      {"VIADD", Op::viadd},
-    {"VIMNMX", Op::vimnmx},   {"VOTE", Op::vote},     {"VOTEU", Op::vote},    {"VIADDMNMX", Op::viaddmnmx},
-    {"VIMNMX3", Op::vimnmx3}, {"WARPSYNC", Op::warpsync}, {"YIELD", Op::yield}};
+const std::map<std::string, Op> kOps = {{"ATOMS", Op::atoms},     {"B2R", Op::b2r},
+                                        {"BRA", Op::bra},         {"BREAK", Op::brk},
+                                        {"BRX", Op::brx},         {"BSSY", Op::bssy},
+                                        {"BSYNC", Op::bsync},     {"CALL", Op::call},
+                                        {"CS2R", Op::cs2r},       {"DADD", Op::dadd},
+                                        {"DEPBAR", Op::depbar},   {"DFMA", Op::dfma},
+                                        {"DMUL", Op::dmul},       {"DSETP", Op::dsetp},
+                                        {"EXIT", Op::exit},       {"ENDCOLLECTIVE", Op::endcollective},
+                                        {"F2F", Op::f2f},         {"F2FP", Op::f2fp},
+                                        {"F2I", Op::f2i},         {"FADD", Op::fadd},
+                                        {"FCHK", Op::fchk},       {"FFMA", Op::ffma},
+                                        {"FMNMX", Op::fmnmx},     {"FMUL", Op::fmul},
+                                        {"FSEL", Op::fsel},       {"FSETP", Op::fsetp},
+                                        {"HFMA2", Op::hfma2},     {"HMMA", Op::hmma},
+                                        {"I2F", Op::i2f},         {"I2FP", Op::i2f},
+                                        {"IABS", Op::iabs},       {"IADD3", Op::iadd3},
+                                        {"IMAD", Op::imad},       {"ISETP", Op::isetp},
+                                        {"LD", Op::ldg},          {"LDC", Op::ldc},
+                                        {"LDG", Op::ldg},         {"LDL", Op::ldl},
+                                        {"LDS", Op::lds},         {"LDGDEPBAR", Op::ldgdepbar},
+                                        {"LDGSTS", Op::ldgsts},   {"LDSM", Op::ldsm},
+                                        {"LEA", Op::lea},         {"LOP3", Op::lop3},
+                                        {"MOV", Op::mov},         {"MUFU", Op::mufu},
+                                        {"NOP", Op::nop},         {"P2R", Op::p2r},
+                                        {"PLOP3", Op::plop3},     {"POPC", Op::popc},
+                                        {"PRMT", Op::prmt},       {"R2P", Op::r2p},
+                                        {"R2UR", Op::r2ur},       {"REDG", Op::redg},
+                                        {"REDUX", Op::redux},     {"RET", Op::ret},
+                                        {"S2R", Op::s2r},         {"S2UR", Op::s2r},
+                                        {"SEL", Op::sel},         {"SHF", Op::shf},
+                                        {"SHFL", Op::shfl},       {"ST", Op::stg},
+                                        {"STG", Op::stg},         {"STL", Op::stl},
+                                        {"STS", Op::sts},         {"UFLO", Op::uflo},
+                                        {"UIADD3", Op::iadd3},    {"UIMAD", Op::imad},
+                                        {"UISETP", Op::isetp},    {"ULDC", Op::ldc},
+                                        {"ULEA", Op::lea},        {"ULOP3", Op::lop3},
+                                        {"UMOV", Op::mov},        {"USEL", Op::sel},
+                                        {"USHF", Op::shf},        {"VIADD", Op::viadd},
+                                        {"VIMNMX", Op::vimnmx},   {"VOTE", Op::vote},
+                                        {"VOTEU", Op::vote},      {"VIADDMNMX", Op::viaddmnmx},
+                                        {"VIMNMX3", Op::vimnmx3}, {"WARPSYNC", Op::warpsync},
+                                        {"YIELD", Op::yield}};
 
 const std::map<std::string, int> kSpecialRegisters = {
-    {"SR_TID.X", 0},   {"SR_TID.Y", 1},  {"SR_CTAID.X", 2},  {"SR_CTAID.Y", 3}, {"SR_CTAID.Z", 4},
-    {"SR_LANEID", 5},  {"SR_CgaCtaId", 6}, {"SR_SWINHI", 7}, {"SRZ", 8},        {"PR", 9}};
+    {"SR_TID.X", 0},  {"SR_TID.Y", 1},    {"SR_CTAID.X", 2}, {"SR_CTAID.Y", 3}, {"SR_CTAID.Z", 4},
+    {"SR_LANEID", 5}, {"SR_CgaCtaId", 6}, {"SR_SWINHI", 7},  {"SRZ", 8},        {"PR", 9}};
 
 const std::map<std::string, Compare> kCompares = {
-    {"F", Compare::f},     {"LT", Compare::lt},   {"EQ", Compare::eq},   {"LE", Compare::le},   {"GT", Compare::gt},
-    {"NE", Compare::ne},   {"GE", Compare::ge},   {"LTU", Compare::ltu}, {"EQU", Compare::equ}, {"LEU", Compare::leu},
-    {"GTU", Compare::gtu}, {"NEU", Compare::neu}, {"GEU", Compare::geu}, {"NUM", Compare::num}, {"NAN", Compare::nan}};
+    {"F", Compare::f},     {"LT", Compare::lt},   {"EQ", Compare::eq},   {"LE", Compare::le},
+    {"GT", Compare::gt},   {"NE", Compare::ne},   {"GE", Compare::ge},   {"LTU", Compare::ltu},
+    {"EQU", Compare::equ}, {"LEU", Compare::leu}, {"GTU", Compare::gtu}, {"NEU", Compare::neu},
+    {"GEU", Compare::geu}, {"NUM", Compare::num}, {"NAN", Compare::nan}};
 
 const std::map<std::string, std::uint32_t> kFlags = {
-    {"U32", kU32}, {"X", kX},     {"HI", kHi},   {"EX", kEx}, {"FTZ", kFtz}, {"SX32", kSx32}, {"WIDE", kWide},
-    {"S64", kS64}, {"U64", kU64}, {"S32", kSigned}, {"NAN", kNan}, {"RP", kUp}, {"RM", kDown}, {"RZ", kZero},
-    {"L", kLeft},  {"W", kWrap},  {"BF16", kBf16}, {"MT88", kTransposed}};
+    {"U32", kU32},   {"X", kX},     {"HI", kHi},   {"EX", kEx},      {"FTZ", kFtz},   {"SX32", kSx32},
+    {"WIDE", kWide}, {"S64", kS64}, {"U64", kU64}, {"S32", kSigned}, {"NAN", kNan},   {"RP", kUp},
+    {"RM", kDown},   {"RZ", kZero}, {"L", kLeft},  {"W", kWrap},     {"BF16", kBf16}, {"MT88", kTransposed}};
 
 const std::map<std::string, Mode> kModes = {
-    {"UP", Mode::up},         {"DOWN", Mode::down},     {"BFLY", Mode::butterfly}, {"IDX", Mode::index},
-    {"RCP", Mode::rcp},       {"RSQ", Mode::rsq},       {"RCP64H", Mode::rcp64h},  {"RSQ64H", Mode::rsq64h},
-    {"OR", Mode::or_},        {"AND", Mode::and_},      {"MIN", Mode::min},        {"MAX", Mode::max},
-    {"SUM", Mode::sum},       {"ANY", Mode::any}};
+    {"UP", Mode::up},   {"DOWN", Mode::down}, {"BFLY", Mode::butterfly}, {"IDX", Mode::index},
+    {"RCP", Mode::rcp}, {"RSQ", Mode::rsq},   {"RCP64H", Mode::rcp64h},  {"RSQ64H", Mode::rsq64h},
+    {"OR", Mode::or_},  {"AND", Mode::and_},  {"MIN", Mode::min},        {"MAX", Mode::max},
+    {"SUM", Mode::sum}, {"ANY", Mode::any}};
 
 const std::set<std::string> kWithoutMeaning = {
-    "E",     "DEFER_BLOCKING", "SYNC", "STRONG", "GPU",  "MMA",  "LUT",  "REL",  "NOINC",  "NODEC",   "F32",   "F64",
-    "TF32",  "M88",            "LU",   "ALL",    "MOV",  "IADD", "SHL",  "LE",   "TRUNC",  "NTZ",     "BYPASS", "RED",
-    "R",     "RESULT",         "DIV",  "16",     "1688", "16816", "PACK_AB", "COLLECTIVE", "LTC128B"};
+    "E",      "DEFER_BLOCKING", "SYNC", "STRONG", "GPU",   "MMA",   "LUT",     "REL",
+    "NOINC",  "NODEC",          "F32",  "F64",    "TF32",  "M88",   "LU",      "ALL",
+    "MOV",    "IADD",           "SHL",  "LE",     "TRUNC", "NTZ",   "BYPASS",  "RED",
+    "R",      "RESULT",         "DIV",  "16",     "1688",  "16816", "PACK_AB", "COLLECTIVE",
+    "LTC128B"};
 
 std::vector<std::string> split(const std::string& text, char by) {
   std::vector<std::string> parts;
@@ -113,7 +136,8 @@ void parse_address(const std::string& body, Operand& o, const std::string& text)
 enum class Numbers : std::uint8_t { integer, single, twice, half };  // how decimal immediates are meant
 
 std::uint32_t immediate(const std::string& s, Numbers numbers, const std::string& text) {
-  if (s.find("0x") != std::string::npos) return static_cast<std::uint32_t>(std::strtoll(s.c_str(), nullptr, 16));
+  if (s.find("0x") != std::string::npos)
+    return static_cast<std::uint32_t>(std::strtoll(s.c_str(), nullptr, 16));
   if (numbers == Numbers::integer) refuse(text, "no operand: '" + s + "'");
   const bool none = s.ends_with("QNAN");
   if (numbers == Numbers::single && none) return s[0] == '-' ? 0xffc00000u : 0x7fc00000u;
@@ -130,8 +154,8 @@ Operand parse_operand(std::string s, Numbers numbers, const std::string& text) {
   if (const auto at = s.find(".reuse"); at != std::string::npos) s.erase(at, 6), o.reuse = true;
   if (s.starts_with("`(")) return o.kind = Kind::target, o;
   const std::string unsigned_part = s.substr(s[0] == '-' || s[0] == '+' ? 1 : 0);
-  const bool is_number = std::isdigit(static_cast<unsigned char>(unsigned_part[0])) || unsigned_part == "INF" ||
-                         unsigned_part == "QNAN";
+  const bool is_number = std::isdigit(static_cast<unsigned char>(unsigned_part[0])) ||
+                         unsigned_part == "INF" || unsigned_part == "QNAN";
   if (is_number) return o.kind = Kind::immediate, o.value = immediate(s, numbers, text), o;
   if (s[0] == '-') o.negative = true, s.erase(0, 1);
   if (s[0] == '~' || s[0] == '!') o.inverted = true, s.erase(0, 1);
@@ -148,8 +172,9 @@ Operand parse_operand(std::string s, Numbers numbers, const std::string& text) {
   if (s == "PT" || s == "UPT") return o.kind = s == "PT" ? Kind::pred : Kind::upred, o.index = kTrue, o;
   if (const auto special = kSpecialRegisters.find(s); special != kSpecialRegisters.end())
     return o.kind = Kind::special, o.index = special->second, o;
-  const std::pair<const char*, Kind> registers[] = {{"UR", Kind::ureg}, {"UP", Kind::upred}, {"R", Kind::reg},
-                                                    {"P", Kind::pred},  {"SB", Kind::barrier}, {"B", Kind::barrier}};
+  const std::pair<const char*, Kind> registers[] = {{"UR", Kind::ureg},    {"UP", Kind::upred},
+                                                    {"R", Kind::reg},      {"P", Kind::pred},
+                                                    {"SB", Kind::barrier}, {"B", Kind::barrier}};
   for (const auto& [prefix, kind] : registers)
     if (numbered(s, prefix, o.index)) return o.kind = kind, o;
   refuse(text, "no operand: '" + s + "'");
@@ -220,17 +245,22 @@ Instruction decode(const std::string& text, std::string& label) {
   const auto blank = s.find(' ');
   const std::string name = s.substr(0, blank), rest = blank == std::string::npos ? "" : s.substr(blank);
   const auto parts = split(name, '.');
-  if (name.starts_with("BAR.SYNC")) i.op = Op::bar_sync;
-  else if (name.starts_with("BAR.RED")) i.op = Op::bar_red;
-  else if (name == "BRA.DIV") i.op = Op::bra_div;
-  else if (const auto op = kOps.find(parts[0]); op != kOps.end()) i.op = op->second;
-  else refuse(text, "no such opcode here");
+  if (name.starts_with("BAR.SYNC"))
+    i.op = Op::bar_sync;
+  else if (name.starts_with("BAR.RED"))
+    i.op = Op::bar_red;
+  else if (name == "BRA.DIV")
+    i.op = Op::bra_div;
+  else if (const auto op = kOps.find(parts[0]); op != kOps.end())
+    i.op = op->second;
+  else
+    refuse(text, "no such opcode here");
   if (parts[0][0] == 'U') i.flags |= kUniform;
   if (i.op != Op::bar_sync) read_modifiers(i, parts);
-  const Numbers numbers = i.op == Op::hfma2                                   ? Numbers::half
-                          : parts[0][0] == 'F' || i.op == Op::mufu            ? Numbers::single
-                          : parts[0][0] == 'D' && i.op != Op::depbar          ? Numbers::twice
-                                                                              : Numbers::integer;
+  const Numbers numbers = i.op == Op::hfma2                          ? Numbers::half
+                          : parts[0][0] == 'F' || i.op == Op::mufu   ? Numbers::single
+                          : parts[0][0] == 'D' && i.op != Op::depbar ? Numbers::twice
+                                                                     : Numbers::integer;
   const auto add = [&](const std::string& o) {
     if (i.count == i.operand.size()) refuse(text, "more operands than eight");
     i.operand[i.count++] = parse_operand(o, numbers, text);
@@ -241,7 +271,8 @@ Instruction decode(const std::string& text, std::string& label) {
     add(o.substr(0, second));
     if (second != std::string::npos && (i.op == Op::brx || i.op == Op::ret)) add(trimmed(o.substr(second)));
   }
-  while (i.first < i.count && (i.operand[i.first].kind == Kind::pred || i.operand[i.first].kind == Kind::upred))
+  while (i.first < i.count &&
+         (i.operand[i.first].kind == Kind::pred || i.operand[i.first].kind == Kind::upred))
     ++i.first;
   return i;
 }

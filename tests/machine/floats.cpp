@@ -37,7 +37,10 @@ float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x
 // Runs f with the instruction's rounding.
 template <class F>
 void rounded(const Instruction& i, F f) {
-  const int way = i.has(kUp) ? FE_UPWARD : i.has(kDown) ? FE_DOWNWARD : i.has(kZero) ? FE_TOWARDZERO : FE_TONEAREST;
+  const int way = i.has(kUp)     ? FE_UPWARD
+                  : i.has(kDown) ? FE_DOWNWARD
+                  : i.has(kZero) ? FE_TOWARDZERO
+                                 : FE_TONEAREST;
   if (way == FE_TONEAREST) return f();
   std::fesetround(way);
   f();
@@ -46,7 +49,8 @@ void rounded(const Instruction& i, F f) {
 
 // True where the short division might go wrong. NVIDIA does not say when; here: near the ends of the exponents.
 bool needs_long_division(float a, float b) {
-  const int ea = static_cast<int>(bits<std::uint32_t>(a) >> 23 & 255), eb = static_cast<int>(bits<std::uint32_t>(b) >> 23 & 255);
+  const int ea = static_cast<int>(bits<std::uint32_t>(a) >> 23 & 255),
+            eb = static_cast<int>(bits<std::uint32_t>(b) >> 23 & 255);
   if (a == 0 && eb > 1 && eb < 252) return false;
   return ea < 25 || ea == 255 || eb < 2 || eb > 251 || ea - eb > 125 || ea - eb < -125;
 }
@@ -103,7 +107,8 @@ void floats(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask) 
       const Lanes &a = on.real(o[2], ba), &b = on.real(o[3], bb);
       std::uint32_t yes = 0;
       for (std::size_t l = 0; l < 32; ++l) {
-        const bool r = compared(i.compare, ftz ? flushed(f(a, l)) : f(a, l), ftz ? flushed(f(b, l)) : f(b, l));
+        const bool r =
+            compared(i.compare, ftz ? flushed(f(a, l)) : f(a, l), ftz ? flushed(f(b, l)) : f(b, l));
         yes |= std::uint32_t{r} << l;
       }
       const std::uint32_t with = on.predicate(o[4]);
@@ -125,14 +130,17 @@ void floats(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask) 
           case Mode::rcp: out[l] = canonical(static_cast<float>(1 / x)); break;
           case Mode::rsq: out[l] = canonical(static_cast<float>(1 / std::sqrt(x))); break;
           case Mode::rcp64h: out[l] = static_cast<std::uint32_t>(bits<std::uint64_t>(1 / high) >> 32); break;
-          case Mode::rsq64h: out[l] = static_cast<std::uint32_t>(bits<std::uint64_t>(1 / std::sqrt(high)) >> 32); break;
+          case Mode::rsq64h:
+            out[l] = static_cast<std::uint32_t>(bits<std::uint64_t>(1 / std::sqrt(high)) >> 32);
+            break;
           default: stop(i, "no meaning here");
         }
       }
       return on.put(o[0], mask, out);
     }
     case Op::hfma2: {  // a way to load a constant: -0 * 0 + it
-      if (o[1].index != kZeroRegister || o[2].index != kZeroRegister || o[1].kind != Operand::Kind::reg) stop(i, "arithmetic on halves");
+      if (o[1].index != kZeroRegister || o[2].index != kZeroRegister || o[1].kind != Operand::Kind::reg)
+        stop(i, "arithmetic on halves");
       out.value.fill(o[3].value << 16 | o[4].value);
       return on.put(o[0], mask, out);
     }
@@ -141,7 +149,8 @@ void floats(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask) 
         rounded(i, [&] {
           for (std::size_t l = 0; l < 32; ++l) {
             const volatile std::uint64_t x = on.pair(o[1], l);
-            const float y = i.has(kU64) ? static_cast<float>(x) : static_cast<float>(static_cast<std::int64_t>(x));
+            const float y =
+                i.has(kU64) ? static_cast<float>(x) : static_cast<float>(static_cast<std::int64_t>(x));
             out[l] = bits<std::uint32_t>(y);
           }
         });
@@ -151,7 +160,8 @@ void floats(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask) 
       rounded(i, [&] {
         for (std::size_t l = 0; l < 32; ++l) {
           const volatile std::uint32_t x = a[l];
-          const volatile float y = i.has(kU32) ? static_cast<float>(x) : static_cast<float>(static_cast<std::int32_t>(x));
+          const volatile float y =
+              i.has(kU32) ? static_cast<float>(x) : static_cast<float>(static_cast<std::int32_t>(x));
           out[l] = bits<std::uint32_t>(static_cast<float>(y));
         }
       });
@@ -169,8 +179,10 @@ void floats(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask) 
       }
       for (std::size_t l = 0; l < 32; ++l) {
         const float x = f(a, l);
-        if (i.has(kU32)) out[l] = !(x > 0) ? 0 : x >= 0x1p32f ? kAllLanes : static_cast<std::uint32_t>(x);
-        else stop(i, "a conversion");
+        if (i.has(kU32))
+          out[l] = !(x > 0) ? 0 : x >= 0x1p32f ? kAllLanes : static_cast<std::uint32_t>(x);
+        else
+          stop(i, "a conversion");
       }
       return on.put(o[0], mask, out);
     }
@@ -194,7 +206,9 @@ void floats(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask) 
         each(mask, [&](std::size_t l) {
           const volatile double a = on.twice(o[1], l), b = on.twice(o[2], l);
           const volatile double c = i.op == Op::dfma ? on.twice(o[3], l) : 0;
-          const volatile double x = i.op == Op::dadd ? a + b : i.op == Op::dmul ? a * b : __builtin_fma(a, b, c);
+          const volatile double x = i.op == Op::dadd   ? a + b
+                                    : i.op == Op::dmul ? a * b
+                                                       : __builtin_fma(a, b, c);
           r[l] = bits<std::uint64_t>(static_cast<double>(x));
         });
       });
@@ -202,7 +216,9 @@ void floats(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask) 
     }
     case Op::dsetp: {
       std::uint32_t yes = 0;
-      each(mask, [&](std::size_t l) { yes |= std::uint32_t{compared(i.compare, on.twice(o[2], l), on.twice(o[3], l))} << l; });
+      each(mask, [&](std::size_t l) {
+        yes |= std::uint32_t{compared(i.compare, on.twice(o[2], l), on.twice(o[3], l))} << l;
+      });
       const std::uint32_t with = on.predicate(o[4]);
       on.put_predicate(o[0], mask, i.combine == Combine::and_ ? yes & with : yes | with);
       on.put_predicate(o[1], mask, i.combine == Combine::and_ ? ~yes & with : ~yes | with);

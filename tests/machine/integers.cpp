@@ -22,13 +22,6 @@ std::uint32_t combined(Combine c, std::uint32_t a, std::uint32_t b) {
   return c == Combine::and_ ? a & b : c == Combine::or_ ? a | b : a ^ b;
 }
 
-std::uint32_t lookup(std::uint32_t lut, std::uint32_t a, std::uint32_t b, std::uint32_t c) {
-  std::uint32_t out = 0;
-  for (std::uint32_t k = 0; k < 8; ++k)
-    if (lut >> k & 1) out |= (k & 4 ? a : ~a) & (k & 2 ? b : ~b) & (k & 1 ? c : ~c);
-  return out;
-}
-
 std::uint32_t permuted(std::uint32_t a, std::uint32_t selector, std::uint32_t c) {
   const std::uint64_t bytes = a | std::uint64_t{c} << 32;
   std::uint32_t out = 0;
@@ -86,23 +79,27 @@ void integers(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask
       };
       each(kAllLanes, [&](std::size_t l) {
         const bool min = least >> l & 1;
-        if (i.op == Op::viaddmnmx) out[l] = pick(a[l] + b[l], c[l], min);
-        else if (i.op == Op::vimnmx) out[l] = pick(a[l], b[l], min);
-        else out[l] = pick(pick(a[l], b[l], min), c[l], min);
+        if (i.op == Op::viaddmnmx)
+          out[l] = pick(a[l] + b[l], c[l], min);
+        else if (i.op == Op::vimnmx)
+          out[l] = pick(a[l], b[l], min);
+        else
+          out[l] = pick(pick(a[l], b[l], min), c[l], min);
       });
       return on.put(o[0], mask, out);
     }
     case Op::iadd3: {
       const Lanes &a = on.raw(o[s], ba), &b = on.raw(o[s + 1], bb), &c = on.raw(o[s + 2], bc);
       const std::uint32_t in1 = i.has(kX) ? on.predicate(o[s + 3]) : 0;
-      const std::uint32_t in2 = i.flags & kX && s + 4 < i.count ? on.predicate(o[s + 4]) : 0;
+      const std::uint32_t in2 = i.has(kX) && s + 4 < i.count ? on.predicate(o[s + 4]) : 0;
       std::uint32_t one = 0, two = 0;
       const auto term = [](const Operand& x, std::uint32_t v) -> std::uint64_t {
         if (x.negative) return std::uint64_t{~v} + 1;
         return x.inverted ? ~v : v;
       };
       each(kAllLanes, [&](std::size_t l) {
-        const std::uint64_t sum = term(o[s], a[l]) + term(o[s + 1], b[l]) + term(o[s + 2], c[l]) + (in1 >> l & 1) + (in2 >> l & 1);
+        const std::uint64_t sum =
+            term(o[s], a[l]) + term(o[s + 1], b[l]) + term(o[s + 2], c[l]) + (in1 >> l & 1) + (in2 >> l & 1);
         out[l] = static_cast<std::uint32_t>(sum);
         const std::uint64_t carry = sum >> 32;
         one |= std::uint32_t{carry >= 1} << l;
@@ -117,7 +114,8 @@ void integers(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask
       const Lanes &a = on.integer(o[s], ba), &b = on.integer(o[s + 1], bb);
       const auto product = [&](std::size_t l) -> std::uint64_t {
         if (is_u32) return std::uint64_t{a[l]} * b[l];
-        return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(a[l])) * static_cast<std::int32_t>(b[l]));
+        return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(a[l])) *
+                                          static_cast<std::int32_t>(b[l]));
       };
       if (i.has(kWide | kHi)) {
         const Operand& c = o[s + 2];
@@ -132,8 +130,10 @@ void integers(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask
           carries |= std::uint32_t{sums[l] < x} << l;
           out[l] = static_cast<std::uint32_t>(sums[l] >> 32);
         });
-        if (i.has(kHi)) on.put(o[0], mask, out);
-        else on.put_pair(o[0], mask, sums);
+        if (i.has(kHi))
+          on.put(o[0], mask, out);
+        else
+          on.put_pair(o[0], mask, sums);
         if (s > 1) on.put_predicate(o[1], mask, carries);
         return;
       }
@@ -157,13 +157,15 @@ void integers(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask
       each(kAllLanes, [&](std::size_t l) {
         std::uint32_t x;
         if (high) {
-          const std::uint64_t wide = extend ? static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(a[l])))
-                                            : a[l] | std::uint64_t{c[l]} << 32;
+          const std::uint64_t wide =
+              extend ? static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(a[l])))
+                     : a[l] | std::uint64_t{c[l]} << 32;
           x = static_cast<std::uint32_t>(wide << shift >> 32);
         } else {
           x = a[l] << shift;
         }
-        const std::uint64_t sum = std::uint64_t{x} + (minus ? std::uint64_t{~b_raw[l]} + 1 : b[l]) + (in >> l & 1);
+        const std::uint64_t sum =
+            std::uint64_t{x} + (minus ? std::uint64_t{~b_raw[l]} + 1 : b[l]) + (in >> l & 1);
         out[l] = static_cast<std::uint32_t>(sum);
         carries |= std::uint32_t{sum >> 32 != 0} << l;
       });
@@ -178,7 +180,7 @@ void integers(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask
       const std::uint32_t lut = o[d + 4].value;
       std::uint32_t some = on.predicate(o[d + 5]);
       each(kAllLanes, [&](std::size_t l) {
-        out[l] = lut == 0xc0 ? a[l] & b[l] : lookup(lut, a[l], b[l], c[l]);
+        out[l] = looked_up(lut, a[l], b[l], c[l]);
         some |= std::uint32_t{out[l] != 0} << l;
       });
       on.put(o[d], mask, out);
@@ -190,13 +192,23 @@ void integers(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask
       const bool left = i.has(kLeft), high = i.has(kHi), wide = i.has(kU64 | kS64),
                  with_sign = i.has(kS64 | kSigned);
       each(kAllLanes, [&](std::size_t l) {
-        const std::uint32_t most = wide ? 63u : 32u, by = i.has(kWrap) ? b[l] & (wide ? 63u : 31u) : std::min(b[l], most);
+        const std::uint32_t most = wide ? 63u : 32u,
+                            by = i.has(kWrap) ? b[l] & (wide ? 63u : 31u) : std::min(b[l], most);
         const std::uint64_t both = a[l] | std::uint64_t{c[l]} << 32;
-        if (left && wide) out[l] = static_cast<std::uint32_t>((high ? both << by >> 32 : both << by));
-        else if (left) out[l] = high ? static_cast<std::uint32_t>(both << by >> 32) : by >= 32 ? 0 : a[l] << by;
-        else if (wide) out[l] = static_cast<std::uint32_t>(with_sign ? static_cast<std::uint64_t>(static_cast<std::int64_t>(both) >> by) : both >> by);
-        else if (high) out[l] = with_sign ? static_cast<std::uint32_t>(static_cast<std::int32_t>(c[l]) >> std::min(by, 31u)) : by >= 32 ? 0 : c[l] >> by;
-        else out[l] = static_cast<std::uint32_t>(both >> by);
+        if (left && wide)
+          out[l] = static_cast<std::uint32_t>((high ? both << by >> 32 : both << by));
+        else if (left)
+          out[l] = high ? static_cast<std::uint32_t>(both << by >> 32) : by >= 32 ? 0 : a[l] << by;
+        else if (wide)
+          out[l] = static_cast<std::uint32_t>(
+              with_sign ? static_cast<std::uint64_t>(static_cast<std::int64_t>(both) >> by) : both >> by);
+        else if (high)
+          out[l] = with_sign
+                       ? static_cast<std::uint32_t>(static_cast<std::int32_t>(c[l]) >> std::min(by, 31u))
+                   : by >= 32 ? 0
+                              : c[l] >> by;
+        else
+          out[l] = static_cast<std::uint32_t>(both >> by);
       });
       return on.put(o[0], mask, out);
     }
@@ -214,7 +226,7 @@ void integers(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask
         std::int64_t x = a[l], y = b[l];
         if (!is_u32) x = static_cast<std::int32_t>(a[l]), y = static_cast<std::int32_t>(b[l]);
         bool r = compared(i.compare, x, y);
-        if (i.flags & kEx && x == y) r = low >> l & 1;
+        if (i.has(kEx) && x == y) r = low >> l & 1;
         yes |= std::uint32_t{r} << l;
       });
       on.put_predicate(o[0], mask, combined(i.combine, yes, with));

@@ -13,15 +13,24 @@ class Reader {
   explicit Reader(const std::string& name) { code_.name = name; }
 
   void line(const std::string& what, std::istringstream& words) {
-    if (what == "base") words >> code_.parameter_base;
-    else if (what == "registers") words >> code_.registers;
-    else if (what == "frame") words >> code_.frame;
-    else if (what == "shared") words >> code_.shared;
-    else if (what == "parameter") words >> code_.parameters.emplace_back().offset >> code_.parameters.back().bytes;
-    else if (what == "constant") constant(words);
-    else if (what == "label") label(words);
-    else if (what == "i") instruction(words);
-    else throw std::runtime_error("a listing's line that begins with '" + what + "'");
+    if (what == "base")
+      words >> code_.parameter_base;
+    else if (what == "registers")
+      words >> code_.registers;
+    else if (what == "frame")
+      words >> code_.frame;
+    else if (what == "shared")
+      words >> code_.shared;
+    else if (what == "parameter")
+      words >> code_.parameters.emplace_back().offset >> code_.parameters.back().bytes;
+    else if (what == "constant")
+      constant(words);
+    else if (what == "label")
+      label(words);
+    else if (what == "i")
+      instruction(words);
+    else
+      throw std::runtime_error("a listing's line that begins with '" + what + "'");
   }
 
   Code finish() {

@@ -1,218 +1,201 @@
-// Loads and stores: every one is checked for its bounds and its alignment.
+// Loads and stores. Copies to shared memory (LDGSTS) are done at once.
 #include <algorithm>
 #include <set>
 
 #include "operands.hpp"
+#include "wavefronts.hpp"
 
 namespace occam::machine {
 namespace {
 
-constexpr std::uint64_t kSharedWindow = 0x7fff0000ull << 32;
+constexpr std::uint64_t kSharedWindow = std::uint64_t{kSharedWindowHigh} << 32;  // of generic addresses
 
-std::string where(const Block& block, const Warp& warp, std::size_t l) {
-  return " (block " + std::to_string(block.x) + "," + std::to_string(block.y) + ", thread " + std::to_string(32 * warp.number + l) + ")";
-}
+class Access {
+ public:
+  Access(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask)
+      : block_(block), warp_(warp), i_(i), mask_(mask), on_(block, warp, i) {}
 
-std::uint8_t* shared_at(Block& block, const Warp& warp, const Instruction& i, std::uint32_t address, std::size_t bytes, std::size_t l) {
-  if (address < kReservedShared || address + bytes > block.shared.size())
-    stop(i, "shared memory at " + std::to_string(address) + " of " + std::to_string(block.shared.size()) + where(block, warp, l));
-  if (address % bytes) stop(i, "shared memory, not aligned" + where(block, warp, l));
-  return block.shared.data() + address;
-}
-
-std::uint8_t* global_at(Block& block, const Warp& warp, const Instruction& i, std::uint64_t address, std::size_t bytes, std::size_t l) {
-  if (address >= kSharedWindow && address < kSharedWindow + (1ull << 32))
-    return shared_at(block, warp, i, static_cast<std::uint32_t>(address), bytes, l);
-  thread_local std::uintptr_t first = 1, end = 0;
-  if (address < first || address + bytes > end) {
-    auto at = block.allocations->upper_bound(address);
-    if (at == block.allocations->begin()) stop(i, "memory that nobody has, " + std::to_string(address) + where(block, warp, l));
-    --at;
-    first = at->first;
-    end = at->first + at->second;
-    if (address + bytes > end) {
-      const std::string by = std::to_string(address + bytes - end);
-      first = 1, end = 0;
-      stop(i, by + " bytes past an allocation of " + std::to_string(at->second) + " at " + std::to_string(at->first) + where(block, warp, l));
-    }
+  std::uint16_t load_shared() {
+    each_address([&](std::size_t l, std::uint32_t a) { loaded(l, shared(a, i_.bytes, l)); });
+    return wavefronts(addresses_, mask_, i_.bytes, true);
   }
-  if (address % bytes) stop(i, "memory, not aligned" + where(block, warp, l));
-  return reinterpret_cast<std::uint8_t*>(address);
-}
-
-// Wavefronts of an access to shared memory: 128 bytes each, a word of a bank once.
-// Loads of 8 or 16 bytes serve twice as many lanes at a time where lanes l and l ^ 1, or l and l ^ 2, read the same.
-std::uint16_t wavefronts(const std::array<std::uint32_t, 32>& address, std::uint32_t mask, std::size_t bytes, bool load) {
-  std::size_t lanes = bytes == 16 ? 8 : bytes == 8 ? 16 : 32;
-  const auto alike = [&](std::size_t apart) {
-    bool all = true;
-    each(mask, [&](std::size_t l) { all &= !(mask >> (l ^ apart) & 1) || address[l] == address[l ^ apart]; });
-    return all;
-  };
-  if (load && bytes > 4 && (alike(1) || alike(2))) lanes *= 2;
-  std::uint16_t total = 0;
-  for (std::size_t part = 0; part < 32; part += lanes) {
-    std::array<std::array<std::uint32_t, 33>, 32> words;  // of a bank: [0] how many
-    for (auto& w : words) w[0] = 0;
-    bool any = false;
-    for (std::size_t l = part; l < part + lanes; ++l) {
-      if (!(mask >> l & 1)) continue;
-      any = true;
-      for (std::size_t b = 0; b < std::max<std::size_t>(bytes, 4); b += 4) {
-        const std::uint32_t word = (address[l] + static_cast<std::uint32_t>(b)) / 4;
-        auto& w = words[word % 32];
-        if (std::find(w.begin() + 1, w.begin() + 1 + w[0], word) == w.begin() + 1 + w[0] && w[0] < 32) w[1 + w[0]] = word, ++w[0];
+  std::uint16_t store_shared() {
+    each_address([&](std::size_t l, std::uint32_t a) { stored(l, shared(a, i_.bytes, l)); });
+    return wavefronts(addresses_, mask_, i_.bytes, false);
+  }
+  std::uint16_t local() {
+    each_address([&](std::size_t l, std::uint32_t a) {
+      const std::size_t of_lane = warp_.local.size() / 32;
+      if (a + i_.bytes > of_lane) stop(i_, "local memory at " + std::to_string(a) + who(l));
+      std::uint8_t* const p = warp_.local.data() + l * of_lane + a;
+      i_.op == Op::ldl ? loaded(l, p) : stored(l, p);
+    });
+    return static_cast<std::uint16_t>(words());
+  }
+  std::uint16_t global() {
+    each(mask_, [&](std::size_t l) {
+      std::uint8_t* const p = at_global(place(), i_.bytes, l);
+      i_.op == Op::ldg ? loaded(l, p) : stored(l, p);
+    });
+    return sectors();
+  }
+  std::uint16_t copy() {
+    each_address([&](std::size_t l, std::uint32_t a) {
+      const std::uint8_t* const from = at_global(i_.operand[1], i_.bytes, l);
+      std::memcpy(shared(a, i_.bytes, l), from, i_.bytes);
+    });
+    return sectors();
+  }
+  void load_constant() {
+    const Operand& to = i_.operand[0];
+    std::array<std::uint32_t, 4> data{};
+    if (to.kind == Operand::Kind::ureg) {
+      on_.constant(place(), 0, data.data(), i_.bytes);
+      for (std::size_t w = 0; w < words() && to.index != kZeroUniform; ++w)
+        warp_.uniform[static_cast<std::size_t>(to.index) + w] = data[w];
+      return;
+    }
+    each(mask_, [&](std::size_t l) {
+      data = {};
+      on_.constant(place(), base(l), data.data(), i_.bytes);
+      loaded(l, reinterpret_cast<const std::uint8_t*>(data.data()));
+    });
+  }
+  // Nobody asks for what stood there before.
+  void update() {
+    if (i_.op == Op::atoms && i_.operand[0].index != kZeroRegister) stop(i_, "the value before is asked for");
+    each(mask_, [&](std::size_t l) {
+      std::uint8_t* const p = i_.op == Op::atoms ? shared(address(l), 4, l) : at_global(place(), 4, l);
+      std::uint32_t old = 0;
+      std::memcpy(&old, p, 4);
+      const std::uint32_t x = warp_.registers[static_cast<std::size_t>(i_.operand[i_.count - 1u].index)][l];
+      const bool less =
+          i_.has(kSigned) ? static_cast<std::int32_t>(x) < static_cast<std::int32_t>(old) : x < old;
+      switch (i_.mode) {
+        case Mode::or_: old |= x; break;
+        case Mode::min: old = less ? x : old; break;
+        case Mode::max: old = less ? old : x; break;
+        default: stop(i_, "no meaning here");
       }
-    }
-    std::uint32_t most = 0;
-    for (const auto& w : words) most = std::max(most, w[0]);
-    if (any) total = static_cast<std::uint16_t>(total + most);
+      std::memcpy(p, &old, 4);
+    });
   }
-  return total;
-}
+  // 8 x 8 matrices of 16 bits; lanes 8 m to 8 m + 7 have the addresses of matrix m's rows.
+  std::uint16_t load_matrices() {
+    if (mask_ != kAllLanes) stop(i_, "some lanes load matrices");
+    mask_ = i_.matrices == 4 ? kAllLanes : (1u << 8 * i_.matrices) - 1;
+    std::array<std::array<std::uint16_t, 64>, 4> matrix{};
+    each_address([&](std::size_t l, std::uint32_t a) {
+      std::memcpy(&matrix[l / 8][8 * (l % 8)], shared(a, 16, l), 16);
+    });
+    for (std::size_t k = 0; k < i_.matrices; ++k)
+      for (std::size_t l = 0; l < 32; ++l) {
+        const auto cell = [&](std::size_t row, std::size_t column) -> std::uint32_t {
+          return i_.has(kTransposed) ? matrix[k][8 * column + row] : matrix[k][8 * row + column];
+        };
+        const std::size_t row = l / 4, column = 2 * (l % 4);
+        warp_.registers[static_cast<std::size_t>(i_.operand[0].index) + k][l] =
+            cell(row, column) | cell(row, column + 1) << 16;
+      }
+    return wavefronts(addresses_, mask_, 16, false);
+  }
+
+ private:
+  std::size_t words() const { return std::max<std::size_t>(i_.bytes / 4u, 1); }
+
+  const Operand& place() const {
+    for (const Operand& o : i_.operand)
+      if (o.kind == Operand::Kind::memory || o.kind == Operand::Kind::constant) return o;
+    stop(i_, "no address");
+  }
+  std::uint32_t base(std::size_t l) const {
+    const int index = place().index;
+    return index == kZeroRegister ? 0 : warp_.registers[static_cast<std::size_t>(index)][l];
+  }
+  std::uint32_t address(std::size_t l) const {
+    return base(l) + on_.uniform_base(place()) + static_cast<std::uint32_t>(place().offset);
+  }
+  template <class F>
+  void each_address(const F& f) {
+    each(mask_, [&](std::size_t l) { f(l, addresses_[l] = address(l)); });
+  }
+
+  std::string who(std::size_t l) const {
+    return " (block " + std::to_string(block_.x) + ", " + std::to_string(block_.y) + ", thread " +
+           std::to_string(32 * warp_.number + l) + ")";
+  }
+  std::uint8_t* shared(std::uint32_t a, std::size_t bytes, std::size_t l) {
+    if (a < kReservedShared || a + bytes > block_.shared.size())
+      stop(i_, "shared memory at " + std::to_string(a) + " of " + std::to_string(block_.shared.size()) +
+                   " bytes" + who(l));
+    if (a % bytes != 0) stop(i_, "shared memory at " + std::to_string(a) + ", not aligned" + who(l));
+    return block_.shared.data() + a;
+  }
+  std::uint8_t* at_global(Operand o, std::size_t bytes, std::size_t l) {
+    const auto offset = static_cast<std::uint64_t>(static_cast<std::int64_t>(o.offset));
+    o.kind = Operand::Kind::reg;
+    std::uint64_t a = on_.pair(o, l) + offset;
+    if (o.uniform != kZeroUniform) {
+      const auto u = static_cast<std::size_t>(o.uniform);
+      a += warp_.uniform[u] | std::uint64_t{warp_.uniform[u + 1]} << 32;
+    }
+    if (a >> 32 == kSharedWindow >> 32) return shared(static_cast<std::uint32_t>(a), bytes, l);
+    sectors_.insert(a / 32);
+    auto allocation = block_.allocations->upper_bound(a);
+    if (allocation == block_.allocations->begin()) stop(i_, "memory that nobody has" + who(l));
+    --allocation;
+    if (a + bytes > allocation->first + allocation->second)
+      stop(i_, std::to_string(a + bytes - allocation->first - allocation->second) +
+                   " bytes beyond an allocation of " + std::to_string(allocation->second) + who(l));
+    if (a % bytes != 0) stop(i_, "memory, not aligned" + who(l));
+    return reinterpret_cast<std::uint8_t*>(a);
+  }
+  std::uint16_t sectors() const { return static_cast<std::uint16_t>(sectors_.size()); }
+
+  void loaded(std::size_t l, const std::uint8_t* from) {
+    const int to = i_.operand[0].index;
+    for (std::size_t w = 0; w < words() && to != kZeroRegister; ++w) {
+      std::uint32_t x = 0;
+      std::memcpy(&x, from + 4 * w, std::min<std::size_t>(i_.bytes, 4));
+      if (i_.has(kSigned) && i_.bytes == 2) x = static_cast<std::uint32_t>(static_cast<std::int16_t>(x));
+      warp_.registers[static_cast<std::size_t>(to) + w][l] = x;
+    }
+  }
+  void stored(std::size_t l, std::uint8_t* to) const {
+    const Operand& what = i_.operand[1];
+    for (std::size_t w = 0; w < words(); ++w) {
+      const std::uint32_t x = what.kind != Operand::Kind::reg ? on_.scalar(what)
+                              : what.index == kZeroRegister
+                                  ? 0
+                                  : warp_.registers[static_cast<std::size_t>(what.index) + w][l];
+      std::memcpy(to + 4 * w, &x, std::min<std::size_t>(i_.bytes, 4));
+    }
+  }
+
+  Block& block_;
+  Warp& warp_;
+  const Instruction& i_;
+  std::uint32_t mask_;
+  const Operands on_;
+  std::array<std::uint32_t, 32> addresses_{};
+  std::set<std::uint64_t> sectors_;
+};
 
 }  // namespace
 
-void memory_access(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask, std::uint16_t& cost) {
-  const Reader read(block, warp, i);
-  const auto& o = i.operand;
-  const std::size_t bytes = i.bytes;
-  const std::size_t words = std::max<std::size_t>(bytes / 4, 1);
-  std::size_t at = 0;  // the address among the operands
-  while (at < i.count && o[at].kind != Operand::Kind::memory && o[at].kind != Operand::Kind::constant) ++at;
-  const Operand& place = o[at];
-  const std::uint32_t base = place.uniform == 63 ? 0 : warp.uniform[static_cast<std::size_t>(place.uniform)];
-  Lanes buffer;
-  Operand index = place;
-  index.kind = Operand::Kind::reg;
-  const auto address32 = [&](std::size_t l) {
-    return (place.index == 255 ? 0 : warp.registers[static_cast<std::size_t>(place.index)][l]) + base + static_cast<std::uint32_t>(place.offset);
-  };
-  const auto address64 = [&](std::size_t l) {
-    std::uint64_t a = read.pair(index, l) + static_cast<std::uint64_t>(static_cast<std::int64_t>(place.offset));
-    if (place.uniform != 63) a += warp.uniform[static_cast<std::size_t>(place.uniform)] | std::uint64_t{warp.uniform[static_cast<std::size_t>(place.uniform) + 1]} << 32;
-    return a;
-  };
-  const auto loaded = [&](const Operand& to, std::size_t l, const std::uint8_t* from) {
-    if (to.index == 255) return;
-    for (std::size_t w = 0; w < words; ++w) {
-      std::uint32_t x = 0;
-      std::memcpy(&x, from + 4 * w, std::min<std::size_t>(bytes, 4));
-      if (i.flags & kSigned && bytes == 2) x = static_cast<std::uint32_t>(static_cast<std::int16_t>(x));
-      warp.registers[static_cast<std::size_t>(to.index) + w][l] = x;
-    }
-  };
-  const auto stored = [&](const Operand& what, std::size_t l, std::uint8_t* to) {
-    for (std::size_t w = 0; w < words; ++w) {
-      const std::uint32_t x = what.kind != Operand::Kind::reg ? read.scalar(what) : what.index == 255 ? 0 : warp.registers[static_cast<std::size_t>(what.index) + w][l];
-      std::memcpy(to + 4 * w, &x, std::min<std::size_t>(bytes, 4));
-    }
-  };
-  std::array<std::uint32_t, 32> addresses{};
-  switch (i.op) {
-    case Op::lds:
-      each(mask, [&](std::size_t l) {
-        addresses[l] = address32(l);
-        loaded(o[0], l, shared_at(block, warp, i, addresses[l], bytes, l));
-      });
-      cost = wavefronts(addresses, mask, bytes, true);
-      return;
-    case Op::sts:
-      each(mask, [&](std::size_t l) {
-        addresses[l] = address32(l);
-        stored(o[1], l, shared_at(block, warp, i, addresses[l], bytes, l));
-      });
-      cost = wavefronts(addresses, mask, bytes, false);
-      return;
+std::uint16_t access(Block& block, Warp& warp, const Instruction& instruction, std::uint32_t mask) {
+  Access access(block, warp, instruction, mask);
+  switch (instruction.op) {
+    case Op::lds: return access.load_shared();
+    case Op::sts: return access.store_shared();
     case Op::ldl:
-    case Op::stl:
-      each(mask, [&](std::size_t l) {
-        const std::uint32_t a = address32(l);
-        const std::size_t frame = warp.local.size() / 32;
-        if (a + bytes > frame) stop(i, "local memory at " + std::to_string(a));
-        std::uint8_t* p = warp.local.data() + l * frame + a;
-        if (i.op == Op::ldl) loaded(o[0], l, p);
-        else stored(o[1], l, p);
-      });
-      cost = static_cast<std::uint16_t>(words);
-      return;
+    case Op::stl: return access.local();
     case Op::ldg:
-    case Op::stg: {
-      std::set<std::uint64_t> sectors;
-      each(mask, [&](std::size_t l) {
-        const std::uint64_t a = address64(l);
-        sectors.insert(a / 32);
-        std::uint8_t* p = global_at(block, warp, i, a, bytes, l);
-        if (i.op == Op::ldg) loaded(o[0], l, p);
-        else stored(o[1], l, p);
-      });
-      cost = static_cast<std::uint16_t>(sectors.size());
-      return;
-    }
-    case Op::ldgsts: {
-      const Operand& from = o[1];
-      Operand pair = from;
-      pair.kind = Operand::Kind::reg;
-      std::set<std::uint64_t> sectors;
-      each(mask, [&](std::size_t l) {
-        const std::uint64_t a = read.pair(pair, l) + static_cast<std::uint64_t>(static_cast<std::int64_t>(from.offset));
-        sectors.insert(a / 32);
-        std::memcpy(shared_at(block, warp, i, address32(l), bytes, l), global_at(block, warp, i, a, bytes, l), bytes);
-      });
-      cost = static_cast<std::uint16_t>(sectors.size());
-      return;
-    }
-    case Op::ldc:
-      if (o[0].kind == Operand::Kind::ureg) {
-        std::uint32_t data[4] = {};  // the index may lie in what is loaded
-        read.constant(place, 0, 0, data, bytes);
-        for (std::size_t w = 0; w < words; ++w)
-          if (o[0].index != 63) warp.uniform[static_cast<std::size_t>(o[0].index) + w] = data[w];
-        return;
-      }
-      each(mask, [&](std::size_t l) {
-        std::uint8_t data[16] = {};
-        read.constant(place, place.index == 255 ? 0 : warp.registers[static_cast<std::size_t>(place.index)][l], 0, data, bytes);
-        loaded(o[0], l, data);
-      });
-      return;
-    case Op::atoms:
-    case Op::redg:
-      each(mask, [&](std::size_t l) {
-        std::uint8_t* p = i.op == Op::atoms ? shared_at(block, warp, i, address32(l), 4, l) : global_at(block, warp, i, address64(l), 4, l);
-        std::uint32_t old;
-        std::memcpy(&old, p, 4);
-        const std::uint32_t x = warp.registers[static_cast<std::size_t>(o[i.count - 1u].index)][l];
-        const bool less = i.flags & kSigned ? static_cast<std::int32_t>(x) < static_cast<std::int32_t>(old) : x < old;
-        std::uint32_t now = old;
-        switch (i.mode) {
-          case 0: now = old | x; break;
-          case 1: now = less ? x : old; break;
-          case 2: now = less ? old : x; break;
-          default: stop(i, "an atomic operation");
-        }
-        std::memcpy(p, &now, 4);
-        if (i.op == Op::atoms && o[0].index != 255) stop(i, "what stood there before");
-      });
-      return;
-    case Op::ldsm: {  // 8 x 8 matrices of 16 bits; lanes 8m to 8m + 7 have the addresses of matrix m's rows
-      if (mask != kAllLanes) stop(i, "some lanes load matrices");
-      const std::size_t matrices = i.mode;
-      std::array<std::array<std::uint16_t, 64>, 4> m{};
-      for (std::size_t l = 0; l < 8 * matrices; ++l) {
-        addresses[l] = address32(l);
-        std::memcpy(&m[l / 8][8 * (l % 8)], shared_at(block, warp, i, addresses[l], 16, l), 16);
-      }
-      for (std::size_t k = 0; k < matrices; ++k)
-        for (std::size_t l = 0; l < 32; ++l) {
-          const std::size_t row = l / 4, column = 2 * (l % 4);
-          const auto cell = [&](std::size_t r, std::size_t c) -> std::uint32_t { return i.flags & kTransposed ? m[k][8 * c + r] : m[k][8 * r + c]; };
-          warp.registers[static_cast<std::size_t>(o[0].index) + k][l] = cell(row, column) | cell(row, column + 1) << 16;
-        }
-      cost = wavefronts(addresses, matrices == 4 ? kAllLanes : (1u << 8 * matrices) - 1, 16, false);
-      return;
-    }
-    default: stop(i, "no meaning here");
+    case Op::stg: return access.global();
+    case Op::ldgsts: return access.copy();
+    case Op::ldsm: return access.load_matrices();
+    case Op::ldc: return access.load_constant(), 0;
+    default: return access.update(), 1;
   }
 }
 

@@ -89,9 +89,12 @@ class Operands {
   // A bit a lane.
   std::uint32_t predicate(const Operand& o) const {
     std::uint32_t p = 0;
-    if (o.kind == Operand::Kind::upred) p = warp_.uniform_predicates[at(o.index)] ? kAllLanes : 0;
-    else if (o.kind == Operand::Kind::pred) p = warp_.predicates[at(o.index)];
-    else stop(i_, "an operand that is not a predicate");
+    if (o.kind == Operand::Kind::upred)
+      p = warp_.uniform_predicates[at(o.index)] ? kAllLanes : 0;
+    else if (o.kind == Operand::Kind::pred)
+      p = warp_.predicates[at(o.index)];
+    else
+      stop(i_, "an operand that is not a predicate");
     return o.inverted ? ~p : p;
   }
 
@@ -103,8 +106,10 @@ class Operands {
     if (o.kind != Operand::Kind::reg) stop(i_, "a result that is no register");
     if (o.index == kZeroRegister) return;
     Lanes& r = warp_.registers[at(o.index + of_pair)];
-    if (mask == kAllLanes) r = value;
-    else each(mask, [&](std::size_t l) { r[l] = value[l]; });
+    if (mask == kAllLanes)
+      r = value;
+    else
+      each(mask, [&](std::size_t l) { r[l] = value[l]; });
   }
   void put_pair(const Operand& o, std::uint32_t mask, const std::array<std::uint64_t, 32>& value) const {
     Lanes low, high;
@@ -133,6 +138,14 @@ class Operands {
 
 // A float that is none has one form.
 inline std::uint32_t canonical(float x) { return x != x ? 0x7fffffffu : bits<std::uint32_t>(x); }
+
+// Bit by bit: that bit of `table` whose number is a b c, read as three digits.
+inline std::uint32_t looked_up(std::uint32_t table, std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  std::uint32_t out = 0;
+  for (std::uint32_t k = 0; k < 8; ++k)
+    if (table >> k & 1) out |= (k & 4 ? a : ~a) & (k & 2 ? b : ~b) & (k & 1 ? c : ~c);
+  return out;
+}
 
 // What the lanes of `mask` do. access: returns wavefronts of shared memory, or sectors of global memory.
 void integers(Block& block, Warp& warp, const Instruction& instruction, std::uint32_t mask);

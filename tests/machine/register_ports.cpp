@@ -29,7 +29,8 @@ bool RegisterPorts::read(std::uint64_t now, int warp, const SourceRegisters& sou
     if (needed[bank] > 0) free_[bank] = now + static_cast<std::uint64_t>(needed[bank]);
   for (int s = 0; s < sources.count; ++s) {
     const auto& source = sources.source[static_cast<std::size_t>(s)];
-    if (source.slot < kSlots) at_hand[source.number % kBanks][source.slot] = source.reuse ? source.number : -1;
+    if (source.slot < kSlots)
+      at_hand[source.number % kBanks][source.slot] = source.reuse ? source.number : -1;
   }
   at_hand_ = at_hand;
   warp_ = warp;

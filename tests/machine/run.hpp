@@ -14,7 +14,8 @@ namespace occam::machine {
 // An instruction that a warp issued.
 struct Issued {
   std::uint32_t instruction = 0;
-  std::uint16_t cost = 0;      // wavefronts of shared memory, sectors of global memory; 1: a branch that was taken
+  std::uint16_t cost =
+      0;  // wavefronts of shared memory, sectors of global memory; 1: a branch that was taken
   std::uint16_t expected = 0;  // at a barrier: the threads it waits for, 0 for all of the block
   std::uint8_t barrier = 0;    // its number
   bool on = true;              // false: no lane did it

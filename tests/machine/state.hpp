@@ -13,6 +13,8 @@
 namespace occam::machine {
 
 inline constexpr std::uint32_t kAllLanes = ~0u;
+inline constexpr std::uint32_t kSharedWindowHigh =
+    0x7fff0000u;                                        // SR_SWINHI: of a generic address in shared memory
 inline constexpr std::uint32_t kReservedShared = 1024;  // bytes that the driver keeps at the beginning
 
 struct alignas(64) Lanes {
@@ -36,8 +38,9 @@ struct Warp {
   std::array<std::uint32_t, 64> uniform{};
   std::array<std::uint32_t, 8> predicates{};  // a bit a lane
   std::array<bool, 8> uniform_predicates{};
-  std::array<std::array<std::uint32_t, 32>, 16> members{};  // [barrier of lanes][lane]: whom the lane meets there
-  std::vector<std::uint8_t> local;                          // [32][bytes of a lane]
+  std::array<std::array<std::uint32_t, 32>, 16>
+      members{};                    // [barrier of lanes][lane]: whom the lane meets there
+  std::vector<std::uint8_t> local;  // [32][bytes of a lane]
 };
 
 struct BlockBarrier {

@@ -18,16 +18,53 @@ constexpr std::size_t kPipes = 8;
 
 Pipe pipe_of(Op op) {
   switch (op) {
-    case Op::ffma: case Op::fmul: case Op::fadd: return Pipe::fma;
-    case Op::imad: case Op::hfma2: return Pipe::multiply;
-    case Op::iadd3: case Op::lop3: case Op::isetp: case Op::fsetp: case Op::sel: case Op::fsel: case Op::shf:
-    case Op::lea: case Op::prmt: case Op::viadd: case Op::iabs: case Op::vimnmx: case Op::vimnmx3:
-    case Op::viaddmnmx: case Op::fmnmx: case Op::plop3: case Op::p2r: case Op::r2p: case Op::mov: case Op::f2fp:
+    case Op::ffma:
+    case Op::fmul:
+    case Op::fadd: return Pipe::fma;
+    case Op::imad:
+    case Op::hfma2: return Pipe::multiply;
+    case Op::iadd3:
+    case Op::lop3:
+    case Op::isetp:
+    case Op::fsetp:
+    case Op::sel:
+    case Op::fsel:
+    case Op::shf:
+    case Op::lea:
+    case Op::prmt:
+    case Op::viadd:
+    case Op::iabs:
+    case Op::vimnmx:
+    case Op::vimnmx3:
+    case Op::viaddmnmx:
+    case Op::fmnmx:
+    case Op::plop3:
+    case Op::p2r:
+    case Op::r2p:
+    case Op::mov:
+    case Op::f2fp:
     case Op::vote: return Pipe::integer;
-    case Op::mufu: case Op::i2f: case Op::f2i: case Op::popc: case Op::f2f: case Op::fchk: return Pipe::special;
-    case Op::lds: case Op::sts: case Op::ldg: case Op::stg: case Op::ldl: case Op::stl: case Op::ldgsts:
-    case Op::ldsm: case Op::shfl: case Op::atoms: case Op::redg: return Pipe::memory;
-    case Op::dadd: case Op::dmul: case Op::dfma: case Op::dsetp: return Pipe::twice;
+    case Op::mufu:
+    case Op::i2f:
+    case Op::f2i:
+    case Op::popc:
+    case Op::f2f:
+    case Op::fchk: return Pipe::special;
+    case Op::lds:
+    case Op::sts:
+    case Op::ldg:
+    case Op::stg:
+    case Op::ldl:
+    case Op::stl:
+    case Op::ldgsts:
+    case Op::ldsm:
+    case Op::shfl:
+    case Op::atoms:
+    case Op::redg: return Pipe::memory;
+    case Op::dadd:
+    case Op::dmul:
+    case Op::dfma:
+    case Op::dsetp: return Pipe::twice;
     case Op::hmma: return Pipe::tensor;
     default: return Pipe::other;
   }
@@ -49,7 +86,8 @@ struct Flow {  // a warp
   Cycle ready = 0;
   std::array<Cycle, 6> scoreboards{};
   bool at_barrier = false;
-  Cycle copied = 0, committed = 0;  // when its copies to shared memory, and those of closed groups, have arrived
+  Cycle copied = 0,
+        committed = 0;  // when its copies to shared memory, and those of closed groups, have arrived
 
   bool done() const { return at >= trace->size(); }
   const Issued& next() const { return (*trace)[at]; }
@@ -102,7 +140,7 @@ class Multiprocessor {
       flow.trace = &trace.warps[w], flow.block = block.get();
       flow.ready = now_ == 0 ? 0 : now_ + static_cast<Cycle>(chip_.block_start);
       if (!flow.done()) ++living_;
-      schedulers_[w % schedulers_.size()].flows.push_back(&flow);
+      schedulers_[next_scheduler_++ % schedulers_.size()].flows.push_back(&flow);
     }
     residents_[r] = std::move(block);
   }
@@ -201,13 +239,15 @@ class Multiprocessor {
     if (is_global(i.op)) {
       shared_free_ = begin + std::max<Cycle>(1, issued.cost / 4u);
       global_free_ = std::max(global_free_, static_cast<double>(begin)) + issued.cost * chip_.sector;
-      const Cycle arrives = static_cast<Cycle>(std::ceil(global_free_)) + static_cast<Cycle>(chip_.global_latency);
+      const int latency = i.op == Op::ldgsts ? chip_.copy_latency : chip_.global_latency;
+      const Cycle arrives = static_cast<Cycle>(std::ceil(global_free_)) + static_cast<Cycle>(latency);
       if (i.op == Op::ldgsts) raise(f.copied, arrives);
       return release(arrives, shared_free_ + 8);
     }
     shared_free_ = begin + std::max<Cycle>(1, issued.cost);
     const bool local = i.op == Op::ldl || i.op == Op::stl;
-    release(shared_free_ + static_cast<Cycle>(local ? chip_.local_latency : chip_.shared_latency), shared_free_ + 8);
+    release(shared_free_ + static_cast<Cycle>(local ? chip_.local_latency : chip_.shared_latency),
+            shared_free_ + 8);
   }
 
   template <class Release>
@@ -224,7 +264,9 @@ class Multiprocessor {
       case Op::bra:
         if (issued.cost == 0) return;
         [[fallthrough]];
-      case Op::call: case Op::ret: case Op::brx: raise(f.ready, after(chip_.branch)); return;
+      case Op::call:
+      case Op::ret:
+      case Op::brx: raise(f.ready, after(chip_.branch)); return;
       default: return release(after(12), after(4));
     }
   }
@@ -234,7 +276,8 @@ class Multiprocessor {
     Resident& block = *f.block;
     std::uint32_t expected = issued.expected / 32u;
     if (expected == 0)
-      expected = static_cast<std::uint32_t>(std::ranges::count_if(block.flows, [](const Flow& other) { return !other.done(); }));
+      expected = static_cast<std::uint32_t>(
+          std::ranges::count_if(block.flows, [](const Flow& other) { return !other.done(); }));
     f.at_barrier = true;
     if (++block.arrived[issued.barrier] < expected) {
       --f.at;  // it stands at the barrier until then
@@ -259,7 +302,7 @@ class Multiprocessor {
   std::array<Scheduler, 4> schedulers_;
   std::vector<Stall> stalls_;
   Timed timed_;
-  std::size_t next_block_ = 0;
+  std::size_t next_block_ = 0, next_scheduler_ = 0;
   int living_ = 0;  // warps
   bool ended_ = false;
   Cycle now_ = 0, shared_free_ = 0;
@@ -273,9 +316,9 @@ Timed time(const Code& code, const std::vector<BlockTrace>& blocks, int resident
 }
 
 int resident_blocks(const Code& code, std::uint32_t warps, std::uint32_t shared) {
-  constexpr std::uint32_t kRegisters = 65536, kShared = 233472, kWarps = 64, kBlocks = 32;
-  const std::uint32_t of_warp = (code.registers * 32 + 255) / 256 * 256;
-  const std::uint32_t by_registers = of_warp == 0 ? kBlocks : kRegisters / (of_warp * ((warps + 3) / 4 * 4));
+  constexpr std::uint32_t kRegisters = 16384, kSchedulers = 4, kShared = 233472, kWarps = 64, kBlocks = 32;
+  const std::uint32_t of_warp = std::max<std::uint32_t>(1, (code.registers * 32 + 255) / 256) * 256;
+  const std::uint32_t by_registers = kRegisters / of_warp * kSchedulers / warps;
   const std::uint32_t by_shared = shared == 0 ? kBlocks : kShared / shared;
   return static_cast<int>(std::max(1u, std::min({kBlocks, kWarps / warps, by_registers, by_shared})));
 }

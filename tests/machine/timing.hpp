@@ -19,20 +19,20 @@ namespace occam::machine {
 struct Chip {
   int shared_latency = 29;  // of a load, beyond its wavefronts
   int local_latency = 35, constant_latency = 40, special_latency = 25, math_latency = 28;
-  int global_latency = 500, tensor_latency = 33, double_latency = 20;
+  int global_latency = 300, copy_latency = 500;  // from L2; LDGSTS
+  int tensor_latency = 33, double_latency = 20;
   int barrier_latency = 20;  // from the last arrival on
   int branch = 14;           // a taken branch
   int block_start = 300;     // from the end of a block to the first instruction of the next
   int memory_queue = 24;     // of wavefronts that wait before a warp waits
-  double sector = 1.5;       // of 32 bytes from or to L2 and memory, a multiprocessor's share
-  int local_wavefronts = 1;
+  double sector = 2.06;      // of 32 bytes from or to L2 and memory, a multiprocessor's share of 4.05 TB/s
 };
 
 // Why a warp did not issue in a cycle; `issued` where it did.
 enum class Stall : std::uint8_t { issued, fixed, memory, pipe, not_chosen, barrier, register_banks };
 inline constexpr int kStalls = 7;
-inline constexpr std::array<const char*, kStalls> kStallNames = {"issued",     "fixed",   "memory",        "pipe",
-                                                                 "not chosen", "barrier", "register banks"};
+inline constexpr std::array<const char*, kStalls> kStallNames = {
+    "issued", "fixed", "memory", "pipe", "not chosen", "barrier", "register banks"};
 
 struct InstructionTime {
   std::array<std::uint64_t, kStalls> warps{};  // cycles of warps that stood at it

@@ -1,20 +1,21 @@
 """Cycles that multiply-adds wait for registers.
 
-A scheduler's registers lie in two banks, the even and the odd ones, each of which gives a warp one a cycle. An FFMA reads
-its three operands within three cycles and is not issued before the banks have room for that: so multiply-adds follow
-each other every cycle only where they read two registers each, of either bank the same number in the long run. An
-operand marked .reuse stays at hand for the same place of the instructions that follow, until something else is read
-from its bank for that place; it is not read again.
+A scheduler's registers lie in two banks, the even and the odd ones, each of which can be read once a cycle. What an
+instruction reads of a bank beyond that is read in the cycles that follow, and an instruction is not issued before the
+banks that it needs are free. An operand marked .reuse stays at hand for the same place of the instructions that follow,
+until something else is read from its bank for that place; it is not read again.
 
-So Huerta et al. found it on compute capability 8.6 (Analyzing Modern NVIDIA GPU Cores, 2025); that 9.0 does the same is
-an assumption. What else an instruction reads is not counted, nor what two warps take from each other.
+That registers lie in two banks was found by Huerta et al. on compute capability 8.6 (Analyzing Modern NVIDIA GPU Cores,
+2025). Of the rules that were tried, this one gives the times of six kernels on an H200 (docs/machine.md, whose
+register_ports.hpp has the same rule). What instructions other than FFMA read is not counted here, nor what two warps
+take from each other.
 """
 
 import re
 
 OPERAND = re.compile(r"(?<![A-Z])R(\d+)(\.reuse)?")
 PREDICATE = re.compile(r"^@!?U?P\w+\s+")
-PLACES, WINDOW = 3, 3
+PLACES = 3
 ROUNDS = 4  # of a loop; by the last one its cycles have settled
 
 
@@ -28,7 +29,7 @@ def operands_of(text):
 def waits(texts):
     """Cycles beyond one an instruction that a loop takes, because its FFMA wait for registers."""
     operands = [operands_of(text) if "FFMA" in text else [] for text in texts]
-    at_hand, taken, cycle, start = {}, (set(), set()), 0, 0
+    at_hand, free, cycle, start = {}, [0, 0], 0, 0
     for _ in range(ROUNDS):
         start = cycle
         for read in operands:
@@ -38,12 +39,7 @@ def waits(texts):
                 needed[bank] += at_hand.get((bank, place)) != register
                 kept[bank, place] = register if stays else None
             at_hand.update(kept)
-            while True:
-                free = [[at for at in range(cycle, cycle + WINDOW) if at not in bank] for bank in taken]
-                if all(len(room) >= n for room, n in zip(free, needed)):
-                    break
-                cycle += 1
-            for bank, room, n in zip(taken, free, needed):
-                bank.update(room[:n])
+            cycle = max([cycle, *(at for at, n in zip(free, needed) if n)])
+            free = [cycle + n if n else at for at, n in zip(free, needed)]
             cycle += 1
     return cycle - start - len(texts)

@@ -1,0 +1,128 @@
+"""tools/machine: listings, source lines, differences of trainings, and what it refuses."""
+
+import io
+import contextlib
+import importlib.machinery
+import importlib.util
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from machine_lib import listing, prediction, toolchain  # noqa: E402
+
+
+def program():
+    loader = importlib.machinery.SourceFileLoader("machine_program", str(ROOT / "tools/machine"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def control(stall, write, read, wait):
+    """The second word of an instruction."""
+    return (stall | 1 << 4 | write << 5 | read << 8 | wait << 11) << 41
+
+
+class Listing(unittest.TestCase):
+    TEXT = f"""
+.L_x_3:
+        /*0010*/                   LDS.128 R28, [R6] ;      /* 0x0000000006007984 */
+                                                            /* 0x{control(4, 2, 7, 0):016x} */
+        /*0020*/              @!P0 BRA `(.L_x_3) ;          /* 0x0000000006007984 */
+                                                            /* 0x{control(5, 7, 1, 0b101):016x} */
+        /*0030*/                   BRX R42 -0x40 (*"BRANCH_TARGETS .L_x_1,.L_x_2"*); /* 0x0000000006007984 */
+                                                            /* 0x{control(15, 7, 7, 63):016x} */
+"""
+
+    def test_instructions_with_the_schedulers_part_of_their_control_words(self):
+        self.assertEqual(
+            list(listing.instructions(self.TEXT)),
+            [
+                "label .L_x_3", "i 0010 4 2 7 0 LDS.128 R28, [R6]", "i 0020 5 7 1 5 @!P0 BRA `(.L_x_3)",
+                "i 0030 15 7 7 63 BRX R42 -0x40",
+            ],
+        )
+
+    def test_attributes_with_and_without_bytes(self):
+        data = bytes([4, 0x17, 4, 0, 1, 2, 3, 4, 3, 0x19, 7, 0, 4, 0x0A, 2, 0, 9, 9])
+        self.assertEqual(list(listing.attributes(data)), [(0x17, b"\1\2\3\4"), (0x0A, b"\t\t")])
+
+
+class SourceLines(unittest.TestCase):
+    def test_a_place_is_the_innermost_line_and_who_called_it(self):
+        text = """
+        //## File "/a/law.hpp", line 16 inlined at "/a/product.cuh", line 40
+        //## File "/a/product.cuh", line 40 inlined at "/a/kernel.cu", line 7
+        //## File "/a/kernel.cu", line 7
+        /*0000*/                   FFMA R1, R2, R3, R4 ;
+        /*0010*/                   FFMA R1, R2, R3, R4 ;
+        //## File "/a/kernel.cu", line 9
+        /*0020*/                   EXIT ;
+"""
+        places = {0: "law.hpp:16 < product.cuh:40 < kernel.cu:7", 16: "law.hpp:16 < product.cuh:40 < kernel.cu:7"}
+        self.assertEqual(toolchain.lines_of(text), {**places, 32: "kernel.cu:9"})
+
+
+def report(kernel, cycles, instructions):
+    return {
+        "kernel": kernel, "cycles": cycles, "issued": cycles, "idle": 3 * cycles, "resident": 1,
+        "stalls": ["issued", "fixed"], "instructions": instructions,
+    }
+
+
+class Differences(unittest.TestCase):
+    """Between two and six updates of two members."""
+
+    def setUp(self):
+        few = prediction.Launches([report("once", 500, [[0, 1, [4, 4]]]), report("update", 100, [[0, 8, [16, 0]]])])
+        many = prediction.Launches(
+            [report("once", 500, [[0, 1, [4, 4]]]), *[report("update", 150, [[0, 40, [48, 32]], [16, 8, [8, 8]]])] * 6]
+        )
+        self.found = prediction.Prediction(few, many, members=2, updates=4)
+
+    def test_what_is_launched_once_is_no_part_of_an_update(self):
+        self.assertEqual(self.found.cycles, {"update": 100.0})
+        self.assertEqual(self.found.issued, {"update": 25.0})
+
+    def test_models_a_second_of_a_chip_that_is_full(self):
+        self.assertAlmostEqual(self.found.models_per_second(), 132 * 1.98e9 / (100 * 5000))
+
+    def test_lines_of_a_scheduler(self):
+        lines = self.found.lines("update", {0: "a.cu:1 < b.cu:2", 16: "c.cu:3"}, depth=1)
+        self.assertEqual(lines, [("a.cu:1", [7.25, 8.5, 6.0]), ("c.cu:3", [1.5, 1.5, 1.5])])
+
+    def test_shares_of_the_warps_time(self):
+        self.assertEqual(self.found.shares("update"), {"issued": 10 / 17.5, "fixed": 7.5 / 17.5})
+
+
+class Refusals(unittest.TestCase):
+    def refused(self, arguments, code, text):
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err), self.assertRaises((SystemExit, toolchain.MachineError)) as caught:
+            program().main(arguments)
+        error = caught.exception
+        self.assertEqual(error.exit_code if isinstance(error, toolchain.MachineError) else error.code, code)
+        self.assertIn(text, err.getvalue() + str(error))
+
+    def test_usage(self):
+        self.refused(["time"], 2, "one of the arguments --net --variant is required")
+        self.refused(["time", "--net", "100,x"], 2, "'100,x' is no list of widths such as 100,100")
+
+    def test_a_tool_that_is_missing(self):
+        path, os.environ["PATH"] = os.environ["PATH"], ""
+        try:
+            with tempfile.TemporaryDirectory() as folder, self.assertRaises(toolchain.MachineError) as caught:
+                toolchain.tool("no-such-tool-of-the-toolkit", [folder])
+        finally:
+            os.environ["PATH"] = path
+        self.assertEqual(caught.exception.exit_code, 3)
+        self.assertIn("comes with the CUDA toolkit; name its folder with --tools", str(caught.exception))
+
+
+if __name__ == "__main__":
+    unittest.main()
