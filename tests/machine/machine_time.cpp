@@ -11,19 +11,14 @@ namespace occam::machine {
 namespace {
 
 void set(Chip& chip, const std::string& text) {
-  const std::map<std::string, int*> numbers = {{"shared_latency", &chip.shared_latency},
-                                               {"local_latency", &chip.local_latency},
-                                               {"constant_latency", &chip.constant_latency},
-                                               {"special_latency", &chip.special_latency},
-                                               {"math_latency", &chip.math_latency},
-                                               {"global_latency", &chip.global_latency},
-                                               {"copy_latency", &chip.copy_latency},
-                                               {"tensor_latency", &chip.tensor_latency},
-                                               {"double_latency", &chip.double_latency},
-                                               {"barrier_latency", &chip.barrier_latency},
-                                               {"branch", &chip.branch},
-                                               {"block_start", &chip.block_start},
-                                               {"memory_queue", &chip.memory_queue}};
+  const std::map<std::string, int*> numbers = {
+      {"shared_latency", &chip.shared_latency},     {"local_latency", &chip.local_latency},
+      {"constant_latency", &chip.constant_latency}, {"special_latency", &chip.special_latency},
+      {"math_latency", &chip.math_latency},         {"global_latency", &chip.global_latency},
+      {"copy_latency", &chip.copy_latency},         {"tensor_latency", &chip.tensor_latency},
+      {"tensor_cycles", &chip.tensor_cycles},       {"double_latency", &chip.double_latency},
+      {"barrier_latency", &chip.barrier_latency},   {"branch", &chip.branch},
+      {"block_start", &chip.block_start},           {"memory_queue", &chip.memory_queue}};
   const auto at = text.find('=');
   const std::string name = text.substr(0, at);
   if (at == std::string::npos) throw std::runtime_error("'" + text + "' is not NAME=VALUE");

@@ -224,7 +224,9 @@ class Multiprocessor {
       case Pipe::integer: free = after(2); break;
       case Pipe::special: free = after(8), release(after(chip_.math_latency), after(12)); break;
       case Pipe::twice: free = after(2), release(after(chip_.double_latency), after(10)); break;
-      case Pipe::tensor: free = after(16), release(after(chip_.tensor_latency), after(10)); break;
+      case Pipe::tensor:
+        free = after(chip_.tensor_cycles), release(after(chip_.tensor_latency), after(10));
+        break;
       case Pipe::memory: free = after(2), access(f, i, issued, release); break;
       case Pipe::other: other(f, i, issued, release); break;
     }

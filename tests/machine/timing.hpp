@@ -20,6 +20,7 @@ struct Chip {
   int shared_latency = 29;  // of a load, beyond its wavefronts
   int local_latency = 35, constant_latency = 40, special_latency = 25, math_latency = 28;
   int global_latency = 300, copy_latency = 500;  // from L2; LDGSTS
+  int tensor_cycles = 7;  // of m16n8k8 in TF32 and m16n8k16 in BF16, as mma.sync reached on an H200
   int tensor_latency = 33, double_latency = 20;
   int barrier_latency = 20;  // from the last arrival on
   int branch = 14;           // a taken branch

@@ -13,7 +13,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from machine_lib import listing, prediction, toolchain  # noqa: E402
+from machine_lib import listing, prediction, target, toolchain  # noqa: E402
 
 
 def program():
@@ -98,6 +98,32 @@ class Differences(unittest.TestCase):
 
     def test_shares_of_the_warps_time(self):
         self.assertEqual(self.found.shares("update"), {"issued": 10 / 17.5, "fixed": 7.5 / 17.5})
+
+
+class Targets(unittest.TestCase):
+    def test_what_they_ask_for(self):
+        by_net = {(case.hidden, case.precision): case for case in target.CASES}
+        self.assertEqual(by_net[(100, 100), "fp32"].flop, 20_787_200)
+        self.assertEqual(by_net[(100, 100), "fp32"].target, "350")
+        self.assertEqual(by_net[(300, 300), "fp32"].target, "40.4 (50% of floor)")
+        self.assertEqual(by_net[(2000,), "fp32"].target, "80.2 (85% of sgemm)")
+
+    def test_what_is_expected_of_a_plan(self):
+        class Build:
+            pass
+
+        def of_network(_build, _hidden, _precision, _chip):
+            return self.found
+
+        before, prediction.of_network = prediction.of_network, of_network
+        try:
+            self.found = prediction.Prediction.__new__(prediction.Prediction)
+            self.found.cycles = {"resident_kernel": 132 * 1.98e9 / 5000 / 350}
+            self.assertEqual(target.cells(target.CASES[0], Build())[2:6], ["resident", "149,349", "350.0", "350.0"])
+            self.found.cycles = {"forward": 500_000, "backward": 554_240}
+            self.assertEqual(target.cells(target.CASES[4], Build())[2:6], ["tiled", "1,054,240", "49.6", "40.0"])
+        finally:
+            prediction.of_network = before
 
 
 class Refusals(unittest.TestCase):
