@@ -1,5 +1,4 @@
-"""tools/lab: what it reads from machine code, what it predicts from that, and the variants' bits on the
-CPU."""
+"""tools/lab: what it reads from machine code, its command line, and the variants' bits on the CPU."""
 
 import contextlib
 import io
@@ -130,12 +129,9 @@ class CommandLine(unittest.TestCase):
                 (["--net", "ten"], "ten"),
                 (["--net", "0,5"], "0,5"),
                 (["--batch", "0"], "positive"),
+                (["--members", "0"], "positive"),
                 (["--build-dir", "/no/build"], "--build-dir /no/build: no such folder"),
                 (["--objects", LAB, "/no/kernel.o"], "--objects /no/kernel.o: no such file"),
-                (["--clock", "0"], "--clock 0"),
-                (["--clock", "-1"], "--clock -1"),
-                (["--clock", "nan"], "--clock nan"),
-                (["--clock", "inf"], "--clock inf"),
                 (["--fast"], "--fast"),
             ):
                 with self.subTest(arguments):
@@ -161,25 +157,30 @@ class CommandLine(unittest.TestCase):
             loop = ["LD.E.128 R4, [R2]"] * 16 + ["LDS.128 R4, [R2]"] * 14 + ["FFMA R1, R4, R5, R1"] * 448
             tools = self.fake_tools(folder, loop)
             objects = ["--tools", tools, "--objects", tools + "/cuobjdump"]
-            done = self.run_lab(*objects, "--net", "20", "--loops", "--json", PATH="/usr/bin:/bin")
+            done = self.run_lab(*objects, "--json", PATH="/usr/bin:/bin")
             self.assertEqual(done.returncode, 0, done.stderr)
             report = json.loads(done.stdout)
-            (kernel,), (row,) = report["kernels"], report["table"]
+            (kernel,) = report["kernels"]
+            self.assertEqual((report["schema"], report["tool"], report["gpus"]), (1, "lab", []))
+            self.assertEqual((report["net"], report["batch"], report["table"]), ([100, 100], 256, []))
+            self.assertNotIn("variants", report)
             self.assertEqual(
                 (kernel["registers"], kernel["stack_bytes"], kernel["spill_instructions"]), (168, 8, 1)
             )
             self.assertEqual(kernel["loops"][0]["operations"], {"LD.128": 16, "LDS.128": 14, "FFMA": 448})
-            self.assertEqual((row["registers"], row["spills"], row["predicted_cycles"]), (168, "1 ops", None))
-            self.assertIn("forward 7 x2", done.stderr)
+            self.assertRegex(done.stderr, r"resident_kernel +128 +sm_90a +168 +1 +8 +0 +")
+            self.assertRegex(done.stderr, r"FFMA 448 +\d+% +LD\.128 16 LDS\.128 14\n")
             self.assertIn("generic loads (LD) in inner loops: resident_kernel", done.stderr)
-            self.assertIn("Predicted, not measured", done.stderr)
-            self.assertIn("loops not found", done.stderr)
+            self.assertNotIn("what runs, and its variants", done.stderr)
             # The report is as good as the objects.
             saved = os.path.join(folder, "lab.json")
             with open(saved, "w", encoding="utf-8") as file:
                 file.write(done.stdout)
-            again = self.run_lab("--from", saved, "--net", "20", "--json", PATH="/usr/bin:/bin")
-            self.assertEqual(json.loads(again.stdout)["table"], report["table"], again.stderr)
+            again = self.run_lab("--from", saved, "--json", PATH="/usr/bin:/bin")
+            self.assertEqual(json.loads(again.stdout)["kernels"], report["kernels"], again.stderr)
+            self.assertEqual(again.stderr, done.stderr)
+            plain = self.run_lab("--from", saved, PATH="/usr/bin:/bin")
+            self.assertEqual((plain.returncode, plain.stdout, plain.stderr), (0, done.stderr, ""))
 
     def test_what_a_runner_measured(self):
         rows = [
@@ -199,9 +200,13 @@ class CommandLine(unittest.TestCase):
                 objects = ["--tools", tools, "--objects", tools + "/cuobjdump", "--runner", runner, "--json"]
                 done = self.run_lab(*objects, "--net", "20", PATH="/usr/bin:/bin")
                 self.assertEqual(done.returncode, code, done.stderr)
-                found = {row["name"]: row for row in json.loads(done.stdout)["table"]}
+                report = json.loads(done.stdout)
+                self.assertEqual(report["variants"], {"variants": rows})
+                found = {row["name"]: row for row in report["table"]}
                 self.assertAlmostEqual(found["0: kernels/resident.cu"]["models_per_second"], 100)
                 self.assertEqual(found["1: another"]["same_bits"], same)
+                resources = {name: (row["registers"], row["spills"]) for name, row in found.items()}
+                self.assertEqual(resources, {"0: kernels/resident.cu": (168, "1 ops"), "1: another": (168, "0 B")})
                 self.assertIn("same" if same else "DIFFERENT", done.stderr)
 
     def test_a_report_that_is_none(self):
@@ -226,7 +231,7 @@ class CommandLine(unittest.TestCase):
             ):
                 done = self.run_lab("--from", file.name, *arguments)
                 self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", f"lab: {words}\n"))
-            done = self.run_lab("--from", file.name, "--arch", "sm_80", "--loops")
+            done = self.run_lab("--from", file.name, "--arch", "sm_80")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertNotIn("sm_90a", done.stdout)
 

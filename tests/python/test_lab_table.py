@@ -1,35 +1,33 @@
-"""The lab's tables, of recorded machine code and an invented run on a GPU: predictions beside measurements, and the
-predictions that docs/performance.md publishes."""
+"""The lab's tables, of recorded and of invented machine code and of an invented run on a GPU."""
 
-import copy
 import glob
 import json
 import os
+import re
+import tempfile
 import unittest
 from types import SimpleNamespace
 
-from lab_case import RESIDENT, ROOT, VARIANT, loop_of, whole_kernels
+from lab_case import RESIDENT, ROOT, TENSOR, VARIANT, WHOLE, WHOLE_TENSOR, loop_of
 
-from lab_lib import chip, compiled, sass, table, targets  # noqa: E402
-from lab_lib.model import Net  # noqa: E402
+from lab_lib import compiled, sass, table  # noqa: E402
+from lab_lib.table import Net  # noqa: E402
 
-STUDY = Net((50, 100, 100, 2))
-SLICED = Net((50, 100, 100, 2), batch=128)  # too small for kernels/whole_batch.cu
+STUDY = Net(50, (100, 100), 2)
 RECORDED = sorted(glob.glob(os.path.join(ROOT, "docs", "results", "lab-*.json")))
+
+
+def source(name):
+    with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+        return file.read()
 
 
 def recorded():
     return compiled.look_at(SimpleNamespace(saved=RECORDED[-1], kernel="", arch=""))
 
 
-def kernel(mangled, columns, registers=168):
-    """With a loop of every kind that the study's network needs, of threads with four samples, or eight."""
-    samples = 8 if "variant" in mangled else 4
-    loops = [loop_of(10 * samples * columns, FFMA=8 * samples * columns, LDS_128=2 * (samples + columns))]
-    loops.append(loop_of(5 * samples * columns, FFMA=4 * samples * columns, LDS_128=samples, LDS=4 * columns))
-    for pairs in (1, 3, 5):
-        loops.append(loop_of(20 * pairs, FFMA=16 * pairs, LDS_128=2, LDS_64=2 * pairs))
-    return sass.Kernel(mangled, "sm_90", registers=registers, spills=3, loops=loops)
+def kernel(mangled, registers=168, architecture="sm_90", loops=()):
+    return sass.Kernel(mangled, architecture, registers=registers, spills=3, loops=list(loops))
 
 
 MEASURED = {
@@ -46,126 +44,138 @@ MEASURED = {
 }  # fmt: skip
 
 
+class Networks(unittest.TestCase):
+    def test_the_studys_network(self):
+        self.assertEqual(STUDY.name, "50-100-100-2")
+        self.assertEqual(STUDY.flop, 2 * 256 * (2 * 50 * 100 + 3 * 100 * 100 + 3 * 100 * 2))
+        self.assertEqual(STUDY.row_bytes, 256 * (52 + 1) * 4)
+
+    def test_a_row_is_an_odd_number_of_quads(self):
+        for inputs, stride in ((1, 4), (4, 4), (5, 12), (12, 12), (13, 20)):
+            self.assertEqual(Net(inputs, (9,), 2, batch=10).row_bytes, 10 * 4 * (stride + 1), inputs)
+
+
 class OneTable(unittest.TestCase):
-    def rows(self, measured=None, net=SLICED, ceilings=None):
-        kernels = [kernel(RESIDENT.format(64), 7), kernel(VARIANT, 7), kernel(RESIDENT.format(128), 7)]
-        rows = table.rows_of(kernels, net, chip.Chip(), 132, measured)
-        return rows, table.as_json(rows, net, ceilings or {}, chip.Chip())
+    NET = Net(50, (100, 100), 2, batch=128)  # too small for kernels/whole_batch.cu
 
-    def test_without_a_gpu_there_is_the_prediction(self):
-        rows, entries = self.rows()
-        self.assertEqual([entry["instance"] for entry in entries], ["64", "8x16x64x2x2x0"])  # 128 is not what runs
-        self.assertEqual(entries[1]["name"], "8x16, slice 64, unroll 2, 2 blocks")
-        for entry in entries:
-            self.assertAlmostEqual(entry["hot_share"], 0.8, delta=0.01)
-            self.assertAlmostEqual(
-                entry["predicted_share_of_floor"], SLICED.multiply_adds / 128 / entry["predicted_cycles"]
-            )
-            self.assertEqual((entry["registers"], entry["spills"], entry["shared_bytes"]), (168, "3 ops", 205888))
-            self.assertNotIn("gflops", entry)
-        text = "\n".join(table.lines(rows, SLICED, {}, chip.Chip()))
-        self.assertIn("no GPU: none was run", text)
-        self.assertNotIn("GFLOP/s", text)
+    def entries(self, measured=MEASURED, net=NET, ceilings=None, kernels=None):
+        if kernels is None:
+            kernels = [kernel(RESIDENT.format(64)), kernel(VARIANT), kernel(RESIDENT.format(128), registers=200)]
+        return table.entries(measured, kernels, net, ceilings or {})
 
-    def test_a_measurement_stands_beside_its_prediction(self):
-        rows, entries = self.rows(MEASURED)
-        by_instance = {entry["instance"]: entry for entry in entries}
-        own, eighth = by_instance["64"], by_instance["8x16x64x2x2x0"]
-        self.assertEqual((own["name"], own["same_bits"], eighth["same_bits"]), ("0: kernels/resident.cu", True, False))
+    def test_a_measurement_stands_beside_its_machine_code(self):
+        entries = self.entries()
+        self.assertEqual([entry["name"] for entry in entries],
+                         ["0: kernels/resident.cu", "8: 8x16", "6: 16x16", "1: slice 128"])  # fmt: skip
+        own, eighth = entries[:2]
+        self.assertEqual([entry["kernel"] for entry in entries], ["resident_kernel", "variant_kernel", "", ""])
+        self.assertEqual((own["same_bits"], eighth["same_bits"]), (True, False))
         self.assertAlmostEqual(own["gflops"], 1.75e6 * 10.3936e6 / 1e9)
         self.assertAlmostEqual(own["gbs"], 1.75e6 * 128 * 53 * 4 / 1e9)
         self.assertAlmostEqual(own["models_per_second"], 350)
         self.assertAlmostEqual(own["share_of_floor"], 1.75e6 * 10.3936e6 / (132 * 128 * 2 * 1.98e9))
         self.assertEqual((own["registers"], own["spills"]), (168, "3 ops"))  # of machine code, where it is there
-        self.assertIsNotNone(own["predicted_cycles"])
-        lines = table.lines(rows, SLICED, {}, chip.Chip())
-        self.assertIn("GFLOP/s", lines[1])
+        self.assertEqual(own["shared_bytes"], 205888)
+        title, header, *lines = table.lines(entries, self.NET)
+        self.assertEqual(title, "50-100-100-2, batch 128: what runs, and its variants")
+        self.assertIn("GFLOP/s", header)
         (line,) = (line for line in lines if "8: 8x16" in line)
-        self.assertIn("DIFFERENT", line)
-        self.assertIn("20,787", line)
+        self.assertRegex(line, r"8: 8x16 +DIFFERENT +400\.0 +20,787 +54\.3 +31% +168 +3 ops +201\.1$")
 
     def test_variants_without_machine_code_have_what_the_gpu_says(self):
-        _, entries = self.rows(MEASURED)
-        found = {entry["name"]: entry for entry in entries}
+        found = {entry["name"]: entry for entry in self.entries()}
         self.assertEqual((found["6: 16x16"]["registers"], found["6: 16x16"]["spills"]), (150, "16 B"))
-        self.assertIsNone(found["6: 16x16"]["predicted_cycles"])
         self.assertEqual(found["1: slice 128"]["obstacle"], "it needs 286784 bytes")
         self.assertNotIn("gflops", found["1: slice 128"])
+        self.assertIn("1: slice 128 (it needs 286784 bytes)", table.lines(self.entries(), self.NET)[-1])
+        for entry in self.entries(kernels=[]):
+            self.assertEqual(entry["kernel"], "")
+
+    def test_bits_that_did_not_change_are_none(self):
+        untrained = {"variants": [MEASURED["variants"][0] | {"changed": False}]}
+        self.assertFalse(self.entries(untrained)[0]["same_bits"])
 
     def test_the_floor_follows_the_measured_ceiling(self):
-        _, entries = self.rows(MEASURED, ceilings={"ffma_gflops": 50_000.0})
+        entries = self.entries(ceilings={"ffma_gflops": 50_000.0})
         self.assertAlmostEqual(entries[0]["share_of_floor"], 1.75e6 * 10.3936e6 / 50e12)
 
-    def test_the_reference_is_what_the_plan_takes(self):
-        wide = Net((50, 300, 300, 2))
-        rows, _ = self.rows(net=wide)
-        variant = ("8x16, slice 64, unroll 2, 2 blocks", "does not fit")
-        self.assertEqual([(row.name, row.obstacle) for row in rows], [variant])
-        rows = table.rows_of(recorded(), wide, chip.Chip(), 1024)
-        self.assertEqual((rows[0].name, rows[0].prediction.unknown), ("plan tiled, 1024 members", 0))
-        (entry, *_) = table.as_json(rows, wide, {}, chip.Chip())
-        # As of one member on one multiprocessor, whatever the members.
-        self.assertAlmostEqual(entry["predicted_cycles"], wide.multiply_adds / 128 / entry["predicted_share_of_floor"])
+    def test_what_runs_is_the_kernel_that_the_runner_names(self):
+        own = MEASURED["variants"][0] | {"name": "kernels/whole_batch.cu", "instance": "256", "shared_bytes": 223264}
+        tensor = [mangled.format(precision) for mangled in (TENSOR, WHOLE_TENSOR) for precision in ("Tf32", "Bf16")]
+        kernels = [*map(kernel, [RESIDENT.format(64), VARIANT, *tensor]), kernel(WHOLE, registers=255)]
+        (entry,) = self.entries({"variants": [own]}, net=STUDY, kernels=kernels)
+        self.assertEqual((entry["kernel"], entry["registers"], entry["spills"]), ("whole_batch_kernel", 255, "3 ops"))
+        self.assertEqual(entry["shared_bytes"], 223264)
+        self.assertAlmostEqual(entry["gflops"], 1.75e6 * 20.7872e6 / 1e9)
+        (entry,) = self.entries({"variants": [own]}, net=STUDY, kernels=kernels[:-1])
+        self.assertEqual((entry["kernel"], entry["registers"]), ("", 170))
 
-    def test_where_the_cycles_go(self):
-        rows, (entry, _) = self.rows()
-        found = {phase["name"]: phase for phase in entry["phases"]}
-        forward = found["forward, layer 1, 100->100"]
-        self.assertAlmostEqual(forward["useful"], 100 / 112)
-        self.assertAlmostEqual(forward["issue"], 2 * 25 * 2 * 112 / 0.8, delta=20)
-        largest = (max(phase[name] for name in ("issue", "shared", "tensor", "memory")) for phase in found.values())
-        self.assertAlmostEqual(sum(largest), entry["predicted_cycles"])
-        (line,) = (line for line in table.phase_lines(rows, SLICED, chip.Chip()) if "forward, layer 1" in line)
-        self.assertRegex(line, r"14,400 +14,000 +14,400 +80% +89%$")
+    def test_the_sources_that_the_runner_names_have_their_kernels(self):
+        sources = set(re.findall(r'"(kernels/\w+\.cu)"', source("tools/lab_lib/lab.cpp")))
+        self.assertEqual(sources, {"kernels/resident.cu", "kernels/whole_batch.cu"})
+        for name in sources:
+            self.assertIn(f" {table.kernel_name(name)}(", source(name))
+        self.assertIn(f" {table.kernel_name('8x16, slice 64')}(", source("tools/lab_lib/variant.cuh"))
 
-    def test_a_variant_with_too_few_threads_is_refused_not_divided_by_zero(self):
-        rows, entries = self.rows(net=Net((6, 520, 2), batch=64))
-        self.assertIn("more than 4 for each of 128 threads", rows[1].obstacle)
-        self.assertIsNone(entries[1]["predicted_cycles"])
+    def test_machine_code_is_of_the_newest_architecture(self):
+        for older, newer in (("sm_80", "sm_90"), ("sm_90", "sm_90a"), ("sm_90a", "sm_100")):
+            kernels = [kernel(VARIANT, registers=n, architecture=a) for n, a in ((128, newer), (255, older))]
+            self.assertEqual(table.newest(kernels), kernels[:1])
+            self.assertEqual(table.newest(kernels[::-1]), kernels[:1])
+            self.assertEqual(self.entries(kernels=kernels)[1]["registers"], 128)
+        self.assertEqual(table.newest([]), [])
 
 
-class Published(unittest.TestCase):
-    """docs/performance.md says what the model makes of the recorded machine code."""
+class MachineCode(unittest.TestCase):
+    """Kernels and inner loops, as they are printed and as a report keeps them."""
 
-    def test_all_cases_are_known(self):
-        found = targets.forecasts(recorded())
-        self.assertEqual(len(found), len(targets.CASES) * len(targets.ENSEMBLES))
-        for row in found:
-            self.assertLess(row.share_of_floor, 1, row)
-            self.assertLess(row.models, row.floor_models, row)
+    KERNELS = [
+        kernel(RESIDENT.format(64), loops=[loop_of(560, FFMA=448, LDS_128=30, IADD3=6), loop_of(40, FFMA=16, LD=8)]),
+        kernel(WHOLE_TENSOR.format("Bf16"), loops=[loop_of(98, HMMA=52, LDSM=18)]),
+    ]
 
-    def test_a_kernel_that_is_missing_has_no_row(self):
-        kernels = [k for k in recorded() if "tensor_kernel" not in k.name]
-        self.assertEqual({row.case.precision for row in targets.forecasts(kernels)}, {"fp32"})
-        loops = copy.deepcopy(kernels)
-        for of_kernel in loops:
-            of_kernel.loops = []
-        self.assertEqual(targets.forecasts(loops), [])
+    def test_kernels_and_inner_loops(self):
+        text = "\n".join(compiled.lines(self.KERNELS))
+        kernels, loops = text.split("\n\n")
+        header = r"^Kernels\n  kernel +instance +for +registers +spill ops +stack B +static shared B +instructions\n"
+        self.assertRegex(kernels, header)
+        self.assertRegex(kernels, r"\n  whole_batch_tensor_kernel +BF16 +sm_90 +168 +3 +0 +0 +0$")
+        title, header, *rows = loops.splitlines()
+        self.assertEqual(title, "Inner loops of products")
+        self.assertEqual(header.split(), ["kernel", "for", "instructions", "waits", "hot", "share", "loads"])
+        *rows, last = rows
+        self.assertEqual([row.split() for row in rows], [
+            ["resident_kernel", "64", "sm_90", "560", "FFMA", "448", "80%", "LDS.128", "30"],
+            ["resident_kernel", "64", "sm_90", "40", "FFMA", "16", "40%", "LD", "8"],
+            ["whole_batch_tensor_kernel", "BF16", "sm_90", "98", "HMMA", "52", "53%", "LDSM", "18"],
+        ])  # fmt: skip
+        self.assertIn("generic loads (LD) in inner loops: resident_kernel;", last)
 
-    def test_what_a_target_asks_for(self):
-        kernels = [*whole_kernels(), kernel(RESIDENT.format(64), 7), *recorded()]
-        by_case = {(row.net, row.case.precision): row for row in targets.forecasts(kernels) if row.members == 132}
-        target, asked = by_case["(100,2)", "fp32"].asks
-        self.assertEqual(target, "350 models/s")
-        self.assertAlmostEqual(asked, 350 / by_case["(100,2)", "fp32"].models)
-        self.assertEqual(by_case["(300,2)", "fp32"].asks[0], "50% of floor")
-        self.assertEqual(by_case["(2000,1)", "fp32"].asks[0], "85% of sgemm")
-        self.assertEqual(by_case["(200,1)", "fp32"].asks, ("", None))
+    def test_waits_lower_the_share(self):
+        loop = loop_of(100, FFMA=80)
+        loop.waits = 60
+        self.assertRegex("\n".join(compiled.lines([kernel(WHOLE, loops=[loop])])), r" 100 +60 +FFMA 80 +50%")
 
-    def section(self, name):
-        with open(os.path.join(ROOT, "docs", "performance.md"), encoding="utf-8") as file:
-            return file.read().split(f"<!-- begin {name} -->\n")[1].split(f"\n<!-- end {name} -->")[0]
-
-    def test_the_ensembles(self):
-        self.assertEqual(self.section("predictions"), targets.markdown(targets.forecasts(recorded())))
-
-    def test_the_variants(self):
-        rows = table.rows_of(recorded(), STUDY, chip.Chip(), 132)
-        self.assertEqual(self.section("variants"), table.markdown(rows, STUDY, chip.Chip()))
+    def test_a_report_is_as_good_as_the_objects(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            json.dump({"kernels": [compiled.describe(k) for k in self.KERNELS]}, file)
+            file.flush()
+            again = compiled.read_report(file.name)
+        self.assertEqual(compiled.lines(again), compiled.lines(self.KERNELS))
 
     def test_the_record_is_a_report_of_the_lab(self):
         with open(RECORDED[-1], encoding="utf-8") as file:
-            self.assertEqual(json.load(file)["tool"], "lab")
+            record = json.load(file)
+        self.assertEqual((record["schema"], record["tool"]), (1, "lab"))
+        kernels = recorded()
+        written = {row["mangled"]: row for row in record["kernels"]}
+        self.assertEqual({k.mangled: compiled.describe(k) for k in kernels}, written)
+        for name in ("resident_kernel", "variant_kernel", "whole_batch_kernel", "whole_batch_tensor_kernel"):
+            self.assertTrue(any(k.name == name and k.loops for k in kernels), name)
+        lines = compiled.lines(kernels)
+        end, loops = lines.index(""), sum(len(k.loops) for k in kernels)
+        self.assertEqual(len(lines[2:end]), len(kernels))
+        self.assertEqual(sum(" sm_90a " in line for line in lines[end:]), loops)
 
 
 if __name__ == "__main__":

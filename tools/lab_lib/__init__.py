@@ -1,1 +1,1 @@
-"""What tools/lab is made of: disassembled kernels, the model of their cycles, and the variants' C++."""
+"""What tools/lab is made of: disassembled kernels, the tables of them, and the variants' C++."""

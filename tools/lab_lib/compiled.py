@@ -10,7 +10,7 @@ from collections import Counter
 from bench_lib.table import columns
 from gpu_lib import ptxas
 
-from . import resident, sass, whole
+from . import sass
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
@@ -148,16 +148,9 @@ def read_report(path):
         raise LabError(f"{path}: not a report of tools/lab --json ({error})") from error
 
 
-# ---- tables of everything, for --loops --------------------------------------------------------------------
+# ---- tables -----------------------------------------------------------------------------------------------
 def loads_of(loop):
     return " ".join(f"{name} {n}" for name, n in sorted(loop.operations.items()) if name.startswith("LD"))
-
-
-def kind_of(kernel, loop):
-    if whole.precision_of(kernel) == "fp32":
-        return whole.kind_of(loop)
-    shape = resident.shape_of(kernel)
-    return resident.kind_of(loop, shape) if shape else None
 
 
 def lines(kernels):
@@ -170,12 +163,10 @@ def lines(kernels):
     rows = []
     for kernel in kernels:
         for loop in kernel.loops:
-            kind = kind_of(kernel, loop)
             rows.append(
                 [
                     f"{kernel.name} {kernel.instance}".strip(),
                     kernel.architecture,
-                    f"{kind[0]} {kind[1]} x{kind[2]}" if kind else "",
                     str(loop.instructions),
                     str(loop.waits or ""),
                     f"{loop.hot} {loop.operations[loop.hot]}",
@@ -183,7 +174,7 @@ def lines(kernels):
                     loads_of(loop),
                 ]
             )
-    found += columns(["kernel", "for", "product, width, steps", "instructions", "waits", "hot", "share", "loads"], rows)
+    found += columns(["kernel", "for", "instructions", "waits", "hot", "share", "loads"], rows)
     generic = sorted(
         {k.name for k in kernels for loop in k.loops for name in loop.operations if name.split(".")[0] == "LD"}
     )
