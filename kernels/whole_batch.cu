@@ -39,15 +39,6 @@ __device__ __forceinline__ void each_parameter_quad(const ResidentPlan& plan, co
   }
 }
 
-// A step of parameters on the chip, by their offset. Made where steps begin (optimizer.cuh).
-struct Stepper {
-  Trainee trainee;
-
-  __device__ __forceinline__ void operator()(int offset, float gradient) const {
-    trainee.step<OptimizerKind::sgd, false>(offset, gradient);
-  }
-};
-
 // ---- kernel -----------------------------------------------------------------------------------------------
 
 __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(ResidentArguments a) {
@@ -62,10 +53,18 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
   const int units1 = a.plan.layer[0].view.out, units2 = a.plan.layer[1].view.out,
             outputs = a.plan.layer[2].view.out;
+  law::EpochOrder& order = *reinterpret_cast<law::EpochOrder*>(base + B::kOrder);  // of the rows drawn next
+  static_assert(sizeof order <= 4 * B::kOrderFloats);
   const TilePosition at;
   const PartPosition own1(units1), own2(units2);
   const bool owns_beyond =
       a.plan.inputs > WeightGradient<1, 1>::kCovered && own1.quad >= 0 && own1.place == 0;
+
+  const law::OptimizerConstants optimizer = a.wave.members[id].optimizer;  // a copy, which no store changes
+  const auto step = [&](int offset, float gradient) {
+    float none = 0.0f;
+    law::optimizer_step<OptimizerKind::sgd, false>(optimizer, {}, gradient, base[offset], none, none);
+  };
 
   for (int i = thread(); i < B::kBytes / 4; i += kResidentThreads) base[i] = 0.0f;
   __syncthreads();
@@ -78,6 +77,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
   law::BatchPlace place = law::batch_place(progress.update, all_rows, a.plan.batch);
   int batch = 0;
   rows.open(place, batch);
+  if (thread() == 0) order = rows.order(place);
   __syncthreads();
   rows.copy_rows(spare, batch, 0, place.count);
 
@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     const float inverse = 1.0f / static_cast<float>(place.count);
     copy_async_wait<0>();
     __syncthreads();  // the rows have arrived, and all have done their step
-    if (goes_on) rows.open(next, batch ^ 1);
+    if (next.epoch != place.epoch && thread() == 0) order = rows.order(next);
 
     multiply_forward<B::kInputs>(spare + at.m * B::kInputs, base + B::kWeight1 + at.n * B::kInputs,
                                  base + B::kBias1 + at.n, (a.plan.inputs + kQuad - 1) / kQuad, tile);
@@ -129,7 +129,8 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     static_assert(B::kUnits <= kBiasThread && B::kOutputs == 2);
     const bool has_last_bias = thread() >= kBiasThread && thread() < kBiasThread + outputs;
     // The tile's samples of one half, h of the second layer, become dL/dz; gradients of the layers above the first.
-    const auto half = [&](auto begin, auto end_of_half) {
+    // when_read() comes when all have read them and the room of the rows is free.
+    const auto half = [&](auto begin, auto end_of_half, const auto& when_read) {
       const int first = begin * B::kRows, left = place.count - first,
                 samples = left < B::kHalf ? left : B::kHalf;
       put(spare, begin, end_of_half);
@@ -156,16 +157,20 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       __syncthreads();
 
       if (thread() < units2) {
-#pragma unroll 16  // their loads overlap
-        for (int s = 0; s < samples; ++s) {
-          const float2 of_sample = *reinterpret_cast<const float2*>(logits + s * B::kOutputs);
-          const float h = spare[s * B::kUnits + thread()];
-          last[0] = law::fma(of_sample.x, h, last[0]);
-          last[1] = law::fma(of_sample.y, h, last[1]);
-        }
+        const float *h = spare + thread(), *of_sample = logits;
+        in_runs<16>(
+            samples,
+            [&](int s) {
+              const float2 of = *reinterpret_cast<const float2*>(of_sample + s * B::kOutputs);
+              last[0] = law::fma(of.x, h[s * B::kUnits], last[0]);
+              last[1] = law::fma(of.y, h[s * B::kUnits], last[1]);
+            },
+            [&](int run) { h += run * B::kUnits, of_sample += run * B::kOutputs; });
       } else if (has_last_bias) {
-#pragma unroll 16
-        for (int s = 0; s < samples; ++s) last[0] += logits[s * B::kOutputs + thread() - kBiasThread];
+        const float* of_sample = logits + thread() - kBiasThread;
+        in_runs<16>(
+            samples, [&](int s) { last[0] += of_sample[s * B::kOutputs]; },
+            [&](int run) { of_sample += run * B::kOutputs; });
       }
       float gradient[B::kPerM / 2][B::kPerN] = {};
       OCCAM_NO_UNROLL
@@ -193,22 +198,20 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       const Panel delta{spare, B::kUnits}, input{hidden + first * B::kUnits, B::kUnits};
       InputGradient below;
       below.multiply(spare + at.m * B::kUnits, base + B::kWeight2, at.n, units2);
-      if (thread() < units2) bias2 = bias_gradient(delta, samples, thread(), bias2);
+      if (thread() < units2) bias2 = add_bias_gradient(spare + thread(), samples, bias2);
       if (own2.quad >= 0)
         second.add(delta.data + kQuad * own2.quad, input.data, B::kUnits, samples, own2.place);
       __syncthreads();  // all have read the half's activations of the first layer, and its delta
+      when_read();
       below.replace(input.row(at.m), at.n);
     };
-    half(kFirst, kMiddle);
-    half(kMiddle, kEnd);
+    half(kFirst, kMiddle, [] {});
+    half(kMiddle, kEnd, [&] { rows.copy_rows(spare, batch, 0, place.count); });
 
-    rows.copy_rows(spare, batch, 0, rows.in_first_half(place.count));
-    rows.copy_rows(spare, batch, B::kHalf, place.count);
-    const Stepper step{{a.wave, id, base, {}}};
     if (thread() < units2) step(B::kBias2 + thread(), bias2);
     if (own2.quad >= 0)
-      second.step(step.trainee.optimizer, base + B::kWeight2 + kQuad * own2.quad * B::kUnits, B::kUnits,
-                  units1, own2.place, swapped(kQuad * own2.quad));
+      second.step(optimizer, base + B::kWeight2 + kQuad * own2.quad * B::kUnits, B::kUnits, units1,
+                  own2.place, swapped(kQuad * own2.quad));
     OCCAM_UNROLL
     for (int c = 0; c < B::kOutputs; ++c)
       if (thread() < units2 && c < outputs) step(B::kWeight3 + c * B::kUnits + thread(), last[c]);
@@ -219,29 +222,32 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     GradientPart<1> beyond{};  // of the features that it does not cover
     float bias1 = 0.0f;
     const auto add_first = [&](int first, int samples) {
-      copy_async_wait<1>();
-      __syncthreads();  // the half's rows have arrived
       const Panel delta{hidden + first * B::kUnits, B::kUnits}, input{spare + first * B::kInputs, B::kInputs};
-      if (thread() < units1) bias1 = bias_gradient(delta, samples, thread(), bias1);
       if (own1.quad >= 0)
         first_layer.add(delta.data + kQuad * own1.quad, input.data, B::kInputs, samples, own1.place);
       if (owns_beyond) beyond.add(delta, input, samples, own1.quad, first_layer.kCovered);
-      __syncthreads();
     };
+    copy_async_wait<0>();
+    __syncthreads();  // the rows have arrived, and the gradients stand
+    if (goes_on) rows.open(order, next, batch ^ 1);
+    if (thread() < units1)
+      bias1 = add_bias_gradient(hidden + thread(), rows.in_first_half(place.count), bias1);
     add_first(0, rows.in_first_half(place.count));
-    // Nothing follows the last update, but the second half waits for all copies but the latest.
-    rows.copy_rows(spare, batch ^ 1, 0, goes_on ? rows.in_first_half(next.count) : 0);
+    __syncthreads();  // all have read the first half's rows
+    if (goes_on) rows.copy_rows(spare, batch ^ 1, 0, rows.in_first_half(next.count));
+    if (thread() < units1)
+      bias1 = add_bias_gradient(hidden + B::kHalf * B::kUnits + thread(), place.count - B::kHalf, bias1);
     add_first(B::kHalf, place.count - B::kHalf);
+    __syncthreads();
     if (goes_on) rows.copy_rows(spare, batch ^ 1, B::kHalf, next.count);
-    const Stepper step_first{{a.wave, id, base, {}}};
-    if (thread() < units1) step_first(B::kBias1 + thread(), bias1);
+    if (thread() < units1) step(B::kBias1 + thread(), bias1);
     if (own1.quad >= 0)
-      first_layer.step(step_first.trainee.optimizer, base + B::kWeight1 + kQuad * own1.quad * B::kInputs,
-                       B::kInputs, a.plan.inputs, own1.place, swapped(kQuad * own1.quad));
+      first_layer.step(optimizer, base + B::kWeight1 + kQuad * own1.quad * B::kInputs, B::kInputs,
+                       a.plan.inputs, own1.place, swapped(kQuad * own1.quad));
     if (owns_beyond)
       beyond.each(a.plan.inputs, units1, own1.quad, first_layer.kCovered,
                   [&](int unit, int k, float gradient) {
-                    step_first(B::kWeight1 + unit * B::kInputs + (swapped(unit) ? k ^ 1 : k), gradient);
+                    step(B::kWeight1 + unit * B::kInputs + (swapped(unit) ? k ^ 1 : k), gradient);
                   });
     place = next;
   }

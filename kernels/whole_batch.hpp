@@ -23,8 +23,9 @@ struct WholeBatch {
   static constexpr int kSpare = kHidden + kSamples * kUnits;        // [kSamples][kInputs] or [kHalf][kUnits]
   static constexpr int kLogits = kSpare + kSamples * kInputs + 12;  // [kHalf][kOutputs]
   static constexpr int kRowNumbers = kLogits + kHalf * kOutputs,
-                       kLabels = kRowNumbers + 2 * kSamples;  // [2][kSamples]
-  static constexpr int kBytes = 4 * (kLabels + 2 * kSamples);
+                       kLabels = kRowNumbers + 2 * kSamples;                // [2][kSamples]
+  static constexpr int kOrder = kLabels + 2 * kSamples, kOrderFloats = 12;  // a law::EpochOrder
+  static constexpr int kBytes = 4 * (kOrder + kOrderFloats);
 };
 static_assert(WholeBatch::kHalf * WholeBatch::kUnits <= WholeBatch::kSamples * WholeBatch::kInputs);
 

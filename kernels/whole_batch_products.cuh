@@ -1,6 +1,6 @@
-// What plan *resident, whole batch* multiplies (kernels/whole_batch.cu), under the law: each element is one accumulator and
-// one fmaf chain in ascending order of what is summed over. Features and units beyond the last ones are computed from
-// whatever stands there and never used.
+// What plan *resident, whole batch* multiplies (kernels/whole_batch.cu), under the law: each element is one
+// accumulator and one fmaf chain in ascending order of what is summed over. Features and units beyond the last ones
+// are computed from whatever stands there and never used.
 #pragma once
 
 #include "law/activation.hpp"
@@ -27,10 +27,10 @@ struct TilePosition {
   }
 };
 
-// Rows of weights from this unit on keep the two features of a pair in each other's place, in the layers below the last.
-// Four weights that are read at once lie side by side in registers, the first one in an even one, and a sum should be in
-// the other bank than the weight that is read with it (docs/performance.md). So half of a thread's sums want an even
-// register where the other half wants an odd one, and there are enough of both.
+// Rows of weights from this unit on keep the two features of a pair in each other's place, in the layers below the
+// last. Four weights that are read at once lie side by side in registers, the first one in an even one, and a sum
+// should be in the other bank than the weight that is read with it (docs/performance.md). So half of a thread's sums
+// want an even register where the other half wants an odd one, and there are enough of both.
 constexpr int kFirstSwapped = 48;
 static_assert(kFirstSwapped % B::kColumns == 0 && kFirstSwapped / B::kColumns == B::kPerN / 2);
 
@@ -67,8 +67,8 @@ __device__ __forceinline__ void multiply_forward(const float* x, const float* we
   }
 }
 
-// What a thread owns of an input gradient, of half a batch: samples m + 32 i, and features in quads, 4 n + 32 q, and one
-// more, 96 + n. A quad of weights is read at once, and a quad of gradients takes the place of its activations.
+// What a thread owns of an input gradient, of half a batch: samples m + 32 i, and features in quads, 4 n + 32 q, and
+// one more, 96 + n. A quad of weights is read at once, and a quad of gradients takes the place of its activations.
 struct InputGradient {
   static constexpr int kSamples = B::kHalf / B::kRows, kQuads = B::kPerN / kQuad;
   static constexpr int kSingle = kQuads * kQuad * B::kColumns;  // of thread 0
@@ -135,6 +135,26 @@ struct InputGradient {
   }
 };
 
+// one(s) of samples from 0 on, in runs whose loads overlap; move(count) goes on to the sample after so many. (A loop
+// that the compiler unrolls may be left after any sample, and then nothing is loaded ahead.)
+template <int run, class One, class Move>
+__device__ __forceinline__ void in_runs(int samples, const One& one, const Move& move) {
+  OCCAM_NO_UNROLL
+  for (; samples >= run; samples -= run) {
+    OCCAM_UNROLL
+    for (int s = 0; s < run; ++s) one(s);
+    move(run);
+  }
+  OCCAM_NO_UNROLL
+  for (; samples > 0; --samples) one(0), move(1);
+}
+
+__device__ __forceinline__ float add_bias_gradient(const float* delta, int samples, float sum) {
+  in_runs<32>(
+      samples, [&](int s) { sum += delta[s * B::kUnits]; }, [&](int run) { delta += run * B::kUnits; });
+  return sum;
+}
+
 // Where a thread's part of a weight gradient lies: a quad of units and one of ten places along the features.
 // Neighbouring lanes share the quad, and lanes two apart the place.
 struct PartPosition {
@@ -150,8 +170,8 @@ struct PartPosition {
   }
 };
 
-// A thread's part of a weight gradient: a quad of units, and of their features quads, 4 place + 40 q, and `rest` more, from
-// 40 quads + rest · place on.
+// A thread's part of a weight gradient: a quad of units, and of their features quads, 4 place + 40 q, and `rest` more,
+// from 40 quads + rest · place on.
 template <int quads, int rest>
 struct WeightGradient {
   static constexpr int kFeatures = kQuad * quads + rest;
@@ -164,20 +184,22 @@ struct WeightGradient {
   __device__ __forceinline__ void add(const float* delta, const float* x, int stride, int samples,
                                       int place) {
     const float *in_quads = x + kQuad * place, *in_rest = x + kRest + rest * place;
-#pragma unroll 8
-    for (int s = 0; s < samples; ++s, delta += B::kUnits, in_quads += stride, in_rest += stride) {
-      float d[kQuad], of[kFeatures];
-      read_steps(delta, d);
-      read(in_quads, in_rest, of);
-      OCCAM_UNROLL
-      for (int c = 0; c < kFeatures; ++c) {
-        OCCAM_UNROLL
-        for (int at = 0; at < kQuad; ++at) {
-          const int e = snake<kQuad>(c, at);
-          sum[e][c] = law::fma(d[e], of[c], sum[e][c]);
-        }
-      }
-    }
+    in_runs<8>(
+        samples,
+        [&](int s) {
+          float d[kQuad], of[kFeatures];
+          read_steps(delta + s * B::kUnits, d);
+          read(in_quads + s * stride, in_rest + s * stride, of);
+          OCCAM_UNROLL
+          for (int c = 0; c < kFeatures; ++c) {
+            OCCAM_UNROLL
+            for (int at = 0; at < kQuad; ++at) {
+              const int e = snake<kQuad>(c, at);
+              sum[e][c] = law::fma(d[e], of[c], sum[e][c]);
+            }
+          }
+        },
+        [&](int run) { delta += run * B::kUnits, in_quads += run * stride, in_rest += run * stride; });
   }
 
   // Steps the weights, rows of `stride` from the quad's first unit on, of features below `in`.

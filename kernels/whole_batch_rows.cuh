@@ -27,10 +27,15 @@ struct BatchRows {
     return train_x + static_cast<std::int64_t>(numbers(which)[sample]) * padded(inputs) + feature;
   }
 
-  // Draws the rows of the batch at `place` and starts to fetch their labels, which a later commit closes.
-  __device__ __forceinline__ void open(const law::BatchPlace& place, int which) const {
-    const law::EpochOrder order = law::epoch_order(member.order_seed, member.in_order, place.epoch,
-                                                   member.rows[static_cast<int>(Split::train)]);
+  // The order of the epoch that the batch at `place` belongs to.
+  __device__ __forceinline__ law::EpochOrder order(const law::BatchPlace& place) const {
+    return law::epoch_order(member.order_seed, member.in_order, place.epoch,
+                            member.rows[static_cast<int>(Split::train)]);
+  }
+  // Draws the rows of the batch at `place` and starts to fetch their labels, which a later commit closes. Its order
+  // takes a while to make and lasts an epoch.
+  __device__ __forceinline__ void open(const law::EpochOrder& order, const law::BatchPlace& place,
+                                       int which) const {
     const int sample = static_cast<int>(threadIdx.x);
     if (sample >= place.count) return;
     const std::uint32_t row =
@@ -38,13 +43,20 @@ struct BatchRows {
     numbers(which)[sample] = row;
     copy_async<4>(labels(which) + sample, member.train_y + row);
   }
+  __device__ __forceinline__ void open(const law::BatchPlace& place, int which) const {
+    open(order(place), place, which);
+  }
 
   // f(sample, feature) of each of the thread's quads of the rows of samples first … end − 1.
   template <class F>
   __device__ __forceinline__ void each_quad(int first, int end, const F& f) const {
-    constexpr int kQuads = B::kInputs / kQuad;
-    for (int item = static_cast<int>(threadIdx.x); item < (end - first) * kQuads; item += kResidentThreads)
-      if (item % kQuads * kQuad < inputs) f(first + item / kQuads, item % kQuads * kQuad);
+    constexpr int kAcross = 16;  // threads of a row
+    static_assert(kAcross * kQuad >= B::kInputs);
+    const int thread = static_cast<int>(threadIdx.x), at = thread % kAcross * kQuad;
+    if (at >= inputs) return;
+#pragma unroll 8
+    for (int sample = first + thread / kAcross; sample < end; sample += kResidentThreads / kAcross)
+      f(sample, at);
   }
   // Starts to copy them to `x`, rows of kInputs floats.
   __device__ __forceinline__ void copy_rows(float* x, int which, int first, int end) const {
