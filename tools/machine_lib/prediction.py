@@ -9,7 +9,7 @@ import tempfile
 from .toolchain import MachineError, run
 
 FEW, MANY = 2, 6  # updates
-MEMBERS = 2  # of which one multiprocessor has the blocks one after the other
+MEMBERS = 1  # as many as multiprocessors make the ensemble: each has the blocks of one
 CLOCK, MULTIPROCESSORS = 1.98e9, 132  # of an H200
 MODEL_UPDATES = 5000
 
