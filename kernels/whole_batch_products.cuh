@@ -184,7 +184,8 @@ struct WeightGradient {
   __device__ __forceinline__ void add(const float* delta, const float* x, int stride, int samples,
                                       int place) {
     const float *in_quads = x + kQuad * place, *in_rest = x + kRest + rest * place;
-    in_runs<8>(
+    constexpr int kRun = 320 / (kQuad * kFeatures);  // so many hide the wait where a run begins
+    in_runs<kRun>(
         samples,
         [&](int s) {
           float d[kQuad], of[kFeatures];
