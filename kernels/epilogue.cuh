@@ -28,7 +28,7 @@ struct TilePlace {
 };
 
 // matrix: [rows][stride]
-template <class T>
+template <class T, Order a_order = Order::depth>
 __device__ __forceinline__ void store_tile(float* matrix, const TilePlace<T>& at,
                                            const float (&value)[T::kPerM][T::kPerN]) {
   const auto quad = [&](int i, int j) {
@@ -36,23 +36,25 @@ __device__ __forceinline__ void store_tile(float* matrix, const TilePlace<T>& at
   };
   // Most tiles lie inside the matrix, where nothing needs to be asked.
   if (at.first_m + T::kM <= at.rows && at.first_n + T::kN <= at.columns) {
-    float* row = matrix + static_cast<std::int64_t>(at.row(0)) * at.stride + at.column(0);
+    float* row = matrix + static_cast<std::int64_t>(at.template row<a_order>(0)) * at.stride + at.column(0);
     OCCAM_UNROLL
-    for (int i = 0; i < T::kPerM; ++i, row += T::kThreadsM * at.stride) {
+    for (int i = 0; i < T::kPerM; ++i) {
       OCCAM_UNROLL
       for (int j = 0; j < T::kPerN; j += kQuad)
         *reinterpret_cast<float4*>(row + j * T::kThreadsN) = quad(i, j);
+      constexpr bool depth = a_order == Order::depth;
+      row += (depth ? T::kThreadsM : (i + 1) % kQuad ? 1 : kQuad * T::kThreadsM - kQuad + 1) * at.stride;
     }
     return;
   }
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) {
-    if (at.row(i) >= at.rows) continue;
+    if (at.template row<a_order>(i) >= at.rows) continue;
     OCCAM_UNROLL
     for (int j = 0; j < T::kPerN; j += kQuad) {
       if (at.column(j) >= at.columns) continue;
-      store_quad(matrix + static_cast<std::int64_t>(at.row(i)) * at.stride, at.column(j), at.columns,
-                 quad(i, j));
+      store_quad(matrix + static_cast<std::int64_t>(at.template row<a_order>(i)) * at.stride, at.column(j),
+                 at.columns, quad(i, j));
     }
   }
 }
