@@ -36,6 +36,19 @@ struct Operand {
   std::uint32_t value = 0;     // immediate: its bits; target: index of an instruction
 };
 
+enum Special : int {
+  kTidX,
+  kTidY,
+  kCtaidX,
+  kCtaidY,
+  kCtaidZ,
+  kLaneId,
+  kClusterCtaid,
+  kSharedWindow,
+  kZeros,
+  kPredicates
+};
+
 enum class Op : std::uint8_t {
   atoms,
   b2r,

@@ -13,20 +13,21 @@ void collectives(Block& block, Warp& warp, const Instruction& i, std::uint32_t m
       each(kAllLanes, [&](std::size_t l) {
         const std::uint32_t t = 32 * warp.number + static_cast<std::uint32_t>(l);
         switch (o[1].index) {
-          case 0: out[l] = t % threads.x; break;
-          case 1: out[l] = t / threads.x % threads.y; break;
-          case 2: out[l] = block.x; break;
-          case 3: out[l] = block.y; break;
-          case 4: out[l] = block.z; break;
-          case 5: out[l] = static_cast<std::uint32_t>(l); break;
-          case 6: out[l] = 0; break;
-          case 7: out[l] = kSharedWindowHigh; break;
+          case kTidX: out[l] = t % threads.x; break;
+          case kTidY: out[l] = t / threads.x % threads.y; break;
+          case kCtaidX: out[l] = block.x; break;
+          case kCtaidY: out[l] = block.y; break;
+          case kCtaidZ: out[l] = block.z; break;
+          case kLaneId: out[l] = static_cast<std::uint32_t>(l); break;
+          case kClusterCtaid: out[l] = 0; break;
+          case kSharedWindow: out[l] = kSharedWindowHigh; break;
           default: stop(i, "a special register");
         }
       });
       return on.put(o[0], mask, out);
     }
     case Op::cs2r:
+      if (o[1].index != kZeros) stop(i, "a special register");
       on.put(o[0], mask, out);
       on.put(o[0], mask, out, 1);
       return;
@@ -66,6 +67,7 @@ void collectives(Block& block, Warp& warp, const Instruction& i, std::uint32_t m
       return;
     }
     case Op::vote: {
+      if (i.mode != Mode::any) stop(i, "no meaning here");
       const bool flag_only = i.count == 2;
       const std::uint32_t p = on.predicate(o[i.count - 1u]) & mask;
       if (flag_only) return on.put_predicate(o[0], mask, p ? kAllLanes : 0);

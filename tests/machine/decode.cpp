@@ -61,9 +61,16 @@ const std::map<std::string, Op> kOps = {{"ATOMS", Op::atoms},     {"B2R", Op::b2
                                         {"VIMNMX3", Op::vimnmx3}, {"WARPSYNC", Op::warpsync},
                                         {"YIELD", Op::yield}};
 
-const std::map<std::string, int> kSpecialRegisters = {
-    {"SR_TID.X", 0},  {"SR_TID.Y", 1},    {"SR_CTAID.X", 2}, {"SR_CTAID.Y", 3}, {"SR_CTAID.Z", 4},
-    {"SR_LANEID", 5}, {"SR_CgaCtaId", 6}, {"SR_SWINHI", 7},  {"SRZ", 8},        {"PR", 9}};
+const std::map<std::string, Special> kSpecialRegisters = {{"SR_TID.X", kTidX},
+                                                          {"SR_TID.Y", kTidY},
+                                                          {"SR_CTAID.X", kCtaidX},
+                                                          {"SR_CTAID.Y", kCtaidY},
+                                                          {"SR_CTAID.Z", kCtaidZ},
+                                                          {"SR_LANEID", kLaneId},
+                                                          {"SR_CgaCtaId", kClusterCtaid},
+                                                          {"SR_SWINHI", kSharedWindow},
+                                                          {"SRZ", kZeros},
+                                                          {"PR", kPredicates}};
 
 const std::map<std::string, Compare> kCompares = {
     {"F", Compare::f},     {"LT", Compare::lt},   {"EQ", Compare::eq},   {"LE", Compare::le},

@@ -86,8 +86,8 @@ struct Flow {  // a warp
   Cycle ready = 0;
   std::array<Cycle, 6> scoreboards{};
   bool at_barrier = false;
-  Cycle copied = 0,
-        committed = 0;  // when its copies to shared memory, and those of closed groups, have arrived
+  Cycle copied = 0;           // when all its copies to shared memory have arrived
+  std::vector<Cycle> groups;  // the same when each group of them was closed
 
   bool done() const { return at >= trace->size(); }
   const Issued& next() const { return (*trace)[at]; }
@@ -164,13 +164,19 @@ class Multiprocessor {
     const Instruction& i = code_.instructions[f.next().instruction];
     for (std::size_t b = 0; b < f.scoreboards.size(); ++b)
       if ((i.wait >> b & 1) && now_ < f.scoreboards[b]) return Stall::memory;
-    if (i.op == Op::depbar && now_ < f.committed) return Stall::memory;
+    if (i.op == Op::depbar && now_ < closed_groups(f, i)) return Stall::memory;
     const Pipe pipe = static_[f.next().instruction].pipe;
     bool busy = s.free[static_cast<std::size_t>(pipe)] > now_;
     if (pipe == Pipe::fma) busy = s.fma_free[0] > now_ && s.fma_free[1] > now_;
     if (pipe == Pipe::multiply) busy = s.fma_free[1] > now_;
     if (pipe == Pipe::memory) busy |= shared_free_ > now_ + static_cast<Cycle>(chip_.memory_queue);
     return busy ? Stall::pipe : Stall::issued;
+  }
+
+  // When all groups of copies have arrived but as many of the latest as DEPBAR lets be on their way.
+  static Cycle closed_groups(const Flow& f, const Instruction& depbar) {
+    const std::size_t pending = depbar.count > 1 ? depbar.operand[1].value : 0;
+    return f.groups.size() <= pending ? 0 : f.groups[f.groups.size() - 1 - pending];
   }
 
   void cycle(Scheduler& s) {
@@ -258,7 +264,7 @@ class Multiprocessor {
     switch (i.op) {
       case Op::ldc: return release(after(chip_.constant_latency), after(4));
       case Op::s2r: return release(after(chip_.special_latency), after(4));
-      case Op::ldgdepbar: f.committed = f.copied; return release(f.copied, after(4));
+      case Op::ldgdepbar: f.groups.push_back(f.copied); return release(f.copied, after(4));
       case Op::bar_sync:
       case Op::bar_red:
         if (issued.on) meet(f, issued);

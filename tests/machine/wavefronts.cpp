@@ -22,10 +22,10 @@ std::uint16_t wavefronts(const std::array<std::uint32_t, 32>& address, std::uint
   std::size_t together = kLanes / words;
   if (load && words > 1 && (alike(address, mask, 1) || alike(address, mask, 2))) together *= 2;
   std::size_t total = 0;
-  for (std::size_t first = 0; first < kLanes; first += together) {
+  for (std::size_t part = 0; part < kLanes / together; ++part) {
     std::array<std::set<std::uint32_t>, kBanks> of_bank;
-    for (std::size_t l = first; l < std::min(first + together, kLanes); ++l)
-      for (std::uint32_t w = 0; w < words && (mask >> l & 1); ++w) {
+    for (std::size_t l = 0; l < kLanes; ++l)
+      for (std::uint32_t w = 0; w < words && l / together == part && (mask >> l & 1); ++w) {
         const std::uint32_t word = address[l] / kWord + w;
         of_bank[word % kBanks].insert(word);
       }
