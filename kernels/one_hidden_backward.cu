@@ -22,7 +22,7 @@ static_assert(GradientTile::kUnitsEach == 2, "pairs are read at once");
 struct BackwardStages {
   alignas(16) float delta[2][GradientTile::kSamples][GradientTile::kM];
   alignas(16) float x[2][GradientTile::kSamples][GradientTile::kStride];
-  alignas(16) float logits[2][GradientTile::kSamples][kQuad];  // their gradients
+  alignas(16) float logits[2][GradientTile::kSamples][kOneHiddenOutputs];  // their gradients
 };
 union BackwardShared {
   BackwardStages stages;
@@ -52,10 +52,14 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
   const Operand x = rows_of(a, member, place);
   static_assert(T::kSamples * T::kThreadsN == T::kThreads);
   const int sample = thread / T::kThreadsN, across = thread % T::kThreadsN;
-  const auto row_of = [&](int first_k) { return x.row(first_k + sample < rows ? first_k + sample : 0); };
-  const float* row = row_of(0);
+  const auto row_at = [&](int first_k) {
+    const int k = first_k + sample < rows ? first_k + sample : 0;
+    return x.index ? x.index[k] : static_cast<std::uint32_t>(k);
+  };
+  std::uint32_t next_row = row_at(0);
   const auto start_rows = [&](int first_k, int to) {
     const int inputs = first_k + sample < rows ? a.hidden.in : 0;
+    const float* const row = x.data + next_row * x.stride;  // the number has arrived by now
     OCCAM_UNROLL
     for (int at = kQuad * across, q = 0; q < T::kPerN / kQuad; ++q, at += kQuad * T::kThreadsN)
       copy_async_if(at < inputs, &stage.x[to][sample][at], row + at);
@@ -98,13 +102,17 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
       for (int s = 0; s < T::kSamples && s < samples; ++s) last_bias += stage.logits[to][s][thread];
     }
     with_activation<relu>(a.hidden.activation, [&](auto kind) {
+      // Read together, two samples at a time: a store in between would hold the next read back.
+      float all_logits[T::kSamples][kOneHiddenOutputs];
+      OCCAM_UNROLL
+      for (int s = 0; s < T::kSamples; s += 2) {
+        float quad[kQuad];
+        read_steps(stage.logits[to][s], quad);
+        all_logits[s][0] = quad[0], all_logits[s][1] = quad[1];
+        all_logits[s + 1][0] = quad[2], all_logits[s + 1][1] = quad[3];
+      }
       const auto one = [&](int s) {
-        float logits[outputs];
-        if constexpr (outputs == 1) {
-          logits[0] = stage.logits[to][s][0];
-        } else {
-          read_pair(stage.logits[to][s], logits);
-        }
+        const auto& logits = all_logits[s];
         float delta[T::kUnitsEach] = {};
         OCCAM_UNROLL
         for (int o = 0; o < outputs; ++o) {
@@ -132,22 +140,26 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
     });
   };
 
-  // The bias's input; those of the layer's inputs follow, and what others stand for is not kept.
-  for (int i = thread; i < 2 * T::kSamples * T::kStride; i += T::kThreads) (&stage.x[0][0][0])[i] = 1.0f;
+  OCCAM_UNROLL
+  for (int s = 0; s < T::kSamples; ++s) hidden[s][0] = hidden[s][1] = 0.0f;
+  fetch(0);
   OCCAM_UNROLL
   for (int o = 0; o < outputs; ++o)
     if (unit < units)
       read_pair(parameters + a.last.weight + static_cast<std::int64_t>(o) * a.last.in_stride + unit,
                 weight[o]);
-  OCCAM_UNROLL
-  for (int s = 0; s < T::kSamples; ++s) hidden[s][0] = hidden[s][1] = 0.0f;
+  // The bias's input; those of the layer's inputs follow, and what others stand for is not kept.
+  for (int i = thread; i < 2 * T::kSamples * T::kStride / kQuad; i += T::kThreads)
+    reinterpret_cast<float4*>(stage.x)[i] = make_float4(1.0f, 1.0f, 1.0f, 1.0f);
+  // Logits are read by fours, whether all exist or not.
+  static_assert(2 * T::kSamples * kOneHiddenOutputs == T::kThreads);
+  (&stage.logits[0][0][0])[thread] = 0.0f;
   __syncthreads();
   start_rows(0, 0);
-  row = row_of(T::kSamples);
+  next_row = row_at(T::kSamples);
   start_logits(0, 0);
   start_logits(T::kSamples, 1);
   copy_async_commit();
-  fetch(0);
   copy_async_wait<0>();
   __syncthreads();
   put(0, 0);
@@ -159,7 +171,7 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
     __syncthreads();  // this stage is there, and nobody reads the one before any more
     if (k + T::kSamples < rows) {
       start_rows(k + T::kSamples, now ^ 1);
-      row = row_of(k + 2 * T::kSamples);
+      next_row = row_at(k + 2 * T::kSamples);
       start_logits(k + 2 * T::kSamples, now);
       copy_async_commit();
       put(k + T::kSamples, now ^ 1);
@@ -168,7 +180,7 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
     const int samples = rows - k < T::kSamples ? rows - k : T::kSamples;
     const float* delta = &stage.delta[now][0][kQuad * T::m()];
     const float *quads = &stage.x[now][0][kQuad * T::n()], *column = &stage.x[now][0][T::kN + T::n()];
-#pragma unroll 4
+#pragma unroll 8
     for (int s = 0; s < samples; ++s, delta += T::kM, quads += T::kStride, column += T::kStride) {
       float d[T::kPerM], input[T::kPerN];
       read_step<T::kPerM, T::kThreadsM>(delta, d);
@@ -195,21 +207,25 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
   __syncthreads();
   const Trainee trainee{a.wave, id};
   step_tile<T, T::kStride>(trainee, a.hidden, first_m, 0, &gradients[0][0], [](int) { return true; });
+  // The biases of the thread's units, the last layer's weights behind them, and a bias of that.
+  constexpr int kSingle = T::kUnitsEach * (1 + outputs) + 1;
+  std::int64_t offset[kSingle];
+  bool exists[kSingle];
+  float of[kSingle];
   OCCAM_UNROLL
-  for (int e = 0; e < T::kUnitsEach; ++e)
-    if (unit + e < units)
-      trainee.step(a.hidden.bias + unit + e, gradients[thread * T::kUnitsEach + e][T::kBias ^ 1]);
-  std::int64_t last_offset[T::kUnitsEach * outputs];
-  bool last_exists[T::kUnitsEach * outputs];
-  float last_gradient[T::kUnitsEach * outputs];
-  OCCAM_UNROLL
-  for (int i = 0; i < T::kUnitsEach * outputs; ++i) {
-    const int o = i / T::kUnitsEach, e = i % T::kUnitsEach;
-    last_exists[i] = unit + e < units, last_gradient[i] = last[o][e];
-    last_offset[i] = a.last.weight + static_cast<std::int64_t>(o) * a.last.in_stride + unit + e;
+  for (int e = 0; e < T::kUnitsEach; ++e) {
+    offset[e] = a.hidden.bias + unit + e, exists[e] = unit + e < units;
+    of[e] = gradients[thread * T::kUnitsEach + e][T::kBias ^ 1];
+    OCCAM_UNROLL
+    for (int o = 0; o < outputs; ++o) {
+      const int i = (1 + o) * T::kUnitsEach + e;
+      offset[i] = a.last.weight + static_cast<std::int64_t>(o) * a.last.in_stride + unit + e;
+      exists[i] = unit + e < units, of[i] = last[o][e];
+    }
   }
-  step_each(trainee, last_offset, last_exists, last_gradient);
-  if (has_last_bias) trainee.step(a.last.bias + thread, last_bias);
+  offset[kSingle - 1] = a.last.bias + thread;
+  exists[kSingle - 1] = has_last_bias, of[kSingle - 1] = last_bias;
+  step_each(trainee, offset, exists, of);
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------
