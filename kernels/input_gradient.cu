@@ -12,18 +12,19 @@ namespace occam::cuda {
 
 // ---- building blocks --------------------------------------------------------------------------------------
 
-// gradient ← gradient · activation'; kept: [rows][stride] h, or z of PReLU.
+// gradient ← gradient · activation'; kept: [rows][stride] h, or z of PReLU. Places outside read one inside and keep what
+// nobody stores: without branches all loads are under way at once.
 template <Activation kind, class T>
 __device__ __forceinline__ void differentiate_tile(const float* kept, const TilePlace<T>& at, float slope,
                                                    float (&gradient)[T::kPerM][T::kPerN]) {
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) {
-    if (at.row(i) >= at.rows) continue;
+    const float* const row =
+        kept + static_cast<std::int64_t>(at.row(i) < at.rows ? at.row(i) : 0) * at.stride;
     OCCAM_UNROLL
     for (int j = 0; j < T::kPerN; j += kQuad) {
-      if (at.column(j) >= at.columns) continue;
       float h[kQuad];
-      read_steps(kept + static_cast<std::int64_t>(at.row(i)) * at.stride + at.column(j), h);
+      read_steps(row + (at.column(j) < at.columns ? at.column(j) : 0), h);
       OCCAM_UNROLL
       for (int e = 0; e < kQuad; ++e)
         gradient[i][j + e] = law::activation_gradient<kind>(gradient[i][j + e], h[e], h[e], slope);
