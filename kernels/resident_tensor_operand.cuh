@@ -38,6 +38,13 @@ struct Tf32 {
     return (unit & ~7) | (unit & 3) << 1 | (unit >> 2 & 1);
   }
   static __device__ __forceinline__ float round(float value) { return round_to_tf32(value); }
+  // The same bits, without a predicate, of anything but a NaN with a sign and all of its upper bits set, which no
+  // product makes.
+  static __device__ __forceinline__ float round_sum(float value) {
+    const auto bits = static_cast<std::int32_t>(__float_as_uint(value));
+    const auto below = static_cast<std::uint32_t>(bits < 0x7FFFEFFF ? bits : 0x7FFFEFFF);
+    return __uint_as_float((below + 0x1000u) & 0xFFFFE000u);
+  }
   static __device__ __forceinline__ float get(const char* row, int column) {
     return reinterpret_cast<const float*>(row)[column];
   }
@@ -107,6 +114,7 @@ struct Bf16 {
   static __device__ __forceinline__ float round(float value) {
     return __uint_as_float(pack_bf16(value, 0.0f) << 16);
   }
+  static __device__ __forceinline__ float round_sum(float value) { return round(value); }
   static __device__ __forceinline__ float get(const char* row, int column) {
     return __uint_as_float(static_cast<std::uint32_t>(reinterpret_cast<const std::uint16_t*>(row)[column])
                            << 16);

@@ -20,15 +20,14 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
   if (progress.remaining == 0 || !is_plain(a.wave.members[id])) return;
   char* const base = reinterpret_cast<char*>(&shared<float>());
   const auto floats = [&](int offset) { return reinterpret_cast<float*>(base + offset); };
-  const BatchRows rows{a.wave.members[id], a.wave.members[id].train_x,
-                       reinterpret_cast<std::uint32_t*>(base + W::kRowNumbers),
+  const Member member = a.wave.members[id];  // a copy: stores to device memory would have it read anew
+  const BatchRows rows{member, member.train_x, reinterpret_cast<std::uint32_t*>(base + W::kRowNumbers),
                        reinterpret_cast<std::int32_t*>(base + W::kLabels), a.plan.inputs};
   const OperandPanel weight1{base + W::kWeight1, W::kXBytes}, weight2{base + W::kWeight2, W::kUnitBytes},
       hidden{base + W::kHidden, W::kUnitBytes}, above{base + W::kSecond, W::kUnitBytes};
   OperandPanel x{base + W::kX, W::kXBytes};
   float *const bias1 = floats(W::kBias1), *const bias2 = floats(W::kBias2),
-               *const weight3 = floats(W::kWeight3), *const bias3 = floats(W::kBias3),
-               *const logits = floats(W::kLogits);
+               *const weight3 = floats(W::kWeight3), *const bias3 = floats(W::kBias3);
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
   const LayerView &view1 = a.plan.layer[0].view, &view2 = a.plan.layer[1].view, &view3 = a.plan.layer[2].view;
   const int units1 = view1.out, units2 = view2.out, outputs = view3.out,
@@ -68,42 +67,34 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
   int batch = 0;
   rows.open(place, batch);
   __syncthreads();
-  if constexpr (W::kSpacious) {
-    RowsInRegisters first;
-    first.load(rows, batch, place.count);
-    first.store(rows, x, place.count);
+  {
+    RowsInRegisters<P, W::kSamples> first;
+    first.load(rows, batch, 0, place.count);
+    first.store(rows, x, 0, place.count);
     copy_async_commit();  // of labels
-  } else {
-    rows.copy_rows(floats(W::kX), batch, 0, rows.in_first_half(place.count));
-    rows.copy_rows(floats(W::kX), batch, W::kHalf, place.count);
   }
 
   const int warp = tensor_warp(), group = lane() / 4, pair = lane() % 4;
-  constexpr int kUnitTiles = (W::kUnits + 15) / 16;
   const std::int64_t end = progress.update + progress.remaining;
   for (std::int64_t update = progress.update; update < end; ++update, batch ^= 1) {
     const law::BatchPlace next = law::following(place, all_rows, a.plan.batch);
     const bool goes_on = update + 1 < end;
     copy_async_wait<0>();
-    if constexpr (!W::kSpacious) {
-      round_rows(rows, floats(W::kX), 0, rows.in_first_half(place.count));
-      round_rows(rows, floats(W::kX), W::kHalf, place.count);
-    }
     __syncthreads();  // the rows have arrived, and all have done their step
     if (goes_on) rows.open(next, batch ^ 1);
     copy_async_commit();
     __syncwarp();  // lanes drew rows at their own pace, and products want all of them
 
     SampleSums tile;
-    ActiveBits active1;
     multiply_samples<P>(x, weight1, bias1, a.plan.inputs, tile);
-    activate<P>(tile, active1);
+    Inactive inactive1;
+    activate<P>(tile, [&](int e, float value) { inactive1.push(e, value); });
     put<P>(tile, hidden, 0, units1);
-    __syncthreads();
+    __syncwarp();
+    float* const partial = floats(W::kPartial) + warp * W::kPartials;
     {
-      ActiveBits active2;
       multiply_samples<P>(hidden, weight2, bias2, units1, tile);
-      activate<P>(tile, active2);
+      activate<P>(tile, [](int, float) {});
 
       // Logits: a lane adds its columns of four samples, four lanes make a sample's sum.
       float logit[2][2][W::kOutputs] = {};
@@ -115,7 +106,10 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
           logit[i][half][c] = law::fma(tile[i][j][2 * half + 1], weight.y, logit[i][half][c]);
         }
       });
-      const int own_i = pair / 2, own_half = pair % 2, own = warp * 32 + group + 16 * own_i + 8 * own_half;
+      const int own_i = pair / 2, own_half = pair % 2, own_in_warp = sample_of_row(group) + 8 * pair,
+                own = warp * 32 + own_in_warp;
+      float* const logits = partial;  // [32][kOutputs], until the partial sums follow
+      float* const own_logits = logits + own_in_warp * W::kOutputs;
       OCCAM_UNROLL
       for (int i = 0; i < 2; ++i) {
         OCCAM_UNROLL
@@ -125,17 +119,18 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
             float sum = logit[i][half][c];
             sum += __shfl_xor_sync(kWarp, sum, 1);
             sum += __shfl_xor_sync(kWarp, sum, 2);
-            if (i == own_i && half == own_half) logits[own * W::kOutputs + c] = sum + bias3[c];
+            if (i == own_i && half == own_half) own_logits[c] = sum + bias3[c];
           }
         }
       }
       if (own < place.count)
-        law::sample_loss_gradient(a.loss, logits + own * W::kOutputs, outputs, rows.labels(batch)[own],
-                                  1.0f / static_cast<float>(place.count), logits + own * W::kOutputs);
+        law::sample_loss_gradient(a.loss, own_logits, outputs, rows.labels(batch)[own],
+                                  1.0f / static_cast<float>(place.count), own_logits);
+      float bias_sum[W::kOutputs];
       OCCAM_UNROLL
       for (int c = 0; c < W::kOutputs; ++c) {
-        float& gradient = logits[own * W::kOutputs + c];
-        gradient = own < place.count && c < outputs ? P::round(gradient) : 0.0f;
+        bias_sum[c] = own < place.count && c < outputs ? P::round(own_logits[c]) : 0.0f;
+        own_logits[c] = bias_sum[c];
       }
       __syncwarp();
 
@@ -147,10 +142,10 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
         for (int half = 0; half < 2; ++half) {
           OCCAM_UNROLL
           for (int c = 0; c < W::kOutputs; ++c)
-            delta[i][half][c] = logits[(warp * 32 + group + 16 * i + 8 * half) * W::kOutputs + c];
+            delta[i][half][c] = logits[(sample_of_row(group) + 16 * i + 8 * half) * W::kOutputs + c];
         }
       }
-      float* const partial = floats(W::kPartial) + warp * W::kPartials;
+      __syncwarp();
       static_assert(W::kOutputs == 2, "two tiles have eight sums: of two units and classes each");
       OCCAM_UNROLL
       for (int first = 0; first < W::kTiles; first += 2) {
@@ -177,95 +172,114 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
                   of_unit[c] = law::fma(delta[i][half][c], h, of_unit[c]);
                   gradient = law::fma(delta[i][half][c], weight[c][e], gradient);
                 }
-                h = where_active(active2, i, j, 2 * half + e, P::round(gradient));
+                h = h > 0.0f ? P::round_sum(gradient) : 0.0f;
               }
             }
           }
         }
         const float own_sum = sum_over_groups(sum);
-        const int j = first + group % 2, unit = 8 * j + 2 * pair + group / 2 % 2;
-        if (j < W::kTiles) partial[group / 4 * W::kWide + unit] = own_sum;
+        const int j = first + group / 4, unit = 8 * j + 2 * pair + group % 2;
+        if (j < W::kTiles) partial[group / 2 % 2 * W::kWide + unit] = own_sum;
       }
       OCCAM_UNROLL
       for (int c = 0; c < W::kOutputs; ++c) {
-        float sum = logits[own * W::kOutputs + c];
-        OCCAM_UNROLL
-        for (int apart = 1; apart < 32; apart *= 2) sum += __shfl_xor_sync(kWarp, sum, apart);
+        float sum = bias_sum[c];
+        for (const int apart : {1, 2, 16, 4, 8}) sum += __shfl_xor_sync(kWarp, sum, apart);
         if (lane() == 0) partial[W::kOutputs * W::kWide + c] = sum;
       }
     }
 
-    // The second layer's weight gradient. Seven tiles of units for four pairs of warps, of which one has the last
-    // features and the bias.
-    WeightPart<P, 2, 7> second;
-    second.own_m = warp / 2 * 2, second.m = second.own_m < kUnitTiles - 2 ? second.own_m : kUnitTiles - 2;
-    second.ones = warp % 2 == 1, second.n = warp % 2 * 7, second.idle = false;
-    second.clear();
-    if (W::kSpacious || warp < 4) put<P>(tile, above, 0, units2);
-    __syncthreads();
+    // The second layer's weight gradient, which is stepped when the first layer's is on its way.
+    WeightPart<P, 7> second;
     if constexpr (W::kSpacious) {
+      put<P>(tile, above, 0, units2);
+      __syncthreads();
       second.add(above, hidden, place.count);
     } else {  // half by half in the rows' room; then the gradient replaces what is below it, and the rows come again
+      __syncthreads();  // all have read the rows
+      if (warp < 4) put<P>(tile, above, 0, units2);
+      __syncthreads();
       second.add(above, hidden, rows.in_first_half(place.count));
       __syncthreads();
       if (warp >= 4) put<P>(tile, above, W::kHalf, units2);
       __syncthreads();
       second.add(above, {hidden.row(W::kHalf), hidden.row_bytes}, place.count - W::kHalf);
       __syncthreads();
-      rows.copy_rows(floats(W::kX), batch, 0, place.count);
       put<P>(tile, hidden, 0, units2);
-      __syncthreads();
+      RowsInPlace::copy(rows, batch, x, place.count);
+      __syncwarp();
     }
 
-    const OperandPanel delta = W::kSpacious ? above : hidden;
     OCCAM_UNROLL
     for (int e = 0; e < 8 * W::kTiles; ++e) tile[e / 4 / W::kTiles][e / 4 % W::kTiles][e % 4] = 0.0f;
-    multiply<P, 2, W::kTiles, false>(RowsA<P>{delta}.template place<2>(2 * warp),
-                                     ColumnsB<P>{weight2}.template place<W::kTiles>(0), depth_of<P>(units2),
-                                     false, tile);
+    const Depth steps = depth_of<P>(units2);
+    multiply<P, 2, W::kTiles, false>(SampleRows{W::kSpacious ? above : hidden, steps},
+                                     ColumnsB<P>{weight2}.template place<W::kTiles>(0), steps, false, tile);
     OCCAM_UNROLL
     for (int bit = 0; bit < 8 * W::kTiles; ++bit) {
       const int i = bit / 4 / W::kTiles, j = bit / 4 % W::kTiles, e = bit % 4;
-      tile[i][j][e] = where_active(active1, i, j, e, P::round(tile[i][j][e]));
+      tile[i][j][e] = inactive1.pass(i, j, e, P::round_sum(tile[i][j][e]));
     }
-    if constexpr (!W::kSpacious) {
-      copy_async_wait<0>();
-      round_rows(rows, floats(W::kX), 0, place.count);
+    if constexpr (W::kSpacious) {
+      __syncthreads();  // all have read what the gradient now replaces
+    } else {
+      __syncwarp();  // of which all but the warp's own rows were done with before
     }
-    __syncthreads();  // all have read the second layer's weights, and what the gradient now replaces
     put<P>(tile, hidden, 0, units1);
-    const Trainee trainee{a.wave, id, trained, {}};
+    const auto fetch_second = [&] { second.fetch(trained + view2.weight, view2.in_stride, units2, units1); };
+    if constexpr (!W::kSpacious) {
+      __syncwarp();  // not earlier: what is put would have no registers
+      fetch_second();
+      copy_async_wait<0>();
+      RowsInPlace::round(rows, x, place.count);
+    }
+    __syncthreads();  // all have read the second layer's weights
+    if constexpr (W::kSpacious) fetch_second();
     if (last_operand) {
       float sum = 0.0f;
       OCCAM_UNROLL
       for (int w = 0; w < kWarps; ++w) sum += floats(W::kPartial)[w * W::kPartials + thread];
       float none = 0.0f;
-      law::optimizer_step<OptimizerKind::sgd, false>(trainee.optimizer, {}, sum, last_value, none, none);
+      law::optimizer_step<OptimizerKind::sgd, false>(member.optimizer, {}, sum, last_value, none, none);
       put_last();
     }
-    second.step(trainee, trained + view2.weight, view2.in_stride, weight2, bias2, units2, units1);
-    __syncthreads();
+    const auto step_second = [&] {
+      second.step(member.optimizer, trained + view2.weight, view2.in_stride, weight2, bias2, units2, units1);
+    };
 
-    WeightPart<P, 1, 8> first;
-    first.m = first.own_m = warp, first.n = 0, first.ones = true, first.idle = warp >= kUnitTiles;
-    first.clear();
+    // The first layer's weight gradient. Rows of the next update take the place of those that everybody is done
+    // with. Weights go back to the L2 cache behind what is fetched from there.
+    WeightPart<P, 4> first;
+    const auto fetch_first = [&] {
+      first.fetch(trained + view1.weight, view1.in_stride, units1, a.plan.inputs);
+    };
+    const int coming_count = goes_on ? next.count : 0;
     if constexpr (W::kSpacious) {
-      RowsInRegisters coming;
-      if (goes_on) coming.load(rows, batch ^ 1, next.count);
+      RowsInRegisters<P, W::kSamples> coming;
+      coming.load(rows, batch ^ 1, 0, coming_count);
       first.add(hidden, x, place.count);
       x.data = base + (x.data == base + W::kX ? W::kOtherX : W::kX);
-      if (goes_on) coming.store(rows, x, next.count);
-    } else {  // rows of the next update take the place of those that everybody is done with
+      coming.store(rows, x, 0, coming_count);
+      fetch_first();
+      step_second();
+    } else {
+      const int coming_half = rows.in_first_half(coming_count);
+      RowsInRegisters<P, W::kHalf> coming;
+      coming.load(rows, batch ^ 1, 0, coming_half);
       first.add(hidden, x, rows.in_first_half(place.count));
       __syncthreads();
-      if (goes_on) rows.copy_rows(floats(W::kX), batch ^ 1, 0, rows.in_first_half(next.count));
+      coming.store(rows, x, 0, coming_half);
+      RowsInRegisters<P, W::kHalf> rest;
+      rest.load(rows, batch ^ 1, W::kHalf, coming_count);
+      step_second();
+      fetch_first();
       first.add({hidden.row(W::kHalf), hidden.row_bytes}, {x.row(W::kHalf), x.row_bytes},
                 place.count - W::kHalf);
       __syncthreads();
-      if (goes_on) rows.copy_rows(floats(W::kX), batch ^ 1, W::kHalf, next.count);
+      rest.store(rows, x, W::kHalf, coming_count);
     }
-    first.step(Trainee{a.wave, id, trained, {}}, trained + view1.weight, view1.in_stride, weight1, bias1,
-               units1, a.plan.inputs);
+    first.step(member.optimizer, trained + view1.weight, view1.in_stride, weight1, bias1, units1,
+               a.plan.inputs);
     place = next;
   }
   __syncthreads();

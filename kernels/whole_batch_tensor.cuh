@@ -23,6 +23,29 @@ using SampleSums = Sums<2, kSampleTiles>;                  // of a warp's 32 sam
 
 __device__ __forceinline__ int tensor_warp() { return static_cast<int>(threadIdx.x) / 32; }
 
+// Groups 0 … 3 of a warp have the even ones of eight samples, in rows of tiles, and groups 4 … 7 the odd ones: shared
+// memory takes pairs of floats from sixteen lanes at a time, and of neighbouring rows these would share banks.
+__device__ __forceinline__ int sample_of_row(int row) { return (row & ~7) | (row & 3) << 1 | (row >> 2 & 1); }
+// The lane's first sample; the others are 8, 16 and 24 further on.
+__device__ __forceinline__ int first_sample() { return tensor_warp() * 32 + sample_of_row(lane() / 4); }
+
+// A warp's samples as rows of A. Nobody else's are read, so what the warp itself has stored needs no barrier: where the
+// last step has one chunk, the lanes that read the second chunk of a step read the first, too. B is 0 there.
+struct SampleRows {
+  const char* at;
+  int row_bytes, last;
+
+  __device__ __forceinline__ SampleRows(OperandPanel p, Depth depth)
+      : at(p.row(tensor_warp() * 32 + sample_of_row(lane() % 16)) + lane() / 16 * kChunkBytes),
+        row_bytes(p.row_bytes), last((2 * depth.steps - (depth.half ? lane() / 16 : 0)) * kChunkBytes) {}
+  __device__ __forceinline__ void read(std::uint32_t (&a)[2][4], int step) const {
+    const int offset = step * 2 * kChunkBytes;
+    const char* from = at + (offset < last ? offset : last);
+    OCCAM_UNROLL
+    for (int i = 0; i < 2; ++i) ldmatrix<4>(a[i], from + i * 16 * row_bytes);
+  }
+};
+
 // sums += A · B over the depth. `ones`: the last column tile of B is of ones. Where registers allow it (`ahead`), the
 // next step's operands are on their way while the present one's are multiplied.
 template <class P, int down, int across, bool ahead, class AtA, class AtB>
@@ -64,8 +87,6 @@ __device__ __forceinline__ void multiply(const AtA& at_a, const AtB& at_b, Depth
   }
   if (!depth.half) return;
   OCCAM_UNROLL
-  for (int i = 0; i < down; ++i) a[i][2] = a[i][3] = 0;
-  OCCAM_UNROLL
   for (int j = 0; j < across; ++j) b[j][1] = 0;
   add(a, b);
 }
@@ -74,7 +95,7 @@ __device__ __forceinline__ void multiply(const AtA& at_a, const AtB& at_b, Depth
 // 2 · half + 1 of tile (i, j).
 template <class F>
 __device__ __forceinline__ void each_pair(const F& f) {
-  const int first = tensor_warp() * 32 + lane() / 4;
+  const int first = first_sample();
   OCCAM_UNROLL
   for (int j = 0; j < kSampleTiles; ++j) {
     OCCAM_UNROLL
@@ -98,33 +119,64 @@ __device__ __forceinline__ void multiply_samples(OperandPanel x, OperandPanel we
       sums[i][j][1] = sums[i][j][3] = start.y;
     }
   }
-  multiply<P, 2, kSampleTiles, true>(RowsA<P>{x}.template place<2>(2 * tensor_warp()),
-                                     RowsB<P>{weight}.template place<kSampleTiles>(0), depth_of<P>(depth),
-                                     false, sums);
+  const Depth steps = depth_of<P>(depth);
+  multiply<P, 2, kSampleTiles, true>(SampleRows{x, steps}, RowsB<P>{weight}.template place<kSampleTiles>(0),
+                                     steps, false, sums);
 }
 
-// sums ← ReLU, rounded; `active` gets a bit for each that is positive.
-using ActiveBits = std::uint32_t[(8 * kSampleTiles + 31) / 32];
-template <class P>
-__device__ __forceinline__ void activate(SampleSums& sums, ActiveBits& active) {
+// ReLU, of NaN NaN, in one instruction.
+__device__ __forceinline__ float rectified(float z) {
+#if defined(__CUDA_ARCH__)
+  float h;
+  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(h) : "f"(z));
+  return h;
+#else
+  return law::activate<Activation::relu>(z, 0.0f) + 0.0f;  // no −0 either
+#endif
+}
+
+// sums ← ReLU, rounded; f(e, value) sees each.
+template <class P, class F>
+__device__ __forceinline__ void activate(SampleSums& sums, const F& f) {
   OCCAM_UNROLL
-  for (int w = 0; w < static_cast<int>(sizeof(ActiveBits) / sizeof(active[0])); ++w) active[w] = 0;
-  OCCAM_UNROLL
-  for (int bit = 0; bit < 8 * kSampleTiles; ++bit) {
-    float& value = sums[bit / 4 / kSampleTiles][bit / 4 % kSampleTiles][bit % 4];
-    value = P::round(law::activate<Activation::relu>(value, 0.0f));
-    if (value > 0.0f) active[bit / 32] |= 1u << bit % 32;
+  for (int i = 0; i < 2; ++i) {
+    OCCAM_UNROLL
+    for (int j = 0; j < kSampleTiles; ++j) {
+      OCCAM_UNROLL
+      for (int e = 0; e < 4; ++e) {
+        float& value = sums[i][j][e];
+        value = P::round_sum(rectified(value));
+        f(e, value);
+      }
+    }
   }
 }
-// value where the bit is set, else 0: a mask, as a predicate for each bit costs more.
-__device__ __forceinline__ float where_active(const ActiveBits& active, int i, int j, int e, float value) {
-  const int bit = (i * kSampleTiles + j) * 4 + e;
-  const auto mask = static_cast<std::int32_t>(active[bit / 32] << (31 - bit % 32)) >> 31;
-  return __uint_as_float(__float_as_uint(value) & static_cast<std::uint32_t>(mask));
-}
 
-// Sums of eight values over the eight groups of a warp, each by the tree over lanes 4, 8 and 16 apart. A lane gets the
-// sum of the value that the bits of its group name, the lowest bit first.
+// Which of a lane's activations are 0: a bit each, in four words, whose chains of instructions run side by side.
+class Inactive {
+ public:
+  __device__ __forceinline__ void push(int e, float activation) {
+    const std::uint32_t below = __float_as_uint(activation) - 1u;  // its top bit: the activation is 0
+#if defined(__CUDA_ARCH__)
+    // Volatile: or activations would be kept, at a spill each, to take their bits where they are needed.
+    asm volatile("shf.l.wrap.b32 %0, %1, %0, 1;" : "+r"(word_[e]) : "r"(below));
+#else
+    word_[e] = word_[e] << 1 | below >> 31;
+#endif
+  }
+  // value, or 0 where the activation is: by a mask, as a predicate for each bit costs more.
+  __device__ __forceinline__ float pass(int i, int j, int e, float value) const {
+    const int place = 2 * kSampleTiles - 1 - (i * kSampleTiles + j);
+    const auto mask = static_cast<std::int32_t>(word_[e] << (31 - place)) >> 31;
+    return __uint_as_float(__float_as_uint(value) & ~static_cast<std::uint32_t>(mask));
+  }
+
+ private:
+  std::uint32_t word_[4] = {};
+};
+
+// Sums of eight values over the eight samples of a warp's groups, each by the tree over samples 1, 2 and 4 apart, which
+// are lanes 16, 4 and 8 apart. A lane gets the sum of value 4 · bit 2 + 2 · bit 0 + bit 1 of its group.
 __device__ __forceinline__ float sum_over_groups(const float (&value)[8]) {
   const int group = lane() / 4;
   float four[4], two[2];
@@ -133,10 +185,10 @@ __device__ __forceinline__ float sum_over_groups(const float (&value)[8]) {
     return (upper ? high : low) + other;
   };
   OCCAM_UNROLL
-  for (int k = 0; k < 4; ++k) four[k] = halve(group % 2 != 0, value[k], value[k + 4], 4);
+  for (int k = 0; k < 4; ++k) four[k] = halve(group / 4 != 0, value[k], value[k + 4], 16);
   OCCAM_UNROLL
-  for (int k = 0; k < 2; ++k) two[k] = halve(group / 2 % 2 != 0, four[k], four[k + 2], 8);
-  return halve(group / 4 != 0, two[0], two[1], 16);
+  for (int k = 0; k < 2; ++k) two[k] = halve(group % 2 != 0, four[k], four[k + 2], 4);
+  return halve(group / 2 % 2 != 0, two[0], two[1], 8);
 }
 
 // A warp's values, rounded ones, to a panel whose first row is sample `first`.
@@ -148,106 +200,137 @@ __device__ __forceinline__ void put(const SampleSums& value, OperandPanel to, in
   });
 }
 
-// A warp's part of a weight gradient, with units as rows: `down` tiles of units from tile `m` on and `across` tiles of
-// features from `n` on; with `ones` the last of them is the bias's gradient instead. Rows below own_m are another
-// warp's.
-template <class P, int down, int across>
+// A warp's part of a weight gradient, with units as rows. Seven tiles of units for four pairs of warps: two each, the
+// last pair moved back over its neighbour, whose tile it leaves alone. `across` tiles of features for each of a pair;
+// the last of them is the bias's gradient instead.
+template <class P, int across>
 struct WeightPart {
-  int m, own_m, n;
-  bool ones, idle;
-  Sums<down, across> sums;
+  static constexpr int kTilesDown = (WholeBatch::kUnits + 15) / 16;
 
-  __device__ __forceinline__ void clear() {
+  int m, own_m, n;
+  bool ones;
+  Sums<2, across> sums;
+  float2 master[2][2][across];
+
+  __device__ __forceinline__ WeightPart() {
+    own_m = tensor_warp() / 2 * 2, m = own_m < kTilesDown - 2 ? own_m : kTilesDown - 2;
+    ones = tensor_warp() % 2 == 1, n = tensor_warp() % 2 * across;
     OCCAM_UNROLL
-    for (int e = 0; e < down * across * 4; ++e) sums[e / 4 / across][e / 4 % across][e % 4] = 0.0f;
+    for (int e = 0; e < 8 * across; ++e) sums[e / 4 / across][e / 4 % across][e % 4] = 0.0f;
   }
 
   // += deltaᵀ · x over `samples` samples; those up to the next whole step are zeros in delta.
   __device__ __forceinline__ void add(OperandPanel delta, OperandPanel x, int samples) {
-    if (idle || samples <= 0) return;
-    multiply<P, down, across, true>(ColumnsA<P>{delta}.template place<down>(m),
-                                    ColumnsB<P>{x}.template place<across>(n),
-                                    Depth{(samples + P::kStep - 1) / P::kStep, false}, ones, sums);
+    if (samples <= 0) return;
+    multiply<P, 2, across, true>(ColumnsA<P>{delta}.template place<2>(m),
+                                 ColumnsB<P>{x}.template place<across>(n),
+                                 Depth{(samples + P::kStep - 1) / P::kStep, false}, ones, sums);
   }
 
-  // Steps the weights [units][features] at `master`, rows `stride` apart, and rounds them into `operand`; biases stand
-  // in fp32 at `bias`.
-  __device__ __forceinline__ void step(const Trainee& trainee, float* master, int stride,
-                                       OperandPanel operand, float* bias, int units, int features) const {
-    if (idle) return;
-    const auto stepped = [&](float value, float gradient) {
-      float none = 0.0f;
-      law::optimizer_step<OptimizerKind::sgd, false>(trainee.optimizer, {}, gradient, value, none, none);
-      return value;
-    };
-    const auto each_row = [&](const auto& f) {
+  // Calls f(i, half, unit) of the warp's own rows.
+  template <class F>
+  __device__ __forceinline__ void each_row(int units, const F& f) const {
+    OCCAM_UNROLL
+    for (int i = 0; i < 2; ++i) {
       OCCAM_UNROLL
-      for (int i = 0; i < down; ++i) {
-        OCCAM_UNROLL
-        for (int half = 0; half < 2; ++half) {
-          const int unit = 16 * (m + i) + lane() / 4 + 8 * half;
-          if (m + i >= own_m && unit < units) f(i, half, unit);
-        }
+      for (int half = 0; half < 2; ++half) {
+        const int unit = 16 * (m + i) + lane() / 4 + 8 * half;
+        if (m + i >= own_m && unit < units) f(i, half, unit);
       }
-    };
-    const int all = ones ? across - 1 : across;
-    float2 value[down][2][across] =
-        {};  // else what is not loaded would be kept from update to update, at a spill each
-    each_row([&](int i, int half, int unit) {
+    }
+  }
+  __device__ __forceinline__ int feature(int j) const { return 8 * (n + j) + lane() % 4 * 2; }
+  __device__ __forceinline__ bool has(int j, int features) const {
+    return (j < across - 1 || !ones) && feature(j) < features;
+  }
+
+  // Fetches the fp32 weights [units][features] at `weights`, rows `stride` apart: they come from the L2 cache, and
+  // products hide how long that takes.
+  __device__ __forceinline__ void fetch(const float* weights, int stride, int units, int features) {
+    OCCAM_UNROLL
+    for (int e = 0; e < 4 * across; ++e)  // else what is not loaded would be kept from update to update
+      master[e / 2 / across][e / across % 2][e % across] = make_float2(0.0f, 0.0f);
+    each_row(units, [&](int i, int half, int unit) {
       OCCAM_UNROLL
       for (int j = 0; j < across; ++j) {
-        const int feature = 8 * (n + j) + lane() % 4 * 2;
-        if (j < all && feature < features)
-          value[i][half][j] = *reinterpret_cast<const float2*>(master + unit * stride + feature);
+        if (has(j, features))
+          master[i][half][j] = *reinterpret_cast<const float2*>(weights + unit * stride + feature(j));
       }
     });
-    each_row([&](int i, int half, int unit) {
+  }
+
+  // Steps what was fetched and rounds it into `operand`; biases stand in fp32 at `bias`. All is stepped, so that there is
+  // no branch around each pair, and stored where it is a weight.
+  __device__ __forceinline__ void step(const law::OptimizerConstants& optimizer, float* weights, int stride,
+                                       OperandPanel operand, float* bias, int units, int features) {
+    const auto stepped = [&](float value, float gradient) {
+      float none = 0.0f;
+      law::optimizer_step<OptimizerKind::sgd, false>(optimizer, {}, gradient, value, none, none);
+      return value;
+    };
+    OCCAM_UNROLL
+    for (int e = 0; e < 4 * across; ++e) {
+      const int i = e / 2 / across, half = e / across % 2, j = e % across;
+      float2& v = master[i][half][j];
+      v.x = stepped(v.x, sums[i][j][2 * half]);
+      v.y = stepped(v.y, feature(j) + 1 < features ? sums[i][j][2 * half + 1] : 0.0f);
+    }
+    each_row(units, [&](int i, int half, int unit) {
       OCCAM_UNROLL
       for (int j = 0; j < across; ++j) {
-        const int feature = 8 * (n + j) + lane() % 4 * 2;
-        if (j >= all || feature >= features) continue;
-        float2& v = value[i][half][j];
-        v.x = stepped(v.x, sums[i][j][2 * half]);
-        if (feature + 1 < features) v.y = stepped(v.y, sums[i][j][2 * half + 1]);
-        *reinterpret_cast<float2*>(master + unit * stride + feature) = v;
-        P::put_pair(operand.row(P::weight_row(unit)), feature, v.x, v.y);
+        const float2 v = master[i][half][j];
+        const float first = P::round(v.x), second = P::round(v.y);
+        if (!has(j, features)) continue;
+        *reinterpret_cast<float2*>(weights + unit * stride + feature(j)) = v;
+        P::put_rounded_pair(operand.row(P::weight_row(unit)), feature(j), first, second);
       }
       if (ones && lane() % 4 == 0) bias[unit] = stepped(bias[unit], sums[i][across - 1][2 * half]);
     });
   }
 };
 
-// How a batch's rows get to the chip as operands. In TF32 they are copied to where they stay and rounded there by the
-// threads that copied them, by calls with the same bounds.
-__device__ __forceinline__ void round_rows(const BatchRows& rows, float* x, int first, int end) {
-  rows.each_quad(first, end, [&](int sample, int at) {
-    float v[kQuad];
-    float* const quad = x + sample * WholeBatch::kInputs + at;
-    read_steps(quad, v);
-    Tf32::put_quad(reinterpret_cast<char*>(quad), 0, v);
-  });
-}
-
-// In BF16 they pass through registers, all of a thread's quads at once.
+// Rows of a batch on their way to the chip, `samples` of them, from `first` on: a thread's quads, all at once.
+template <class P, int samples>
 struct RowsInRegisters {
-  static constexpr int kAll = WholeBatch::kSamples * WholeBatch::kInputs / kQuad / kTensorThreads;
+  static constexpr int kQuads = WholeBatch::kInputs / kQuad,
+                       kAll = (samples * kQuads + kTensorThreads - 1) / kTensorThreads;
   float v[kAll][kQuad] = {};  // else what is not loaded would be kept from update to update
 
+  // f(q, sample, at) of the thread's quads of samples first … end − 1, of which there are at most `samples`.
   template <class F>
-  static __device__ __forceinline__ void each(const BatchRows& rows, int count, const F& f) {
+  static __device__ __forceinline__ void each(const BatchRows& rows, int first, int end, const F& f) {
     OCCAM_UNROLL
     for (int q = 0; q < kAll; ++q) {
       const int item = static_cast<int>(threadIdx.x) + q * kTensorThreads;
-      const int sample = item / (WholeBatch::kInputs / kQuad),
-                at = item % (WholeBatch::kInputs / kQuad) * kQuad;
-      if (sample < count && at < rows.inputs) f(q, sample, at);
+      const int sample = first + item / kQuads, at = item % kQuads * kQuad;
+      if (sample < end && at < rows.inputs) f(q, sample, at);
     }
   }
-  __device__ __forceinline__ void load(const BatchRows& rows, int which, int count) {
-    each(rows, count, [&](int q, int sample, int at) { read_steps(rows.source(which, sample, at), v[q]); });
+  __device__ __forceinline__ void load(const BatchRows& rows, int which, int first, int end) {
+    each(rows, first, end,
+         [&](int q, int sample, int at) { read_steps(rows.source(which, sample, at), v[q]); });
   }
-  __device__ __forceinline__ void store(const BatchRows& rows, OperandPanel x, int count) const {
-    each(rows, count, [&](int q, int sample, int at) { Bf16::put_quad(x.row(sample), at, v[q]); });
+  __device__ __forceinline__ void store(const BatchRows& rows, OperandPanel x, int first, int end) const {
+    each(rows, first, end, [&](int q, int sample, int at) { P::put_quad(x.row(sample), at, v[q]); });
+  }
+};
+
+// Where registers have no room, rows are copied to where they stay, and rounded there by the threads that copied them.
+struct RowsInPlace {
+  using All = RowsInRegisters<Tf32, WholeBatch::kSamples>;
+
+  static __device__ __forceinline__ void copy(const BatchRows& rows, int which, OperandPanel x, int count) {
+    All::each(rows, 0, count, [&](int, int sample, int at) {
+      copy_async<16>(x.row(sample) + at * Tf32::kBytes, rows.source(which, sample, at));
+    });
+    copy_async_commit();
+  }
+  static __device__ __forceinline__ void round(const BatchRows& rows, OperandPanel x, int count) {
+    All::each(rows, 0, count, [&](int, int sample, int at) {
+      float v[kQuad];
+      read_steps(reinterpret_cast<const float*>(x.row(sample)) + at, v);
+      Tf32::put_quad(x.row(sample), at, v);
+    });
   }
 };
 

@@ -33,16 +33,14 @@ struct WholeBatchTensor {
   static constexpr int kOtherX = kX + kSamples * kXBytes + kTensorReadBeyond;     // BF16: the same
   // [kSamples] rows of the second layer, in TF32 half of them, in place of x.
   static constexpr int kSecond = kSpacious ? kOtherX + kSamples * kXBytes + kTensorReadBeyond : kX;
-  static constexpr int kLogits = kSecond + (kSpacious ? kSamples : kHalf) * kUnitBytes +
-                                 (kSpacious ? kTensorReadBeyond : 0);  // [kSamples][kOutputs] floats
-  static constexpr int kPartial =
-      kLogits + 4 * kSamples * kOutputs + (kSpacious ? 0 : kTensorReadBeyond);  // [kWarps][kPartials] floats:
+  static constexpr int kPartial = kSpacious ? kSecond + kSamples * kUnitBytes + kTensorReadBeyond
+                                            : kOtherX;      // [kWarps][kPartials] floats:
   static constexpr int kPartials = kOutputs * (kWide + 2);  // the last layer's weights, then biases
   static constexpr int kRowNumbers = kPartial + 4 * kWarps * kPartials, kLabels = kRowNumbers + 8 * kSamples;
   static constexpr int kBytes = kLabels + 8 * kSamples;
 };
-// In TF32 logits end where the rows do.
-static_assert(WholeBatchTensor<4>::kPartial == WholeBatchTensor<4>::kOtherX);
+static_assert(WholeBatchTensor<4>::kHalf * WholeBatchTensor<4>::kUnitBytes + kTensorReadBeyond <=
+              WholeBatchTensor<4>::kSamples * WholeBatchTensor<4>::kXBytes);
 static_assert(WholeBatchTensor<4>::kBytes <= 227 * 1024 && WholeBatchTensor<2>::kBytes <= 227 * 1024);
 
 // Bytes of shared memory for this precision, tf32 or bf16.
