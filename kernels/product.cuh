@@ -209,9 +209,8 @@ __device__ __forceinline__ void read_steps(const float* first, float (&element)[
   element[0] = quad.x, element[1] = quad.y, element[2] = quad.z, element[3] = quad.w;
 }
 
-// Four steps of the depth, from k on, or the first `steps` of them. What is read ahead is what a quad brings along;
-// more would cost registers.
-template <class T, Order a_order, Order b_order, int steps = kQuad>
+// Four steps of the depth, from k on. What is read ahead is what a quad brings along; more would cost registers.
+template <class T, Order a_order, Order b_order>
 __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_order>& stage_a,
                                               const Stage<T::kN, T::kDepth, b_order>& stage_b, int k,
                                               float (&sum)[T::kPerM][T::kPerN]) {
@@ -221,7 +220,7 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
   if constexpr (a_order == Order::extent) {
     static_assert(b_order == Order::extent && T::kPerM % kQuad == 0);
     OCCAM_UNROLL
-    for (int step = 0; step < steps; ++step) {
+    for (int step = 0; step < kQuad; ++step) {
       float a[T::kPerM], b[T::kPerN];
       read_step<T::kPerM, T::kThreadsM>(stage_a.value + (k + step) * stride_a + kQuad * m, a);
       read_step<T::kPerN, T::kThreadsN>(stage_b.value + (k + step) * stride_b + kQuad * n, b);
@@ -240,19 +239,24 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
     for (int i = 0; i < T::kPerM; ++i)
       read_steps(stage_a.value + (m + i * T::kThreadsM) * stride_a + k, a[i]);
     if constexpr (b_order == Order::depth) {
+      float b[T::kPerN][kQuad];
       OCCAM_UNROLL
-      for (int j = 0; j < T::kPerN; ++j) {
-        float b[kQuad];
-        read_steps(stage_b.value + (n + j * T::kThreadsN) * stride_b + k, b);
+      for (int j = 0; j < T::kPerN; ++j)
+        read_steps(stage_b.value + (n + j * T::kThreadsN) * stride_b + k, b[j]);
+      OCCAM_UNROLL
+      for (int step = 0; step < kQuad; ++step) {
         OCCAM_UNROLL
-        for (int step = 0; step < steps; ++step) {
+        for (int j = 0; j < T::kPerN; ++j) {
           OCCAM_UNROLL
-          for (int i = 0; i < T::kPerM; ++i) sum[i][j] = law::fma(a[i][step], b[step], sum[i][j]);
+          for (int at = 0; at < T::kPerM; ++at) {
+            const int i = snake<T::kPerM>(j, at);
+            sum[i][j] = law::fma(a[i][step], b[j][step], sum[i][j]);
+          }
         }
       }
     } else {
       OCCAM_UNROLL
-      for (int step = 0; step < steps; ++step) {
+      for (int step = 0; step < kQuad; ++step) {
         float b[T::kPerN];
         read_step<T::kPerN, T::kThreadsN>(stage_b.value + (k + step) * stride_b + kQuad * n, b);
         OCCAM_UNROLL
