@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       second.add(above, {hidden.row(W::kHalf), hidden.row_bytes}, place.count - W::kHalf);
       __syncthreads();
       put<P>(tile, hidden, 0, units2);
-      RowsInPlace::copy(rows, batch, x, place.count);
+      rows.copy_rows(floats(W::kX), batch, 0, place.count);
       __syncwarp();
     }
 
@@ -231,7 +231,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       __syncwarp();  // not earlier: what is put would have no registers
       fetch_second();
       copy_async_wait<0>();
-      RowsInPlace::round(rows, x, place.count);
+      round_rows(rows, x, place.count);
     }
     __syncthreads();  // all have read the second layer's weights
     if constexpr (W::kSpacious) fetch_second();

@@ -51,44 +51,47 @@ struct SampleRows {
 template <class P, int down, int across, bool ahead, class AtA, class AtB>
 __device__ __forceinline__ void multiply(const AtA& at_a, const AtB& at_b, Depth depth, bool ones,
                                          Sums<down, across>& sums) {
-  std::uint32_t a[down][4], b[across][2];
-  const auto read = [&](int step) {
-    at_a.read(a, step);
-    at_b.read(b, step);
-    if (ones) b[across - 1][0] = b[across - 1][1] = P::one();
+  struct Operands {
+    std::uint32_t a[down][4], b[across][2];
+  } now, then;
+  const auto read = [&](Operands& to, int step) {
+    at_a.read(to.a, step);
+    at_b.read(to.b, step);
+    if (ones) to.b[across - 1][0] = to.b[across - 1][1] = P::one();
   };
-  const auto add = [&](const std::uint32_t(&of_a)[down][4], const std::uint32_t(&of_b)[across][2]) {
+  const auto add = [&](const Operands& of) {
     OCCAM_UNROLL
     for (int i = 0; i < down; ++i) {
       OCCAM_UNROLL
-      for (int j = 0; j < across; ++j) P::multiply(sums[i][j], of_a[i], of_b[j]);
+      for (int j = 0; j < across; ++j) P::multiply(sums[i][j], of.a[i], of.b[j]);
     }
   };
   if constexpr (ahead) {
     const int last = depth.steps - (depth.half ? 0 : 1);
-    read(0);
-    OCCAM_UNROLL_TWICE
-    for (int step = 0; step < depth.steps; ++step) {
-      std::uint32_t now_a[down][4], now_b[across][2];
-      OCCAM_UNROLL
-      for (int i = 0; i < down * 4; ++i) now_a[i / 4][i % 4] = a[i / 4][i % 4];
-      OCCAM_UNROLL
-      for (int j = 0; j < across * 2; ++j) now_b[j / 2][j % 2] = b[j / 2][j % 2];
-      read(step < last ? step + 1 : last);
-      add(now_a, now_b);
+    read(now, 0);
+    OCCAM_NO_UNROLL
+    for (int step = 0; step + 1 < depth.steps; step += 2) {
+      read(then, step + 1);
+      add(now);
+      read(now, step + 2 < last ? step + 2 : last);
+      add(then);
+    }
+    if (depth.steps % 2 == 1) {
+      add(now);
+      if (depth.half) read(now, last);
     }
   } else {
     OCCAM_UNROLL_TWICE
     for (int step = 0; step < depth.steps; ++step) {
-      read(step);
-      add(a, b);
+      read(now, step);
+      add(now);
     }
-    if (depth.half) read(depth.steps);
+    if (depth.half) read(now, depth.steps);
   }
   if (!depth.half) return;
   OCCAM_UNROLL
-  for (int j = 0; j < across; ++j) b[j][1] = 0;
-  add(a, b);
+  for (int j = 0; j < across; ++j) now.b[j][1] = 0;
+  add(now);
 }
 
 // Calls f(i, j, half, sample, unit) for every pair of neighbouring units of the warp's samples: elements 2 · half and
@@ -315,23 +318,15 @@ struct RowsInRegisters {
   }
 };
 
-// Where registers have no room, rows are copied to where they stay, and rounded there by the threads that copied them.
-struct RowsInPlace {
-  using All = RowsInRegisters<Tf32, WholeBatch::kSamples>;
-
-  static __device__ __forceinline__ void copy(const BatchRows& rows, int which, OperandPanel x, int count) {
-    All::each(rows, 0, count, [&](int, int sample, int at) {
-      copy_async<16>(x.row(sample) + at * Tf32::kBytes, rows.source(which, sample, at));
-    });
-    copy_async_commit();
-  }
-  static __device__ __forceinline__ void round(const BatchRows& rows, OperandPanel x, int count) {
-    All::each(rows, 0, count, [&](int, int sample, int at) {
-      float v[kQuad];
-      read_steps(reinterpret_cast<const float*>(x.row(sample)) + at, v);
-      Tf32::put_quad(x.row(sample), at, v);
-    });
-  }
-};
+// Where registers have no room, rows are copied to where they stay, and rounded there by the threads that copied them, in
+// loops that need few registers.
+static_assert(kTensorThreads == kResidentThreads);
+__device__ __forceinline__ void round_rows(const BatchRows& rows, OperandPanel x, int count) {
+  rows.each_quad(0, count, [&](int sample, int at) {
+    float v[kQuad];
+    read_steps(reinterpret_cast<const float*>(x.row(sample)) + at, v);
+    Tf32::put_quad(x.row(sample), at, v);
+  });
+}
 
 }  // namespace occam::cuda
