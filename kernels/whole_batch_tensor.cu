@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       second.add(above, {hidden.row(W::kHalf), hidden.row_bytes}, place.count - W::kHalf);
       __syncthreads();
       put<P>(tile, hidden, 0, units2);
-      rows.copy_rows(floats(W::kX), batch, 0, place.count);
+      copy_rows(rows, batch, x, place.count);
       __syncwarp();
     }
 
