@@ -75,7 +75,10 @@ def _launches(command, stdin, listing, timer, chip):
     with tempfile.TemporaryDirectory() as folder:
         trace = f"{folder}/trace"
         environment = {
-            **os.environ, "OCCAM_MACHINE_CODE": str(listing), "OCCAM_MACHINE_TRACE": "kernel", "OCCAM_MACHINE_TO": trace,
+            **os.environ,
+            "OCCAM_MACHINE_CODE": str(listing),
+            "OCCAM_MACHINE_TRACE": "kernel",
+            "OCCAM_MACHINE_TO": trace,
         }
         done = run(command, input=stdin, env=environment, capture_output=True)
         if done.returncode or '"error"' in done.stdout:
