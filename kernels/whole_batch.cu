@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
           read_steps(h + k, x);
           read_steps(weight + k, w);
           OCCAM_UNROLL
-          for (int step = 0; step < kQuad; ++step) sum = law::fma(x[step], w[step], sum);
+          for (int i = 0; i < kQuad; ++i) sum = law::fma(x[i], w[i], sum);
         }
         logits[sample * B::kOutputs + output] = sum;
       }

@@ -10,7 +10,10 @@ To bits(From from) {
   return std::bit_cast<To>(from);
 }
 
-inline std::size_t first_lane(std::uint32_t mask) { return static_cast<std::size_t>(std::countr_zero(mask)); }
+// Of a mask that has one.
+inline std::size_t first_lane(std::uint32_t mask) {
+  return static_cast<std::size_t>(std::countr_zero(mask)) % 32;
+}
 
 // f(lane) for every lane of the mask.
 template <class F>
