@@ -163,8 +163,7 @@ enum class Mode : std::uint8_t {
   min,
   max,
   sum,
-  any,
-  all_of  // atomics, redux, vote, bar.red
+  any  // atomics, redux, vote, bar.red
 };
 
 struct Instruction {

@@ -8,8 +8,6 @@
 namespace occam::machine {
 namespace {
 
-constexpr std::uint64_t kSharedWindow = std::uint64_t{kSharedWindowHigh} << 32;  // of generic addresses
-
 class Access {
  public:
   Access(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask)
@@ -139,7 +137,7 @@ class Access {
       const auto u = static_cast<std::size_t>(o.uniform);
       a += warp_.uniform[u] | std::uint64_t{warp_.uniform[u + 1]} << 32;
     }
-    if (a >> 32 == kSharedWindow >> 32) return shared(static_cast<std::uint32_t>(a), bytes, l);
+    if (a >> 32 == kSharedWindowHigh) return shared(static_cast<std::uint32_t>(a), bytes, l);
     sectors_.insert(a / 32);
     auto allocation = block_.allocations->upper_bound(a);
     if (allocation == block_.allocations->begin()) stop(i_, "memory that nobody has" + who(l));
