@@ -1,4 +1,4 @@
-// The backward products of a layer (kernels/input_gradient.cu, kernels/weight_gradient.cu). For one layer the
+// The backward products of layers (kernels/input_gradient.cu, kernels/weight_gradient.cu). For one layer the
 // input gradient is launched first: it reads the weights that the weight gradient then steps.
 #pragma once
 
@@ -22,20 +22,37 @@ struct InputGradientArguments {
 // is dropped, PReLU reads `kept`, and of rows the gradient is dL/dx.
 void launch_input_gradient(Stream& stream, const InputGradientArguments& arguments);
 
+// Of one layer.
+struct WeightGradient {
+  LayerView layer;
+  const float* delta;  // [slots][capacity][out_stride] dL/dz
+  const float* input;  // [slots][capacity][in_stride]; null: the members' training rows
+};
+
+inline constexpr int kMaxGradients = 8;  // of a launch
+
 struct WeightGradientArguments {
+  WaveView wave;
+  Slots slots;
+  const std::uint32_t* batch;  // [slots][capacity] rows of the training set; read where an input is null
+  int count;
+  WeightGradient gradient[kMaxGradients];
+  int end[kMaxGradients];  // blocks of a member up to and with this gradient; the launcher's
+};
+
+// Step weights and biases of all layers by their optimiser. The gradients are never stored. Blocks start in the order of
+// the layers.
+void launch_weight_gradients(Stream& stream, WeightGradientArguments arguments);
+
+struct ShapeWeightGradientArguments {
   WaveView wave;
   Slots slots;
   LayerView layer;
   const float* delta;          // [slots][capacity][out_stride] dL/dz
-  const float* input;          // [slots][capacity][in_stride]; null: the members' training rows
-  const std::uint32_t* batch;  // [slots][capacity] rows of the training set; read when input is null
+  const std::uint32_t* batch;  // [slots][capacity] rows of the training set
 };
 
-// Steps weight and bias by their optimiser. The gradients are never stored.
-void launch_weight_gradient(Stream& stream, const WeightGradientArguments& arguments);
-
-// The same of a first layer on images of shapes (kernels/shapes.cu): `input` is not read, and weights that
-// training never changes are passed by.
-void launch_shape_weight_gradient(Stream& stream, const WeightGradientArguments& arguments);
+// The same of a first layer on images of shapes (kernels/shapes.cu); weights that training never changes are passed by.
+void launch_shape_weight_gradient(Stream& stream, const ShapeWeightGradientArguments& arguments);
 
 }  // namespace occam::cuda

@@ -1,6 +1,7 @@
 // What products do with a finished tile while it is still in registers, and the tiles they use.
 #pragma once
 
+#include "law/activation.hpp"
 #include "law/dropout.hpp"
 #include "product.cuh"
 
@@ -13,6 +14,16 @@ using Square = Tile<8, 8, 8, 8>;       // 64 × 64
 using FewRows = Tile<4, 16, 4, 4>;     // 16 × 64
 using FewColumns = Tile<64, 1, 2, 4>;  // 128 × 4
 using FewUnits = Tile<2, 32, 4, 4>;    // 8 × 128, of a weight gradient
+
+// Calls f with the activation as a compile-time constant; kernels for ReLU alone have no other code.
+template <bool relu, class F>
+__device__ __forceinline__ void with_activation(Activation kind, const F& f) {
+  if constexpr (relu) {
+    f(std::integral_constant<Activation, Activation::relu>{});
+  } else {
+    law::with_activation(kind, f);
+  }
+}
 
 // Where a tile of C [rows][columns] lies.
 template <class T>

@@ -1,23 +1,13 @@
 // What both kernels of one hidden layer share.
 #pragma once
 
-#include "law/activation.hpp"
+#include "epilogue.cuh"
 #include "one_hidden.hpp"
 #include "product.cuh"
 
 namespace occam::cuda {
 
 static_assert(padded(kOneHiddenOutputs) == kQuad);
-
-// Calls f with the activation as a compile-time constant; kernels for ReLU alone have no other code.
-template <bool relu, class F>
-__device__ __forceinline__ void with_activation(Activation kind, const F& f) {
-  if constexpr (relu) {
-    f(std::integral_constant<Activation, Activation::relu>{});
-  } else {
-    law::with_activation(kind, f);
-  }
-}
 
 __device__ __forceinline__ Operand rows_of(const OneHiddenArguments& a, const Member& member,
                                            std::int64_t place) {

@@ -8,25 +8,23 @@ namespace occam::cuda {
 
 namespace {
 
-// Units × inputs of the weight gradient. A thread has 8 × 13: three quads of inputs, and one of the four columns behind
-// the quads of all threads, the last of which stands for the bias: its input is 1.
-struct GradientTile : Tile<16, 4, 8, 12> {
+// The last of the columns behind the quads stands for the bias: its input is 1.
+struct OneHiddenTile : GradientTile<16, 4> {
   static constexpr int kSamples = 16;               // of a stage
-  static constexpr int kBias = kN + kThreadsN - 1;  // the column
-  static constexpr int kStride = kN + kThreadsN;
+  static constexpr int kBias = kStride - 1;         // the column
   static constexpr int kUnitsEach = kM / kThreads;  // whose activations and last weights a thread has
 };
-static_assert(kOneHiddenInputs <= GradientTile::kBias);
-static_assert(GradientTile::kUnitsEach == 2, "pairs are read at once");
+static_assert(kOneHiddenInputs <= OneHiddenTile::kBias);
+static_assert(OneHiddenTile::kUnitsEach == 2, "pairs are read at once");
 
 struct BackwardStages {
-  alignas(16) float delta[2][GradientTile::kSamples][GradientTile::kM];
-  alignas(16) float x[2][GradientTile::kSamples][GradientTile::kStride];
-  alignas(16) float logits[2][GradientTile::kSamples][kOneHiddenOutputs];  // their gradients
+  alignas(16) float delta[2][OneHiddenTile::kSamples][OneHiddenTile::kM];
+  alignas(16) float x[2][OneHiddenTile::kSamples][OneHiddenTile::kStride];
+  alignas(16) float logits[2][OneHiddenTile::kSamples][kOneHiddenOutputs];  // their gradients
 };
 union BackwardShared {
   BackwardStages stages;
-  alignas(16) float gradient[GradientTile::kM][GradientTile::kStride];  // once all samples are done with
+  alignas(16) float gradient[OneHiddenTile::kM][OneHiddenTile::kStride];  // once all samples are done with
 };
 
 }  // namespace
@@ -34,9 +32,9 @@ union BackwardShared {
 // ---- kernels ----------------------------------------------------------------------------------------------
 
 template <int outputs, bool relu>
-__global__ void __launch_bounds__(GradientTile::kThreads, 4)
+__global__ void __launch_bounds__(OneHiddenTile::kThreads, 4)
     one_hidden_backward_kernel(OneHiddenArguments a) {
-  using T = GradientTile;
+  using T = OneHiddenTile;
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot],
             thread = static_cast<int>(threadIdx.x);
   if (rows == 0) return;
@@ -165,7 +163,7 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
   put(0, 0);
   fetch(T::kSamples);
 
-  float gradient[T::kPerM][T::kPerN] = {}, behind[T::kPerM] = {};
+  GradientSums<T> sums;
   for (int k = 0, now = 0; k < rows; k += T::kSamples, now ^= 1) {
     copy_async_wait<0>();
     __syncthreads();  // this stage is there, and nobody reads the one before any more
@@ -181,29 +179,14 @@ __global__ void __launch_bounds__(GradientTile::kThreads, 4)
     const float* delta = &stage.delta[now][0][kQuad * T::m()];
     const float *quads = &stage.x[now][0][kQuad * T::n()], *column = &stage.x[now][0][T::kN + T::n()];
 #pragma unroll 8
-    for (int s = 0; s < samples; ++s, delta += T::kM, quads += T::kStride, column += T::kStride) {
-      float d[T::kPerM], input[T::kPerN];
-      read_step<T::kPerM, T::kThreadsM>(delta, d);
-      read_step<T::kPerN, T::kThreadsN>(quads, input);
-      const float other = *column;
-      OCCAM_UNROLL
-      for (int i = 0; i < T::kPerM; ++i) {
-        OCCAM_UNROLL
-        for (int at = 0; at < T::kPerN; ++at) {
-          const int j = snake<T::kPerN>(i, at);
-          gradient[i][j] = law::fma(d[i], input[j], gradient[i][j]);
-        }
-        behind[i] = law::fma(d[i], other, behind[i]);
-      }
-    }
+    for (int s = 0; s < samples; ++s, delta += T::kM, quads += T::kStride, column += T::kStride)
+      sums.add(delta, quads, *column);
   }
 
   // By way of shared memory gradients meet their weights in the order of memory.
   auto& gradients = shared<BackwardShared>().gradient;
   __syncthreads();
-  put_gradients<T, T::kStride>(&gradients[0][0], gradient);
-  OCCAM_UNROLL
-  for (int i = 0; i < T::kPerM; ++i) gradients[T::row<Order::extent>(i)][(T::kN + T::n()) ^ 1] = behind[i];
+  put_gradients(&gradients[0][0], sums);
   __syncthreads();
   const Trainee trainee{a.wave, id};
   step_tile<T, T::kStride>(trainee, a.hidden, first_m, 0, &gradients[0][0], [](int) { return true; });
@@ -235,9 +218,9 @@ void launch_one_hidden_backward(Stream& stream, const OneHiddenArguments& a) {
   check_one_hidden(a);
   with_one_hidden_variant(a, [&]<int outputs, bool relu>() {
     launch(stream, "one_hidden_backward", one_hidden_backward_kernel<outputs, relu>,
-           dim3(static_cast<unsigned>(tiles(a.hidden.out, GradientTile::kM)),
+           dim3(static_cast<unsigned>(tiles(a.hidden.out, OneHiddenTile::kM)),
                 static_cast<unsigned>(a.slots.count)),
-           dim3(GradientTile::kThreads), sizeof(BackwardShared), a);
+           dim3(OneHiddenTile::kThreads), sizeof(BackwardShared), a);
   });
 }
 

@@ -89,6 +89,7 @@ template <class T, Order a_order, Order b_order>
 struct Stages {
   alignas(16) Stage<T::kM, T::kDepth, a_order> a[2];
   alignas(16) Stage<T::kN, T::kDepth, b_order> b[2];
+  static constexpr int kDepth = T::kDepth;
 };
 
 // Which column of the tile row p of a depth-ordered stage of B holds, so that thread n of `threads_n` finds its quads of
@@ -113,28 +114,29 @@ class Loader {
     OCCAM_UNROLL
     for (int c = 0; c < kChunks; ++c) {
       const int at = first + (order == Order::depth ? position(row(c)) : column(c));
-      exists_[c] = chunk(c) < kAll && at < size;
+      exists_[c] = is_chunk(c) && at < size;
       from_[c] = operand.data;
       if constexpr (order == Order::depth) {
         if (exists_[c]) from_[c] = operand.row(at) + column(c);
       } else {
         if (exists_[c] && !operand.index) from_[c] = operand.data + row(c) * operand.stride + at;
       }
-      if (chunk(c) < kAll && !exists_[c])
+      if (is_chunk(c) && !exists_[c])
         for (Of& stage : stages) put_outside(place(stage, c));
     }
+    if (order == Order::extent && operand.index) pick(0);
   }
 
-  __device__ __forceinline__ void start(Of& stage, int first_k) const {
+  __device__ __forceinline__ void start(Of& stage, int first_k) {
     if (order == Order::extent && operand_.index) {
       OCCAM_UNROLL
       for (int c = 0; c < kChunks; ++c) {
-        if (!exists_[c]) continue;
-        if (first_k + row(c) < size_k_)
-          copy_async<16>(place(stage, c), operand_.row(first_k + row(c)) + first_ + column(c));
-        else
-          put_outside(place(stage, c));
+        const bool inside = first_k + row(c) < size_k_;
+        copy_async_if(exists_[c] && inside, place(stage, c),
+                      operand_.data + picked_[c / kEach] * operand_.stride + first_ + column(c));
+        if (exists_[c] && !inside) put_outside(place(stage, c));
       }
+      pick(first_k + depth);
       return;
     }
     const std::int64_t further = order == Order::depth ? first_k : first_k * operand_.stride;
@@ -152,19 +154,23 @@ class Loader {
   }
 
  private:
-  static constexpr int kAcross = (order == Order::depth ? depth : extent) / kQuad;  // quads of a stage's row
-  static constexpr int kAll = extent * depth / kQuad;
-  static constexpr int kChunks = (kAll + threads - 1) / threads;  // of one thread
+  // Quads of a stage's row; so many threads share a row, each of which has kEach quads of it, the last ones perhaps none.
+  static constexpr int kAcross = (order == Order::depth ? depth : extent) / kQuad,
+                       kDown = order == Order::depth ? extent : depth;
+  static constexpr int kSide = threads % kAcross == 0 ? kAcross : 8, kEach = (kAcross + kSide - 1) / kSide;
+  static constexpr int kRows = threads / kSide;                        // at once
+  static constexpr int kChunks = (kDown + kRows - 1) / kRows * kEach;  // of one thread
+  static_assert(threads % kSide == 0);
 
-  static __device__ __forceinline__ int chunk(int c) { return static_cast<int>(threadIdx.x) + c * threads; }
   static __device__ __forceinline__ int row(int c) {
-    if constexpr (threads % kAcross == 0)
-      return static_cast<int>(threadIdx.x / kAcross) + c * (threads / kAcross);
-    return chunk(c) / kAcross;
+    return static_cast<int>(threadIdx.x / kSide) + c / kEach * kRows;
   }
   static __device__ __forceinline__ int column(int c) {
-    if constexpr (threads % kAcross == 0) return static_cast<int>(threadIdx.x % kAcross) * kQuad;
-    return chunk(c) % kAcross * kQuad;
+    return (static_cast<int>(threadIdx.x % kSide) + c % kEach * kSide) * kQuad;
+  }
+  // Whether the stage has such a chunk.
+  static __device__ __forceinline__ bool is_chunk(int c) {
+    return (kDown % kRows == 0 || row(c) < kDown) && (kAcross % kSide == 0 || column(c) < kAcross * kQuad);
   }
   static __device__ __forceinline__ float* place(Of& stage, int c) {
     return stage.value + row(c) * Of::kStride + column(c);
@@ -177,9 +183,19 @@ class Loader {
     *reinterpret_cast<float4*>(to) = make_float4(outside_, outside_, outside_, outside_);
   }
 
+  // Which rows the stage from first_k on holds: known one stage ahead.
+  __device__ __forceinline__ void pick(int first_k) {
+    OCCAM_UNROLL
+    for (int r = 0; r < kChunks / kEach; ++r) {
+      const int k = first_k + row(r * kEach);
+      picked_[r] = operand_.index[k < size_k_ ? k : 0];
+    }
+  }
+
   Operand operand_;
   int first_, size_k_;
   float outside_;
+  std::uint32_t picked_[kChunks / kEach];  // where rows are picked along the depth
   bool exists_[kChunks];
   const float* from_[kChunks];  // of the first stage, where rows are not picked along the depth
 };
@@ -272,34 +288,49 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
   }
 }
 
-// Adds A · B over the whole depth to the tile of C at (first_m, first_n); C is [m][n]. Every thread of the
-// block calls it. each_stage(stage of A, depth of it) runs between barriers, when a stage has arrived.
+// Goes through the stages of A and B: multiply(stage of A, of B, k) adds four steps of the depth from k on, and
+// each_stage(stage of A, depth of it) runs between barriers, when a stage has arrived. Every thread of the block calls it.
+template <bool many_registers, class S, class LoadA, class LoadB, class Multiply, class EachStage>
+__device__ __forceinline__ void go_through_stages(S& stages, LoadA& load_a, LoadB& load_b, int depth,
+                                                  const Multiply& multiply, const EachStage& each_stage) {
+  load_a.start(stages.a[0], 0);
+  load_b.start(stages.b[0], 0);
+  copy_async_commit();
+  for (int k = 0, now = 0; k < depth; k += S::kDepth, now ^= 1) {
+    copy_async_wait<0>();
+    __syncthreads();  // this stage has arrived, and nobody reads the other one any more
+    if (k + S::kDepth < depth) {
+      load_a.start(stages.a[now ^ 1], k + S::kDepth);
+      load_b.start(stages.b[now ^ 1], k + S::kDepth);
+      copy_async_commit();
+    }
+    const int steps = depth - k < S::kDepth ? depth - k : S::kDepth;
+    // 256 multiplications a pass or more are enough to overlap; more would spill registers where there are few.
+    if constexpr (many_registers) {
+      OCCAM_UNROLL_TWICE
+      for (int step = 0; step < steps; step += kQuad) multiply(stages.a[now], stages.b[now], step);
+    } else {
+      OCCAM_NO_UNROLL
+      for (int step = 0; step < steps; step += kQuad) multiply(stages.a[now], stages.b[now], step);
+    }
+    each_stage(stages.a[now], steps);
+  }
+}
+
+// Adds A · B over the whole depth to the tile of C at (first_m, first_n); C is [m][n].
 template <class T, Order a_order, Order b_order, class EachStage>
 __device__ __forceinline__ void accumulate(const Operand& a, int first_m, int m, const Operand& b,
                                            int first_n, int n, int depth, float (&sum)[T::kPerM][T::kPerN],
                                            const EachStage& each_stage) {
   auto& stages = shared<Stages<T, a_order, b_order>>();
-  const Loader<T::kM, T::kDepth, T::kThreads, a_order, 0> load_a{a, first_m, m, depth, -0.0f, stages.a};
-  const Loader<T::kN, T::kDepth, T::kThreads, b_order, T::kThreadsN> load_b{b,     first_n, n,
-                                                                            depth, 0.0f,    stages.b};
-  load_a.start(stages.a[0], 0);
-  load_b.start(stages.b[0], 0);
-  copy_async_commit();
-  for (int k = 0, now = 0; k < depth; k += T::kDepth, now ^= 1) {
-    copy_async_wait<0>();
-    __syncthreads();  // this stage has arrived, and nobody reads the other one any more
-    if (k + T::kDepth < depth) {
-      load_a.start(stages.a[now ^ 1], k + T::kDepth);
-      load_b.start(stages.b[now ^ 1], k + T::kDepth);
-      copy_async_commit();
-    }
-    const int steps = depth - k < T::kDepth ? depth - k : T::kDepth;
-    // 256 multiplications a pass are enough to overlap; more would spill registers.
-    OCCAM_NO_UNROLL
-    for (int step = 0; step < steps; step += kQuad)
-      multiply_quad<T, a_order, b_order>(stages.a[now], stages.b[now], step, sum);
-    each_stage(stages.a[now], steps);
-  }
+  Loader<T::kM, T::kDepth, T::kThreads, a_order, 0> load_a{a, first_m, m, depth, -0.0f, stages.a};
+  Loader<T::kN, T::kDepth, T::kThreads, b_order, T::kThreadsN> load_b{b, first_n, n, depth, 0.0f, stages.b};
+  go_through_stages<false>(
+      stages, load_a, load_b, depth,
+      [&](const auto& stage_a, const auto& stage_b, int k) {
+        multiply_quad<T, a_order, b_order>(stage_a, stage_b, k, sum);
+      },
+      each_stage);
 }
 
 // Stores a quad of a row of `columns` columns; beyond them goes the padding.

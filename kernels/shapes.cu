@@ -14,7 +14,7 @@ namespace {
 
 // 64 × 64 by many threads with little each: they wait for masks and places, not for multiply-adds.
 using ForwardTile = Tile<32, 8, 2, 8>;
-using GradientTile = Tile<16, 16, 4, 4>;
+using ShapeTile = Tile<16, 16, 4, 4>;
 
 // Blocks of a multiprocessor that registers leave room for: others work while one waits.
 constexpr int kBlocks = 3;
@@ -33,12 +33,12 @@ struct ForwardStage {
 };
 
 // Those of the samples in hand that light the tile, all at once.
-struct GradientListed : GradientTile {
+struct GradientListed : ShapeTile {
   static constexpr int kDepth = kListed;
 };
 struct GradientStage {
-  alignas(16) Stage<GradientTile::kM, kListed, Order::extent> delta;
-  alignas(16) Stage<GradientTile::kN, kListed, Order::extent> pixel;
+  alignas(16) Stage<ShapeTile::kM, kListed, Order::extent> delta;
+  alignas(16) Stage<ShapeTile::kN, kListed, Order::extent> pixel;
   law::ShapePlace place[kListed];
   unsigned lit[kListed / kWarp];  // which of the samples light the tile, a bit each
   int listed[kListed];            // those, ascending
@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks) shape_forward_kernel(Sha
 // batch order: the others would add zeros. bias gradient[j] = Σ_s delta[s][j] by the blocks of k = 0.
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, kBlocks)
-    shape_weight_gradient_kernel(WeightGradientArguments a) {
+    shape_weight_gradient_kernel(ShapeWeightGradientArguments a) {
   static_assert(T::kM <= T::kThreads, "a thread sums one unit's bias gradient");
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
   if (rows == 0) return;
@@ -290,12 +290,12 @@ void launch_shape_forward(Stream& stream, const ShapeForwardArguments& of) {
   launch(stream, "shape_forward", shape_forward_kernel<T>, grid, dim3(T::kThreads), sizeof(ForwardStage), of);
 }
 
-void launch_shape_weight_gradient(Stream& stream, const WeightGradientArguments& a) {
+void launch_shape_weight_gradient(Stream& stream, const ShapeWeightGradientArguments& a) {
   const NvtxRange range{"shape weight gradient"};
   require(a.slots.count >= 1 && a.slots.count <= kMaxSlots,
           "shape weight gradient: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
   require(a.delta && a.batch, "shape weight gradient: no delta, or no batch");
-  using T = GradientTile;
+  using T = ShapeTile;
   const dim3 grid(static_cast<unsigned>(tiles(a.layer.out, T::kM) * tiles(a.layer.in, T::kN)),
                   static_cast<unsigned>(a.slots.count));
   launch(stream, "shape_weight_gradient", shape_weight_gradient_kernel<T>, grid, dim3(T::kThreads),

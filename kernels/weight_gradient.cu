@@ -1,71 +1,150 @@
-// The gradients of a layer's weights and biases over the samples of a batch, in batch order, and the
-// optimiser's step while they are on the chip: they never reach device memory.
+// The gradients of layers' weights and biases over the samples of a batch, in batch order, and the
+// optimiser's step while they are on the chip: they never reach device memory. All layers are one launch, so that few
+// multiprocessors wait for the last blocks of each.
 
 #include "weight_step.cuh"
 
 namespace occam::cuda {
 
-// ---- kernels ----------------------------------------------------------------------------------------------
-
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) weight_gradient_kernel(WeightGradientArguments a) {
-  static_assert(T::kM <= T::kThreads, "a thread sums one unit's bias gradient");
-  const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
-  if (rows == 0) return;
-  const int across = tiles(a.layer.in, T::kN);
-  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM,
-            first_n = static_cast<int>(blockIdx.x) % across * T::kN;
-  const int id = a.slots.member_of(slot);
-  const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
-
-  // weight gradient[j][k] = Σ_s delta[s][j] · input[s][k]; bias gradient[j] = Σ_s delta[s][j] by the blocks
-  // of k = 0
-  float gradient[T::kPerM][T::kPerN] = {}, bias_gradient = 0.0f;
-  const int unit = static_cast<int>(threadIdx.x);
-  const bool has_bias = first_n == 0 && unit < T::kM && first_m + unit < a.layer.out;
-  const Operand delta{a.delta + place * a.layer.out_stride, nullptr, a.layer.out_stride};
-  const Operand input = a.input ? Operand{a.input + place * a.layer.in_stride, nullptr, a.layer.in_stride}
-                                : Operand{a.wave.members[id].train_x, a.batch + place, a.layer.in_stride};
-  accumulate<T, Order::extent, Order::extent>(delta, first_m, a.layer.out, input, first_n, a.layer.in, rows,
-                                              gradient, [&](const auto& stage, int steps) {
-                                                if (!has_bias) return;
-#pragma unroll 8  // their loads overlap
-                                                for (int s = 0; s < steps; ++s)
-                                                  bias_gradient += stage.value[s * T::kM + unit];
-                                              });
-
-  using Of = Stages<T, Order::extent, Order::extent>;
-  static_assert(sizeof(Of) >= sizeof(float) * T::kM * T::kN);
-  auto* const gradients = reinterpret_cast<float*>(&shared<Of>());
-  __syncthreads();
-  put_gradients<T, T::kN>(gradients, gradient);
-  __syncthreads();
-  const Trainee trainee{a.wave, id};
-  step_tile<T, T::kN>(trainee, a.layer, first_m, first_n, gradients, [](int) { return true; });
-  if (has_bias) trainee.step(a.layer.bias + first_m + unit, bias_gradient);
-}
-
-// ---- launchers --------------------------------------------------------------------------------------------
-
 namespace {
 
-template <class T>
-void launch_tiles(Stream& stream, const WeightGradientArguments& a) {
-  const dim3 grid(static_cast<unsigned>(tiles(a.layer.out, T::kM) * tiles(a.layer.in, T::kN)),
-                  static_cast<unsigned>(a.slots.count));
-  launch(stream, "weight_gradient", weight_gradient_kernel<T>, grid, dim3(T::kThreads),
-         sizeof(Stages<T, Order::extent, Order::extent>), a);
+using WideGradient = GradientTile<8, 8>;   // 64 units × 104 inputs
+constexpr int kThreads = 64, kBlocks = 4;  // of a multiprocessor: leaves all registers a thread can have
+static_assert(WideGradient::kThreads == kThreads && Square::kThreads == kThreads &&
+              FewUnits::kThreads == kThreads);
+
+// Shared memory of a tile: two stages, then the gradients.
+template <class T, int columns>
+struct GradientShared {
+  static constexpr int kDepth = T::kDepth;
+  union {
+    struct {
+      alignas(16) Stage<T::kM, kDepth, Order::extent> a[2];
+      alignas(16) Stage<columns, kDepth, Order::extent> b[2];
+    };
+    alignas(16) float gradient[T::kM * columns];
+  };
+};
+
+// The columns of a tile for a layer of so many inputs, and its units.
+enum class GradientKind { few_units, square, wide };
+
+__host__ __device__ GradientKind kind_of(const LayerView& layer) {
+  if (layer.out <= FewUnits::kM) return GradientKind::few_units;
+  const int square = tiles(layer.in, Square::kN) * Square::kN,
+            wide = tiles(layer.in, WideGradient::kStride) * WideGradient::kStride;
+  return wide <= square ? GradientKind::wide : GradientKind::square;
+}
+
+template <class T, int columns>
+int blocks_of(const LayerView& layer) {
+  return tiles(layer.out, T::kM) * tiles(layer.in, columns);
+}
+
+// f<tile, its columns>()
+template <class F>
+__host__ __device__ auto with_tile(const LayerView& layer, const F& f) {
+  const GradientKind kind = kind_of(layer);
+  if (kind == GradientKind::wide) return f.template operator()<WideGradient, WideGradient::kStride>();
+  if (kind == GradientKind::square) return f.template operator()<Square, Square::kN>();
+  return f.template operator()<FewUnits, FewUnits::kN>();
 }
 
 }  // namespace
 
-void launch_weight_gradient(Stream& stream, const WeightGradientArguments& a) {
-  const NvtxRange range{"weight gradient"};
+// ---- kernels ----------------------------------------------------------------------------------------------
+
+// A block's tile: weight gradient[j][k] = Σ_s delta[s][j] · input[s][k]; bias gradient[j] = Σ_s delta[s][j] by the blocks
+// of k = 0.
+template <class T, int columns>
+__device__ __forceinline__ void step_weights(const WeightGradientArguments& a, const WeightGradient& of,
+                                             int block, int slot) {
+  static_assert(T::kM <= kThreads, "a thread sums one unit's bias gradient");
+  using Shared = GradientShared<T, columns>;
+  constexpr bool wide = columns > T::kN;
+  const int rows = a.slots.rows[slot], across = tiles(of.layer.in, columns);
+  const int first_m = block / across * T::kM, first_n = block % across * columns;
+  const int id = a.slots.member_of(slot);
+  const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
+  const int unit = static_cast<int>(threadIdx.x);
+  const bool has_bias = first_n == 0 && unit < T::kM && first_m + unit < of.layer.out;
+  const Operand delta{of.delta + place * of.layer.out_stride, nullptr, of.layer.out_stride};
+  const Operand input = of.input ? Operand{of.input + place * of.layer.in_stride, nullptr, of.layer.in_stride}
+                                 : Operand{a.wave.members[id].train_x, a.batch + place, of.layer.in_stride};
+  Shared& stage = shared<Shared>();
+  Loader<T::kM, T::kDepth, kThreads, Order::extent, 0> load_delta{delta, first_m, of.layer.out,
+                                                                  rows,  -0.0f,   stage.a};
+  Loader<columns, T::kDepth, kThreads, Order::extent, 0> load_input{input, first_n, of.layer.in,
+                                                                    rows,  0.0f,    stage.b};
+  float bias_gradient = 0.0f;
+  const auto add_bias = [&](const auto& deltas, int steps) {
+    if (!has_bias) return;
+#pragma unroll 8  // their loads overlap
+    for (int s = 0; s < steps; ++s) bias_gradient += deltas.value[s * T::kM + unit];
+  };
+  if constexpr (wide) {
+    GradientSums<T> sums;
+    go_through_stages<true>(
+        stage, load_delta, load_input, rows,
+        [&](const auto& deltas, const auto& inputs, int k) {
+          OCCAM_UNROLL
+          for (int step = 0; step < kQuad; ++step) {
+            const float* const row = inputs.value + (k + step) * columns;
+            sums.add(deltas.value + (k + step) * T::kM + kQuad * T::m(), row + kQuad * T::n(),
+                     row[T::kN + T::n()]);
+          }
+        },
+        add_bias);
+    __syncthreads();
+    put_gradients(stage.gradient, sums);
+  } else {
+    float gradient[T::kPerM][T::kPerN] = {};
+    go_through_stages<true>(
+        stage, load_delta, load_input, rows,
+        [&](const auto& deltas, const auto& inputs, int k) {
+          multiply_quad<T, Order::extent, Order::extent>(deltas, inputs, k, gradient);
+        },
+        add_bias);
+    __syncthreads();
+    put_gradients<T, columns>(stage.gradient, gradient);
+  }
+  __syncthreads();
+  const Trainee trainee{a.wave, id};
+  step_tile<T, columns>(trainee, of.layer, first_m, first_n, stage.gradient, [](int) { return true; });
+  if (has_bias) trainee.step(of.layer.bias + first_m + unit, bias_gradient);
+}
+
+__global__ void __launch_bounds__(kThreads, kBlocks) weight_gradient_kernel(WeightGradientArguments a) {
+  const int slot = static_cast<int>(blockIdx.y), block = static_cast<int>(blockIdx.x);
+  if (a.slots.rows[slot] == 0) return;
+  int i = 0;
+  while (block >= a.end[i]) ++i;
+  const WeightGradient& of = a.gradient[i];
+  const int first = i > 0 ? a.end[i - 1] : 0;
+  with_tile(of.layer, [&]<class T, int columns>() { step_weights<T, columns>(a, of, block - first, slot); });
+}
+
+// ---- launchers --------------------------------------------------------------------------------------------
+
+void launch_weight_gradients(Stream& stream, WeightGradientArguments a) {
+  const NvtxRange range{"weight gradients"};
   require(a.slots.count >= 1 && a.slots.count <= kMaxSlots,
-          "weight gradient: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
-  require(a.delta && (a.input || a.batch), "weight gradient: no delta, or neither input nor batch");
-  if (a.layer.out <= FewUnits::kM) return launch_tiles<FewUnits>(stream, a);
-  launch_tiles<Square>(stream, a);
+          "weight gradients: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
+  require(a.count >= 1 && a.count <= kMaxGradients, "weight gradients: {} layers at once; give 1 to {}",
+          a.count, kMaxGradients);
+  int blocks = 0;
+  std::size_t bytes = 0;
+  for (int i = 0; i < a.count; ++i) {
+    const WeightGradient& of = a.gradient[i];
+    require(of.delta && (of.input || a.batch), "weight gradients: no delta, or neither input nor batch");
+    with_tile(of.layer, [&]<class T, int columns>() {
+      blocks += blocks_of<T, columns>(of.layer);
+      if (bytes < sizeof(GradientShared<T, columns>)) bytes = sizeof(GradientShared<T, columns>);
+    });
+    a.end[i] = blocks;
+  }
+  launch(stream, "weight_gradient", weight_gradient_kernel,
+         dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(a.slots.count)), dim3(kThreads), bytes, a);
 }
 
 }  // namespace occam::cuda

@@ -4,6 +4,7 @@
 
 #include "backward.hpp"
 #include "epilogue.cuh"
+#include "gradient_tile.cuh"
 #include "optimizer.cuh"
 
 namespace occam::cuda {
@@ -22,6 +23,14 @@ __device__ __forceinline__ void put_gradients(float* to, const float (&gradient)
       *reinterpret_cast<float4*>(row + T::column(j)) =
           make_float4(gradient[i][j + 1], gradient[i][j], gradient[i][j + 3], gradient[i][j + 2]);
   }
+}
+
+template <class T>
+__device__ __forceinline__ void put_gradients(float* to, const GradientSums<T>& sums) {
+  put_gradients<T, T::kStride>(to, sums.in_quads);
+  OCCAM_UNROLL
+  for (int i = 0; i < T::kPerM; ++i)
+    to[T::template row<Order::extent>(i) * T::kStride + ((T::kN + T::n()) ^ 1)] = sums.behind[i];
 }
 
 // Steps the weights of a layer's units from first_m and inputs from first_n on, as many as there are of T::kM and

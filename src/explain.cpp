@@ -112,11 +112,14 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
         kib(plan.end_activations - plan.begin_activations));
     text += measured.empty() ? occupancy(plan.bytes, cuda::kResidentThreads) : measured;
   } else {
-    text += fmt::format("    plan tiled: {} for all members; not resident: {}\n",
-                        cuda::takes_one_hidden(cuda::DeviceLayout(spec), needs)
-                            ? "two launches an update of both layers"
-                            : "one launch an operation",
-                        answer.obstacle);
+    const cuda::DeviceLayout layout(spec);
+    text +=
+        fmt::format("    plan tiled: {} for all members; not resident: {}\n",
+                    cuda::takes_one_hidden(layout, needs) ? "two launches an update of both layers"
+                    : cuda::takes_sample_pass(layout, needs, training.batch, chip.shared_per_block)
+                        ? "two launches an update, samples through all layers and the weights of all layers,"
+                        : "one launch an operation",
+                    answer.obstacle);
   }
   text += floor_of(chip, spec, training, needs, pixels, !answer.resident);
   if (needs.slots > 0)

@@ -7,6 +7,7 @@
 #include "law/dropout.hpp"
 #include "law/optimizer.hpp"
 #include "one_hidden.hpp"
+#include "sample_pass.hpp"
 #include "whole_batch_tensor.hpp"
 
 namespace occam::cuda {
@@ -118,6 +119,21 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
 bool takes_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs) {
   return layout.layers().size() == 2 && !needs.images && !needs.batch_norm && !needs.keeps_apart() &&
          layout.layers()[0].in <= kOneHiddenInputs && layout.layers()[1].out <= kOneHiddenOutputs;
+}
+
+bool takes_sample_pass(const DeviceLayout& layout, const TrainingNeeds& needs, int batch,
+                       std::size_t shared_limit) {
+  if (needs.images || needs.batch_norm || needs.keeps_apart()) return false;
+  const std::vector<LayerView>& layers = layout.layers();
+  if (layers.size() < 2 || layers.size() > kMaxPassLayers || layers.back().out > kPassOutputs) return false;
+  int widest = 0, columns = 0;  // of layer by layer, in tiles
+  constexpr int kTile = 64;
+  for (const LayerView& layer : layers) {
+    widest = std::max(widest, layer.in);
+    if (layer.hidden) columns += (layer.out + kTile - 1) / kTile * kTile;
+  }
+  return widest <= kPassUnits && batch > kPassSamples / 2 && sample_pass_bytes(widest) <= shared_limit &&
+         static_cast<int>(layers.size() - 1) * sample_pass_columns(widest) <= columns;
 }
 
 namespace {

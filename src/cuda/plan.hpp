@@ -42,6 +42,11 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
 // Whether in plan tiled two launches do an update of both layers (kernels/one_hidden_*.cu).
 bool takes_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs);
 
+// Whether in plan tiled one launch takes samples through all layers and back (kernels/sample_pass.cu): where its columns
+// are not more than those of the tiles that layers would be launched with.
+bool takes_sample_pass(const DeviceLayout& layout, const TrainingNeeds& needs, int batch,
+                       std::size_t shared_limit);
+
 // The plan on tensor cores, or why there is none; precision is tf32 or bf16.
 struct TensorAnswer {
   std::optional<TensorPlan> plan;

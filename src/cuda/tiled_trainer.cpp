@@ -8,19 +8,13 @@
 #include "loss.hpp"
 #include "one_hidden.hpp"
 #include "prelu.hpp"
+#include "sample_pass.hpp"
 
 namespace occam::cuda {
 
 namespace {
 
 constexpr std::int64_t kGraphPasses = 64;  // through the network, in a graph of many updates
-
-int widest_hidden(const DeviceLayout& layout) {
-  int widest = 0;
-  for (const LayerView& layer : layout.layers())
-    if (layer.hidden) widest = std::max(widest, layer.out_stride);
-  return widest;
-}
 
 }  // namespace
 
@@ -40,9 +34,7 @@ TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings, 
                                   samples * static_cast<std::size_t>(layout.layers()[0].in_stride));
   if (needs_.prelu) row_gradients_ = DeviceBuffer<float>("slope gradients", samples);
   one_hidden_ = takes_one_hidden(layout, needs_);
-  for (DeviceBuffer<float>& delta : delta_)
-    if (!one_hidden_)
-      delta = DeviceBuffer<float>("delta", samples * static_cast<std::size_t>(widest_hidden(layout)));
+  sample_pass_ = takes_sample_pass(layout, needs_, batch, shared_limit);
 
   for (const LayerView& view : layout.layers()) {
     Layer layer;
@@ -51,6 +43,8 @@ TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings, 
     layer.dropped = DeviceBuffer<float>(view.hidden ? "activations" : "logits", size);
     layer.output = layer.dropped.data();
     layer.derivative = layer.output;
+    if (view.hidden && !one_hidden_) layer.gradient = DeviceBuffer<float>("delta", size);
+    layer.delta = view.hidden ? layer.gradient.data() : layer.output;
     if (view.hidden && needs_.keeps_apart()) {
       layer.kept = DeviceBuffer<float>("kept activations", size);
       layer.derivative = layer.kept.data();
@@ -71,12 +65,12 @@ std::int64_t TiledTrainer::member_bytes(const MlpSpec& spec, std::span<const Tra
   const TrainingNeeds needs(spec, trainings, images);
   const DeviceLayout layout(spec);
   const std::int64_t batch = trainings[0].batch;
-  std::int64_t row = 3 + (takes_one_hidden(layout, needs) ? 0 : 2 * widest_hidden(layout)),
-               fixed = 0;  // floats
+  const bool one_hidden = takes_one_hidden(layout, needs);
+  std::int64_t row = 3, fixed = 0;  // floats
   if (needs.input_dropout || needs.adversary) row += layout.layers()[0].in_stride;
   if (needs.adversary) row += Adversary::floats_per_row(layout, spec);
   for (const LayerView& layer : layout.layers()) {
-    row += layer.out_stride;
+    row += layer.hidden && !one_hidden ? 2 * layer.out_stride : layer.out_stride;
     if (layer.hidden && needs.keeps_apart()) row += layer.out_stride;
     if (layer.gamma >= 0) row += layer.out_stride, fixed += 2 * layer.out_stride;
   }
@@ -109,31 +103,44 @@ void TiledTrainer::forward(std::size_t l) {
                                                .moments = layer.moments.data()});
 }
 
-// The input gradient reads the weights that the weight gradient then steps.
-void TiledTrainer::backward(std::size_t l, const float* delta, float* below_delta) {
+// dL/dz of the layer below layer l.
+void TiledTrainer::backward(std::size_t l) {
   Stream& stream = data_.stream();
-  const LayerView& view = layers_[l].view;
-  if (l > 0) {
-    Layer& below = layers_[l - 1];
-    launch_input_gradient(stream, {wave_, slots_, view, below.view, delta, below.derivative, below_delta});
-    if (below.view.gamma >= 0)
-      launch_batch_norm_backward(stream, {.wave = wave_,
-                                          .slots = slots_,
-                                          .layer = below.view,
-                                          .x = below.dropped.data(),
-                                          .kept = below.derivative,
-                                          .y = below_delta,
-                                          .moments = below.moments.data()});
-    if (below.view.slope >= 0)
-      launch_prelu_backward(
-          stream, {wave_, slots_, below.view, below.derivative, below_delta, row_gradients_.data()});
+  Layer &layer = layers_[l], &below = layers_[l - 1];
+  launch_input_gradient(stream,
+                        {wave_, slots_, layer.view, below.view, layer.delta, below.derivative, below.delta});
+  if (below.view.gamma >= 0)
+    launch_batch_norm_backward(stream, {.wave = wave_,
+                                        .slots = slots_,
+                                        .layer = below.view,
+                                        .x = below.dropped.data(),
+                                        .kept = below.derivative,
+                                        .y = below.delta,
+                                        .moments = below.moments.data()});
+  if (below.view.slope >= 0)
+    launch_prelu_backward(stream,
+                          {wave_, slots_, below.view, below.derivative, below.delta, row_gradients_.data()});
+}
+
+// The last layer has few weights, whose blocks come last.
+void TiledTrainer::step_weights() {
+  WeightGradientArguments arguments{
+      .wave = wave_, .slots = slots_, .batch = batch_.data(), .count = 0, .gradient = {}, .end = {}};
+  const auto launch_some = [&] {
+    if (arguments.count > 0) launch_weight_gradients(data_.stream(), arguments);
+    arguments.count = 0;
+  };
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    if (l == 0 && data_.images()) {
+      launch_shape_weight_gradient(data_.stream(),
+                                   {wave_, slots_, layers_[0].view, layers_[0].delta, batch_.data()});
+      continue;
+    }
+    arguments.gradient[arguments.count++] = {layers_[l].view, layers_[l].delta,
+                                             l > 0 ? layers_[l - 1].output : inputs_.data()};
+    if (arguments.count == kMaxGradients) launch_some();
   }
-  const WeightGradientArguments arguments{
-      wave_, slots_, view, delta, l > 0 ? layers_[l - 1].output : inputs_.data(), batch_.data()};
-  if (l == 0 && data_.images())
-    launch_shape_weight_gradient(stream, arguments);
-  else
-    launch_weight_gradient(stream, arguments);
+  launch_some();
 }
 
 void TiledTrainer::pass_one_hidden() {
@@ -144,17 +151,31 @@ void TiledTrainer::pass_one_hidden() {
   launch_one_hidden_backward(data_.stream(), arguments);
 }
 
+void TiledTrainer::pass_samples() {
+  SamplePassArguments arguments{.wave = wave_,
+                                .slots = slots_,
+                                .loss = data_.spec().loss,
+                                .layers = static_cast<int>(layers_.size()),
+                                .layer = {},
+                                .input = inputs_.data(),
+                                .batch = batch_.data(),
+                                .output = {},
+                                .delta = {}};
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    arguments.layer[l] = layers_[l].view;
+    arguments.output[l] = layers_[l].output, arguments.delta[l] = layers_[l].delta;
+  }
+  launch_sample_pass(data_.stream(), arguments);
+  step_weights();
+}
+
 void TiledTrainer::pass_layers() {
   for (std::size_t l = 0; l < layers_.size(); ++l) forward(l);
   float* logits = layers_.back().dropped.data();
   launch_loss_gradient(data_.stream(),
                        {wave_, slots_, data_.spec().loss, data_.spec().outputs(), batch_.data(), logits});
-  const float* delta = logits;
-  for (std::size_t l = layers_.size(); l-- > 0;) {
-    float* below_delta = delta_[l % 2].data();
-    backward(l, delta, below_delta);
-    delta = below_delta;
-  }
+  for (std::size_t l = layers_.size(); l-- > 1;) backward(l);
+  step_weights();
 }
 
 void TiledTrainer::update() {
@@ -164,7 +185,7 @@ void TiledTrainer::update() {
   if (needs_.input_dropout)
     launch_input_dropout(stream, {wave_, slots_, data_.spec().inputs, batch_.data(),
                                   adversary_ ? inputs_.data() : nullptr, inputs_.data()});
-  one_hidden_ ? pass_one_hidden() : pass_layers();
+  one_hidden_ ? pass_one_hidden() : sample_pass_ ? pass_samples() : pass_layers();
   launch_advance(stream, wave_.progress, slots_.count);
 }
 

@@ -259,6 +259,62 @@ TEST_P(Train, OneHiddenLayer) {
   }
 }
 
+// More layers than one launch steps the weights of.
+TEST_P(Train, ManyLayers) {
+  Ensemble e{
+      .spec = {.inputs = 3, .hidden = {5, 4, 9, 4, 5, 4, 9, 4, 5}, .activation = Activation::leaky_relu}};
+  Training training;
+  training.batch = 12;
+  for (const int optimizer : {0, 2}) {
+    training.optimizer = kOptimizers[optimizer];
+    e.add(slabs(3, 30, 0, 1, true, 1), training, 3);
+  }
+  ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{2, 1}}));
+}
+
+// Samples taken through all layers and back in one launch: one layer to as many as it takes, which end anywhere in a quad,
+// at the tiles' most and just where they begin to be taken; blocks that the batch fills, leaves and does without; rows that
+// were gathered before.
+TEST_P(TrainOnTheChip, SamplePass) {
+  struct Shape {
+    int inputs;
+    std::vector<int> hidden;
+    int batch, rows;
+    Loss loss;
+    Activation activation;
+    double input_dropout;
+  };
+  const Activation relu = Activation::relu;
+  std::vector<Shape> shapes = {
+      {5, {193, 200}, 70, 70 + 1, Loss::cross_entropy, relu, 0},
+      {3, {203, 212, 196, 65}, 66, 130, Loss::binary_cross_entropy, Activation::tanh, 0.2}};
+  if (!is_slow())
+    shapes.insert(shapes.end(), {{50, {300, 300}, 256, 256 + 129, Loss::cross_entropy, relu, 0},
+                                 {52, {257, 308, 299}, 129, 129, Loss::hinge, relu, 0.2},
+                                 {307, {270}, 128, 200, Loss::cross_entropy, Activation::leaky_relu, 0},
+                                 {50, {308, 302, 305, 306}, 65, 65, Loss::cross_entropy, relu, 0},
+                                 {308, {307, 258}, 255, 255, Loss::cross_entropy, Activation::identity, 0}});
+  constexpr std::size_t kLimit = std::size_t{227} << 10;
+  for (const Shape& shape : shapes) {
+    Ensemble e{.spec = {.inputs = shape.inputs,
+                        .hidden = shape.hidden,
+                        .activation = shape.activation,
+                        .loss = shape.loss}};
+    for (const int optimizer : {0, 2}) {
+      Training training;
+      training.optimizer = kOptimizers[optimizer];
+      training.batch = shape.batch;
+      training.input_dropout = optimizer == 2 ? shape.input_dropout : 0;  // rows are gathered then
+      e.add(slabs(shape.inputs, shape.rows, 0, 1, true, 3), training, 5);
+    }
+    const cuda::TrainingNeeds needs(e.spec, e.trainings);
+    ASSERT_FALSE(cuda::plan_resident(e.spec, shape.batch, needs, kLimit).resident) << describe(e);
+    ASSERT_TRUE(cuda::takes_sample_pass(cuda::DeviceLayout(e.spec), needs, shape.batch, kLimit))
+        << describe(e);
+    ASSERT_NO_FATAL_FAILURE(expect_twins_on(kLimit, e, {{2, 3}}, Nan::rejected));
+  }
+}
+
 // Divergence shows: NaN and infinities go through every body alike.
 TEST_P(Train, Divergence) {
   for (const Activation activation : {Activation::leaky_relu, Activation::identity, Activation::prelu}) {

@@ -129,7 +129,8 @@ TEST(Errors, HelpVersionAndDevice) {
         run(name, {"--explain-plan", "--device", "cpu", "--hidden", "100x100,300x300"}, folder).out;
     EXPECT_THAT(plan,
                 HasSubstr("plan resident: a block of 256 threads owns a member; its whole batch an update"));
-    EXPECT_THAT(plan, HasSubstr("plan tiled: one launch an operation"));
+    EXPECT_THAT(plan,
+                HasSubstr("plan tiled: two launches an update, samples through all layers and the weights"));
     EXPECT_THAT(plan, HasSubstr("20.79 MFLOP"));
     // 20.79 MFLOP at 256 a cycle and 1.98 GHz; 106,202 parameters of (300,2), read and written, at 4.8 TB/s.
     EXPECT_THAT(plan, HasSubstr("floor 41.01 us an update on one multiprocessor, 0.311 us on all: 3218"));
@@ -141,6 +142,9 @@ TEST(Errors, HelpVersionAndDevice) {
         HasSubstr("4 slices of 64 samples an update"));
     EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "2000"}, folder).out,
                 HasSubstr("plan tiled: two launches an update of both layers"));
+    for (const char* by_layers : {"400x400", "250x250", "300x300x300x300x300"})
+      EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", by_layers}, folder).out,
+                  HasSubstr("plan tiled: one launch an operation"));
     EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "8"}, folder).out,
                 HasSubstr("3 blocks a multiprocessor by shared memory, if a thread takes at most 80 "));
     for (const char* precision : {"tf32", "bf16"}) {

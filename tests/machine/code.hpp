@@ -28,6 +28,7 @@ struct Operand {
   Kind kind = Kind::none;
   bool negative = false, absolute = false, inverted = false;  // -x, |x|, ~x or !p
   bool reuse = false;
+  std::uint8_t byte = 0;  // of a register, from which on it counts: R2P's alone
   std::uint8_t bank = 0;  // constant
   int index =
       kZeroRegister;  // of a register, predicate, barrier or special register; memory, constant: the base
@@ -163,7 +164,8 @@ enum class Mode : std::uint8_t {
   min,
   max,
   sum,
-  any  // atomics, redux, vote, bar.red
+  any,
+  all  // atomics, redux, vote, bar.red
 };
 
 struct Instruction {

@@ -55,7 +55,7 @@ void collectives(Block& block, Warp& warp, const Instruction& i, std::uint32_t m
       for (std::uint32_t p = 0; p < 7; ++p) {
         if (!(which >> p & 1)) continue;
         std::uint32_t value = 0;
-        each(kAllLanes, [&](std::size_t l) { value |= (a[l] >> p & 1) << l; });
+        each(kAllLanes, [&](std::size_t l) { value |= (a[l] >> (8u * o[1].byte + p) & 1) << l; });
         warp.predicates[p] = (warp.predicates[p] & ~mask) | (value & mask);
       }
       return;
@@ -67,13 +67,14 @@ void collectives(Block& block, Warp& warp, const Instruction& i, std::uint32_t m
       return;
     }
     case Op::vote: {
-      if (i.mode != Mode::any) stop(i, "no meaning here");
+      if (i.mode != Mode::any && i.mode != Mode::all) stop(i, "no meaning here");
       const bool flag_only = i.count == 2;
       const std::uint32_t p = on.predicate(o[i.count - 1u]) & mask;
-      if (flag_only) return on.put_predicate(o[0], mask, p ? kAllLanes : 0);
+      const std::uint32_t flag = (i.mode == Mode::any ? p != 0 : p == mask) ? kAllLanes : 0;
+      if (flag_only) return on.put_predicate(o[0], mask, flag);
       out.value.fill(p);
       on.put(o[0], mask, out);
-      return on.put_predicate(o[1], mask, p ? kAllLanes : 0);
+      return on.put_predicate(o[1], mask, flag);
     }
     case Op::redux: {
       const Lanes& a = on.integer(o[1], ba);

@@ -59,6 +59,7 @@ const std::map<std::string, Op> kOps = {{"ATOMS", Op::atoms},     {"B2R", Op::b2
                                         {"VIMNMX", Op::vimnmx},   {"VOTE", Op::vote},
                                         {"VOTEU", Op::vote},      {"VIADDMNMX", Op::viaddmnmx},
                                         {"VIMNMX3", Op::vimnmx3}, {"WARPSYNC", Op::warpsync},
+                                        {"UPLOP3", Op::plop3},    {"BRXU", Op::brx},
                                         {"YIELD", Op::yield}};
 
 const std::map<std::string, Special> kSpecialRegisters = {{"SR_TID.X", kTidX},
@@ -87,7 +88,7 @@ const std::map<std::string, Mode> kModes = {
     {"UP", Mode::up},   {"DOWN", Mode::down}, {"BFLY", Mode::butterfly}, {"IDX", Mode::index},
     {"RCP", Mode::rcp}, {"RSQ", Mode::rsq},   {"RCP64H", Mode::rcp64h},  {"RSQ64H", Mode::rsq64h},
     {"OR", Mode::or_},  {"AND", Mode::and_},  {"MIN", Mode::min},        {"MAX", Mode::max},
-    {"SUM", Mode::sum}, {"ANY", Mode::any}};
+    {"SUM", Mode::sum}, {"ANY", Mode::any},   {"ALL", Mode::all}};
 
 const std::set<std::string> kWithoutMeaning = {
     "E",      "DEFER_BLOCKING", "SYNC", "STRONG", "GPU",   "MMA",   "LUT",     "REL",
@@ -160,6 +161,9 @@ Operand parse_operand(std::string s, Numbers numbers, const std::string& text) {
   Operand o;
   if (const auto at = s.find(".reuse"); at != std::string::npos) s.erase(at, 6), o.reuse = true;
   if (s.starts_with("`(")) return o.kind = Kind::target, o;
+  if (const auto at = s.find(".B");
+      at != std::string::npos && at + 3 == s.size() && text.find("R2P") != std::string::npos)
+    o.byte = static_cast<std::uint8_t>(s.back() - '0'), s.resize(at);
   const std::string unsigned_part = s.substr(s[0] == '-' || s[0] == '+' ? 1 : 0);
   const bool is_number = std::isdigit(static_cast<unsigned char>(unsigned_part[0])) ||
                          unsigned_part == "INF" || unsigned_part == "QNAN";
@@ -226,7 +230,8 @@ void read_modifiers(Instruction& i, const std::vector<std::string>& parts) {
       i.flags |= flag->second;
     } else if (const auto mode = kModes.find(s); mode != kModes.end()) {
       i.mode = mode->second;
-    } else if (!kWithoutMeaning.contains(s)) {
+    } else if (!kWithoutMeaning.contains(s) &&
+               !(i.op == Op::bra && s == "U")) {  // U: all lanes or none take it
       refuse(i.text, "no meaning of '" + s + "' here");
     }
   }

@@ -50,6 +50,17 @@ TEST(Integers, LookUpBitByBit) {
   EXPECT_EQ(
       lane("ISETP.GT.AND P1, PT, R0, 0x4, PT\nPLOP3.LUT P0, PT, P1, PT, PT, 0x80, 0x0\nSEL R10, R0, RZ, P0"),
       5u);
+  EXPECT_EQ(lane("UPLOP3.LUT UP0, UPT, UPT, UPT, UPT, 0x80, 0x0\n@UP0 MOV R10, 0x7"), 7u);
+  EXPECT_EQ(lane("MOV R10, 0x6\nUPLOP3.LUT UP0, UPT, UPT, UPT, UPT, 0x40, 0x0\n@UP0 MOV R10, 0x7"), 6u);
+}
+
+TEST(Integers, SetPredicatesFromAByte) {
+  const std::string bits = "MOV R6, 0x100\n";
+  EXPECT_EQ(lane(bits + "R2P PR, R6, 0x7f\nSEL R10, 0x1, RZ, P0"), 0u);
+  EXPECT_EQ(lane(bits + "R2P PR, R6.B1, 0x7f\nSEL R10, 0x1, RZ, P0"), 1u);
+  EXPECT_EQ(lane(bits + "R2P PR, R6.B1, 0x7f\nSEL R10, 0x1, RZ, P1"), 0u);
+  EXPECT_THAT([] { lane("IADD3 R10, R6.B1, R0, RZ"); },
+              ThrowsMessage<std::runtime_error>(HasSubstr("no operand: 'R6.B1'")));
 }
 
 TEST(Integers, ComparesPairs) {
@@ -81,6 +92,8 @@ TEST(Lanes, ReadFromOneAnother) {
   for (std::uint32_t l = 0; l < 32; ++l) down.push_back(l < 28 ? l + 4 : l);
   EXPECT_THAT(ran("SHFL.DOWN PT, R10, R0, 0x4, 0x1f").value, ElementsAreArray(down));
   EXPECT_THAT(ran("ISETP.GT.AND P0, PT, R0, 0x2, PT\nVOTE.ANY R10, PT, P0").value, ElementsAreArray(vote));
+  EXPECT_EQ(lane("ISETP.GE.AND P0, PT, R0, RZ, PT\nVOTE.ALL P1, P0\nSEL R10, 0x1, RZ, P1"), 1u);
+  EXPECT_EQ(lane("ISETP.GT.AND P0, PT, R0, 0x2, PT\nVOTEU.ALL UP1, P0\n@UP1 MOV R10, 0x7"), 0u);
   EXPECT_THAT(ran("REDUX.SUM.S32 UR5, R0\nMOV R10, UR5").value, Each(496u));
 }
 

@@ -22,6 +22,7 @@ SMALL_CASES = (
     "*AttackBody.MembersAlone/cuda:*AdversaryBody.AttacksByChunks/cuda*:*AdversaryBody.TrainingOnMovedBatches/cuda*:"
     "*ImageCompany.TrainingGivesTheTwinsBits/cuda:*ImageCompany.AttacksAreThoseOnTheSameRowsAsFloats/cuda:"
     "*PrecisionTest.ExactWhereNothingRounds/cuda:*TrainOnTheChip.WholeBatches/cuda:*ImageCompany.LargerThanAStage/cuda:"
+    "*TrainOnTheChip.SamplePass/cuda:"
     "*PrecisionTest.WholeBatchesInCompany/cuda:*Train.OneHiddenLayer/cuda:*ScoreBody.EverySplitAndVariant/cuda*"
 )
 SEEDS_OF_PRECISIONS = 100
@@ -44,13 +45,7 @@ PROFILED = (
     ("(100,2) in fp32", CHIP, "resident_kernel|whole_batch_kernel", 1, 1),
     ("(100,2) in TF32", {**CHIP, "precision": "tf32"}, "resident_tensor_kernel|whole_batch_tensor_kernel", 1, 1),
     ("(100,2) in BF16", {**CHIP, "precision": "bf16"}, "resident_tensor_kernel|whole_batch_tensor_kernel", 1, 1),
-    (
-        "(300,2) in fp32",
-        {**LAYERS, "hidden": [300, 300]},
-        "forward_kernel|input_gradient_kernel|weight_gradient_kernel",
-        0,
-        8,
-    ),
+    ("(300,2) in fp32", {**LAYERS, "hidden": [300, 300]}, "sample_pass_kernel|weight_gradient_kernel", 0, 2),
     (
         "(2000,1) in fp32",
         {**LAYERS, "hidden": [2000]},
