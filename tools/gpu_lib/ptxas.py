@@ -17,7 +17,7 @@ PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)EE")
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     kernel: str
-    tile: str  # "128x64", "64 rows" of a slice, "TF32", "outputs: 2, ReLU", "128x312, ReLU", or "" where there is none
+    tile: str  # "128x64", "64 rows" of a slice, "TF32", "outputs: 2, ReLU", "128x312, ReLU" or ""
     architecture: str
     registers: int
     stack: int  # bytes
