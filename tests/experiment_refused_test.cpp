@@ -87,6 +87,10 @@ TEST(Refused, NamesTheFlag) {
   expect_refused({"--lr", "-1"}, "--lr: -1");
   expect_refused({"--batch", "1000000000"}, "--batch: '1000000000'");
   expect_refused({"--input-dropout", "1"}, "--input-dropout: 1");
+  for (const char* flag :
+       {"--attack-epsilon", "--attack-step", "--svd-epsilon", "--svd-attack-epsilon", "--svd-attack-step",
+        "--as-epsilon", "--as-step", "--adversary-epsilon", "--adversary-step"})
+    expect_refused({flag, "-1"}, std::string(flag) + ": -1 is negative");  // whether it is measured or not
   expect_refused({"--attack-epsilon", "-1", "--measure", "pgd"}, "--attack-epsilon: -1");
   expect_refused({"--svd-attack-epsilon", "-1", "--measure", "svd-uap"}, "--svd-attack-epsilon: -1");
   expect_refused({"--svd-epsilon", "-1", "--measure", "svd-uap"}, "--svd-epsilon: -1");

@@ -29,6 +29,18 @@ Field real(Room room, std::string flag, At at, std::string help) {
   return f;
 }
 
+// A length: at least 0.
+template <class At>
+Field length(Room room, std::string flag, At at, std::string help) {
+  Field f = real(room, flag, at, std::move(help));
+  f.set = [at, flag](Case& c, const std::string& text) {
+    const double value = parse_real(flag, text);
+    require(value >= 0, "--{}: {} is negative; give 0 or more", flag, text);
+    at(c) = value;
+  };
+  return f;
+}
+
 // A probability with a built-in default, which is stored as a negative number.
 template <class At>
 Field defaulted(Room room, std::string flag, At at, double by_default, double most, std::string help) {
