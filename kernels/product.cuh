@@ -289,7 +289,8 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
 }
 
 // Goes through the stages of A and B: multiply(stage of A, of B, k) adds four steps of the depth from k on, and
-// each_stage(stage of A, depth of it) runs between barriers, when a stage has arrived. Every thread of the block calls it.
+// each_stage(stage of A, depth of it) runs between barriers, when a stage has arrived. Every thread of the block calls it; with
+// many_registers two calls of multiply may overlap.
 template <bool many_registers, class S, class LoadA, class LoadB, class Multiply, class EachStage>
 __device__ __forceinline__ void go_through_stages(S& stages, LoadA& load_a, LoadB& load_b, int depth,
                                                   const Multiply& multiply, const EachStage& each_stage) {

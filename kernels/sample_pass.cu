@@ -152,11 +152,10 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
   // Logits and the loss's gradient: a thread has a sample, whose chains go through all units. Of the first warp pairs lie
   // as they are, of the second they are swapped.
   if (thread < T::kM) {
-    const int sample = own_sample;
     float logit[kPassOutputs];
     OCCAM_UNROLL
     for (int o = 0; o < kPassOutputs; ++o) logit[o] = o < last.out ? parameters[last.bias + o] : 0.0f;
-    const float* const row = stage.rows + sample * T::kStride;
+    const float* const row = stage.rows + own_sample * T::kStride;
     const auto chains = [&](auto swaps) {
 #pragma unroll 4
       for (int k = 0; k < last.in; k += kQuad) {
@@ -176,12 +175,12 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
       chains(std::false_type{});
     else
       chains(std::true_type{});
-    if (sample < samples) {
-      float* const logits = stage.logits[sample];
+    if (own_sample < samples) {
+      float* const logits = stage.logits[own_sample];
       OCCAM_UNROLL
       for (int o = 0; o < kPassOutputs; ++o) logits[o] = logit[o];
       law::sample_loss_gradient(a.loss, logits, last.out, label, 1.0f / static_cast<float>(rows), logits);
-      store_quad(a.delta[hidden] + (place + sample) * last.out_stride, 0, last.out,
+      store_quad(a.delta[hidden] + (place + own_sample) * last.out_stride, 0, last.out,
                  make_float4(logits[0], logits[1], 0.0f, 0.0f));
     }
   }
@@ -269,6 +268,7 @@ static_assert(NarrowPass::kStride == kNarrowPassUnits && WidePass::kStride == kP
               padded(kPassOutputs) == kQuad);
 static_assert(NarrowPass::kN == sample_pass_columns(kNarrowPassUnits) &&
               WidePass::kN == sample_pass_columns(kPassUnits));
+static_assert(Wide::kN == kLayerTile);
 static_assert(sizeof(PassShared<NarrowPass>) == sample_pass_bytes(kNarrowPassUnits));
 static_assert(sizeof(PassShared<WidePass>) == sample_pass_bytes(kPassUnits));
 

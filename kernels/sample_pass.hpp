@@ -25,6 +25,7 @@ struct SamplePassArguments {
 // Of layers of at most so many inputs and units: the columns that are multiplied, existing or not, and a block's shared
 // memory in bytes (kernels/sample_pass.cu asserts both).
 inline constexpr int kNarrowPassUnits = 212;
+inline constexpr int kLayerTile = 64;  // columns come in such tiles where layers are launched one by one
 constexpr int sample_pass_columns(int widest) { return widest <= kNarrowPassUnits ? 216 : 312; }
 constexpr std::size_t sample_pass_bytes(int widest) { return widest <= kNarrowPassUnits ? 154464 : 222048; }
 

@@ -127,10 +127,9 @@ bool takes_sample_pass(const DeviceLayout& layout, const TrainingNeeds& needs, i
   const std::vector<LayerView>& layers = layout.layers();
   if (layers.size() < 2 || layers.size() > kMaxPassLayers || layers.back().out > kPassOutputs) return false;
   int widest = 0, columns = 0;  // of layer by layer, in tiles
-  constexpr int kTile = 64;
   for (const LayerView& layer : layers) {
     widest = std::max(widest, layer.in);
-    if (layer.hidden) columns += (layer.out + kTile - 1) / kTile * kTile;
+    if (layer.hidden) columns += (layer.out + kLayerTile - 1) / kLayerTile * kLayerTile;
   }
   return widest <= kPassUnits && batch > kPassSamples / 2 && sample_pass_bytes(widest) <= shared_limit &&
          static_cast<int>(layers.size() - 1) * sample_pass_columns(widest) <= columns;

@@ -3,57 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
-#include "contract/ensembles.hpp"
-#include "cuda/plan.hpp"
+#include "contract/trains.hpp"
 #include "support/small_data.hpp"
 
 namespace occam::test {
 namespace {
 
-class Train : public OnBody {
- protected:
-  // Trains all members together in several calls and compares each with its twin after every call; under
-  // every plan.
-  void expect_twins(const Ensemble& e, const std::vector<std::vector<std::int64_t>>& calls,
-                    Nan nan = Nan::rejected) {
-    for (const std::size_t limit : shared_limits(std::size_t{40} << 10)) {
-      SCOPED_TRACE(limit);
-      ASSERT_NO_FATAL_FAILURE(expect_twins_on(limit, e, calls, nan));
-    }
-  }
-
-  void expect_twins_on(std::size_t shared_limit, const Ensemble& e,
-                       const std::vector<std::vector<std::int64_t>>& calls, Nan nan) {
-    SCOPED_TRACE(describe(e));
-    const auto backend = make(0, shared_limit);
-    const int together = GetParam() == Body::cpu ? 1 : e.members();
-    ASSERT_EQ(backend->wave_members(e.request()), together);
-    const auto wave = open_loaded(*backend, e);
-    std::vector<ScalarTwin> twins;
-    std::vector<HostTable> rows;
-    for (int m = 0; m < e.members(); ++m) {
-      twins.push_back(twin_of(e, m));
-      rows.push_back(materialize(e.data[static_cast<std::size_t>(m)], Split::train));
-    }
-    for (const std::vector<std::int64_t>& updates : calls) {
-      wave->train(updates);
-      for (int m = 0; m < e.members(); ++m) {
-        SCOPED_TRACE(m);
-        ScalarTwin& twin = twins[static_cast<std::size_t>(m)];
-        twin.train(rows[static_cast<std::size_t>(m)], updates[static_cast<std::size_t>(m)]);
-        const std::vector<float> now = parameters(e, *wave, m);
-        ASSERT_TRUE(same_bits(now, twin.parameters(), nan));
-        if (nan == Nan::rejected && updates[static_cast<std::size_t>(m)] > 0) {
-          ASSERT_FALSE(same_bits(now, e.start[static_cast<std::size_t>(m)])) << "nothing was learnt";
-        }
-      }
-    }
-  }
-};
 OCCAM_ON_EVERY_BODY(Train);
-
-class TrainOnTheChip : public Train {};
-OCCAM_ON_THE_CHIP(TrainOnTheChip);
 
 // Draws whose numbers leave every remainder by 5 (activations) and by 15 (batch norm).
 TEST_P(Train, DrawnShapesAndSettings) {
@@ -173,57 +129,6 @@ TEST_P(Train, EveryStepOfALayer) {
   }
 }
 
-// A batch in slices of every size, whole and short ones, with everything that happens between two slices.
-TEST_P(TrainOnTheChip, Slices) {
-  for (const Activation activation : {Activation::relu, Activation::prelu, Activation::tanh}) {
-    for (const int batch : {33, 150}) {
-      Ensemble e{.spec = {.inputs = 9, .hidden = {18, 5}, .activation = activation}};
-      for (const double dropout : {0.0, 0.3}) {
-        if (dropout > 0 && activation == Activation::relu) continue;
-        Training training;
-        training.optimizer = kOptimizers[dropout > 0 ? 4 : 2];
-        training.batch = batch;
-        training.input_dropout = training.hidden_dropout = dropout;
-        e.add(slabs(9, 2 * batch + 7, 0, 1, true, 1), training, 7);
-      }
-      const std::vector<std::int64_t> updates(static_cast<std::size_t>(e.members()), 4);
-      for (const std::size_t kibibytes : {15, 20, 30, 48})
-        ASSERT_NO_FATAL_FAILURE(expect_twins_on(kibibytes << 10, e, {updates, updates}, Nan::rejected));
-    }
-  }
-}
-
-// The batch on the chip as a whole: every loss it takes, as many units as its tiles and fewer, batches around its half
-// and its most, short last ones that fill one half and part of the other, and a member that diverges.
-TEST_P(TrainOnTheChip, WholeBatches) {
-  struct Shape {
-    int inputs;
-    std::vector<int> hidden;
-    int batch, rows;
-    Loss loss;
-  };
-  std::vector<Shape> shapes = {{50, {100, 100}, 256, 256 + 160, Loss::cross_entropy},
-                               {3, {92, 96}, 129, 129 + 1, Loss::hinge},
-                               {52, {96, 92}, 129, 129, Loss::cross_entropy}};
-  if (!is_slow())
-    shapes.insert(shapes.end(), {{52, {100, 92}, 255, 2 * 255 + 128, Loss::binary_cross_entropy},
-                                 {49, {96, 100}, 256, 100, Loss::cross_entropy}});
-  for (const Shape& shape : shapes) {
-    Ensemble e{.spec = {.inputs = shape.inputs, .hidden = shape.hidden, .loss = shape.loss}};
-    for (const double learning_rate : {0.1, 1e30}) {
-      Training training;
-      training.optimizer.learning_rate = learning_rate;
-      training.optimizer.weight_decay = 0.01;
-      training.batch = shape.batch;
-      e.add(slabs(shape.inputs, shape.rows, 0, 1, true, 3), training, 5);
-    }
-    const cuda::PlanAnswer answer = cuda::plan_resident(
-        e.spec, shape.batch, cuda::TrainingNeeds(e.spec, e.trainings), std::size_t{227} << 10);
-    ASSERT_TRUE(answer.resident && answer.resident->whole_batch) << describe(e);
-    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{2, 1}, {3, 0}}, Nan::matched));
-  }
-}
-
 // One hidden layer in two launches: inputs that end anywhere in a quad, before, in and behind the columns that have the
 // bias among them; tiles that samples or units fill or leave; stages of samples that end anywhere; every optimiser.
 TEST_P(Train, OneHiddenLayer) {
@@ -270,49 +175,6 @@ TEST_P(Train, ManyLayers) {
     e.add(slabs(3, 30, 0, 1, true, 1), training, 3);
   }
   ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{2, 1}}));
-}
-
-// Samples taken through all layers and back in one launch: one layer to as many as it takes, which end anywhere in a quad,
-// at the tiles' most and just where they begin to be taken; blocks that the batch fills, leaves and does without; rows that
-// were gathered before.
-TEST_P(TrainOnTheChip, SamplePass) {
-  struct Shape {
-    int inputs;
-    std::vector<int> hidden;
-    int batch, rows;
-    Loss loss;
-    Activation activation;
-    double input_dropout;
-  };
-  const Activation relu = Activation::relu;
-  std::vector<Shape> shapes = {
-      {5, {193, 200}, 70, 70 + 1, Loss::cross_entropy, relu, 0},
-      {3, {203, 212, 196, 65}, 66, 130, Loss::binary_cross_entropy, Activation::tanh, 0.2}};
-  if (!is_slow())
-    shapes.insert(shapes.end(), {{50, {300, 300}, 256, 256 + 129, Loss::cross_entropy, relu, 0},
-                                 {52, {257, 308, 299}, 129, 129, Loss::hinge, relu, 0.2},
-                                 {307, {270}, 128, 200, Loss::cross_entropy, Activation::leaky_relu, 0},
-                                 {50, {308, 302, 305, 306}, 65, 65, Loss::cross_entropy, relu, 0},
-                                 {308, {307, 258}, 255, 255, Loss::cross_entropy, Activation::identity, 0}});
-  constexpr std::size_t kLimit = std::size_t{227} << 10;
-  for (const Shape& shape : shapes) {
-    Ensemble e{.spec = {.inputs = shape.inputs,
-                        .hidden = shape.hidden,
-                        .activation = shape.activation,
-                        .loss = shape.loss}};
-    for (const int optimizer : {0, 2}) {
-      Training training;
-      training.optimizer = kOptimizers[optimizer];
-      training.batch = shape.batch;
-      training.input_dropout = optimizer == 2 ? shape.input_dropout : 0;  // rows are gathered then
-      e.add(slabs(shape.inputs, shape.rows, 0, 1, true, 3), training, 5);
-    }
-    const cuda::TrainingNeeds needs(e.spec, e.trainings);
-    ASSERT_FALSE(cuda::plan_resident(e.spec, shape.batch, needs, kLimit).resident) << describe(e);
-    ASSERT_TRUE(cuda::takes_sample_pass(cuda::DeviceLayout(e.spec), needs, shape.batch, kLimit))
-        << describe(e);
-    ASSERT_NO_FATAL_FAILURE(expect_twins_on(kLimit, e, {{2, 3}}, Nan::rejected));
-  }
 }
 
 // Divergence shows: NaN and infinities go through every body alike.

@@ -1,0 +1,106 @@
+// Claim: what keeps a batch, slices of it or samples on the chip gives the scalar twin's bits, too.
+#include "contract/trains.hpp"
+#include "cuda/plan.hpp"
+
+namespace occam::test {
+namespace {
+
+class TrainOnTheChip : public Train {};
+OCCAM_ON_THE_CHIP(TrainOnTheChip);
+
+// A batch in slices of every size, whole and short ones, with everything that happens between two slices.
+TEST_P(TrainOnTheChip, Slices) {
+  for (const Activation activation : {Activation::relu, Activation::prelu, Activation::tanh}) {
+    for (const int batch : {33, 150}) {
+      Ensemble e{.spec = {.inputs = 9, .hidden = {18, 5}, .activation = activation}};
+      for (const double dropout : {0.0, 0.3}) {
+        if (dropout > 0 && activation == Activation::relu) continue;
+        Training training;
+        training.optimizer = kOptimizers[dropout > 0 ? 4 : 2];
+        training.batch = batch;
+        training.input_dropout = training.hidden_dropout = dropout;
+        e.add(slabs(9, 2 * batch + 7, 0, 1, true, 1), training, 7);
+      }
+      const std::vector<std::int64_t> updates(static_cast<std::size_t>(e.members()), 4);
+      for (const std::size_t kibibytes : {15, 20, 30, 48})
+        ASSERT_NO_FATAL_FAILURE(expect_twins_on(kibibytes << 10, e, {updates, updates}, Nan::rejected));
+    }
+  }
+}
+
+// The batch on the chip as a whole: every loss it takes, as many units as its tiles and fewer, batches around its half
+// and its most, short last ones that fill one half and part of the other, and a member that diverges.
+TEST_P(TrainOnTheChip, WholeBatches) {
+  struct Shape {
+    int inputs;
+    std::vector<int> hidden;
+    int batch, rows;
+    Loss loss;
+  };
+  std::vector<Shape> shapes = {{50, {100, 100}, 256, 256 + 160, Loss::cross_entropy},
+                               {3, {92, 96}, 129, 129 + 1, Loss::hinge},
+                               {52, {96, 92}, 129, 129, Loss::cross_entropy}};
+  if (!is_slow())
+    shapes.insert(shapes.end(), {{52, {100, 92}, 255, 2 * 255 + 128, Loss::binary_cross_entropy},
+                                 {49, {96, 100}, 256, 100, Loss::cross_entropy}});
+  for (const Shape& shape : shapes) {
+    Ensemble e{.spec = {.inputs = shape.inputs, .hidden = shape.hidden, .loss = shape.loss}};
+    for (const double learning_rate : {0.1, 1e30}) {
+      Training training;
+      training.optimizer.learning_rate = learning_rate;
+      training.optimizer.weight_decay = 0.01;
+      training.batch = shape.batch;
+      e.add(slabs(shape.inputs, shape.rows, 0, 1, true, 3), training, 5);
+    }
+    const cuda::PlanAnswer answer = cuda::plan_resident(
+        e.spec, shape.batch, cuda::TrainingNeeds(e.spec, e.trainings), std::size_t{227} << 10);
+    ASSERT_TRUE(answer.resident && answer.resident->whole_batch) << describe(e);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{2, 1}, {3, 0}}, Nan::matched));
+  }
+}
+
+// Samples taken through all layers and back in one launch: one layer to as many as it takes, which end anywhere in a quad,
+// at the tiles' most and just where they begin to be taken; blocks that the batch fills, leaves and does without; rows that
+// were gathered before.
+TEST_P(TrainOnTheChip, SamplePass) {
+  struct Shape {
+    int inputs;
+    std::vector<int> hidden;
+    int batch, rows;
+    Loss loss;
+    Activation activation;
+    double input_dropout;
+  };
+  const Activation relu = Activation::relu;
+  std::vector<Shape> shapes = {
+      {5, {193, 200}, 70, 70 + 1, Loss::cross_entropy, relu, 0},
+      {3, {203, 212, 196, 65}, 66, 130, Loss::binary_cross_entropy, Activation::tanh, 0.2}};
+  if (!is_slow())
+    shapes.insert(shapes.end(), {{50, {300, 300}, 256, 256 + 129, Loss::cross_entropy, relu, 0},
+                                 {52, {257, 308, 299}, 129, 129, Loss::hinge, relu, 0.2},
+                                 {307, {270}, 128, 200, Loss::cross_entropy, Activation::leaky_relu, 0},
+                                 {50, {308, 302, 305, 306}, 65, 65, Loss::cross_entropy, relu, 0},
+                                 {308, {307, 258}, 255, 255, Loss::cross_entropy, Activation::identity, 0}});
+  constexpr std::size_t kLimit = std::size_t{227} << 10;
+  for (const Shape& shape : shapes) {
+    Ensemble e{.spec = {.inputs = shape.inputs,
+                        .hidden = shape.hidden,
+                        .activation = shape.activation,
+                        .loss = shape.loss}};
+    for (const int optimizer : {0, 2}) {
+      Training training;
+      training.optimizer = kOptimizers[optimizer];
+      training.batch = shape.batch;
+      training.input_dropout = optimizer == 2 ? shape.input_dropout : 0;  // rows are gathered then
+      e.add(slabs(shape.inputs, shape.rows, 0, 1, true, 3), training, 5);
+    }
+    const cuda::TrainingNeeds needs(e.spec, e.trainings);
+    ASSERT_FALSE(cuda::plan_resident(e.spec, shape.batch, needs, kLimit).resident) << describe(e);
+    ASSERT_TRUE(cuda::takes_sample_pass(cuda::DeviceLayout(e.spec), needs, shape.batch, kLimit))
+        << describe(e);
+    ASSERT_NO_FATAL_FAILURE(expect_twins_on(kLimit, e, {{2, 3}}, Nan::rejected));
+  }
+}
+
+}  // namespace
+}  // namespace occam::test
