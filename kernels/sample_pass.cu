@@ -149,8 +149,8 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
   }
   store.finish();
 
-  // Logits and the loss's gradient: a thread has a sample, whose chains go through all units. Of the first warp pairs lie
-  // as they are, of the second they are swapped.
+  // Logits and the loss's gradient: a thread has a sample, whose chains go through all units. Pairs are swapped for odd
+  // warps, for even ones they lie as they are.
   if (thread < T::kM) {
     float logit[kPassOutputs];
     OCCAM_UNROLL
