@@ -21,14 +21,15 @@ constexpr Sizes kSizes{2, 20, 50, 20, 1000, 10'000};
 // run and, beside it, with ten runs of the original code today.
 std::vector<Expectation> expectations(bool lms, std::int64_t test_rows) {
   std::vector<Expectation> rows = {
-      {.metric = "standard_auc", .test = Test::every, .threshold = 0.9995},
+      {.metric = "standard_auc", .test = Test::every, .seeds_cuda = 1000, .threshold = 0.9995},
       {.metric = "s_randomized_auc",
        .test = Test::equivalence_and_prediction,
+       .seeds_cuda = 1000,
        .center = 0.5,
        .margin = 0.01,
        .analytic_deviation = 1 / std::sqrt(3 * static_cast<double>(test_rows)),
        .published_resolution = 1e-3},
-      {.metric = "sc_randomized_auc", .test = Test::every, .threshold = 0.9995},
+      {.metric = "sc_randomized_auc", .test = Test::every, .seeds_cuda = 1000, .threshold = 0.9995},
       {.metric = "pgd_accuracy", .test = Test::every_at_most, .threshold = 0.001},
       lms ? Expectation{.metric = "pgd_share",
                         .test = Test::equivalence_and_prediction,

@@ -93,10 +93,10 @@ Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const s
     model.logits(moved, logits);
   };
   Perturbed result;
-  const bool still = attack.epsilon == 0;
-  for (std::uint32_t restart = 0; restart < static_cast<std::uint32_t>(still ? 1 : a.restarts); ++restart) {
+  const bool still = a.epsilon == 0.0f;
+  for (std::uint32_t restart = 0; restart < static_cast<std::uint32_t>(a.restarts); ++restart) {
     if (!still) start(a, inputs, restart, update, perturbation);
-    for (std::uint32_t t = 0; t < static_cast<std::uint32_t>(still ? 0 : a.iterations); ++t) {
+    for (std::uint32_t t = 0; t < static_cast<std::uint32_t>(a.iterations); ++t) {
       see();
       if (attack.track) result.tracked.insert(result.tracked.end(), logits.begin(), logits.end());
       const std::vector<float> gradient = gradient_at(model, moved, logits, y, a, {t, restart, update});

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <list>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -294,12 +296,54 @@ std::vector<std::int32_t> labels(const Data& data, Split split) {
   return result;
 }
 
+namespace {
+
+// The matrices asked for last. Of many coordinates one takes longer to make than its member to score, and training,
+// scoring and every measure of a member ask for it. It depends on the seed and the number of coordinates alone.
+class LastRotations {
+ public:
+  std::vector<float> get(const SlabData& slab, Interrupt interrupt) {
+    heed(interrupt);
+    const Key key{slab.spec->dim(), slab.seed};
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto at = std::ranges::find(kept_, key, &Kept::key); at != kept_.end()) {
+        kept_.splice(kept_.begin(), kept_, at);
+        return at->matrix;
+      }
+    }
+    std::vector<float> matrix = slab_rotation(*slab.spec, slab.seed, interrupt);
+    const std::lock_guard lock(mutex_);
+    kept_.push_front({key, matrix});
+    floats_ += matrix.size();
+    while (kept_.size() > kMost || floats_ > kMostFloats) {
+      floats_ -= kept_.back().matrix.size();
+      kept_.pop_back();
+    }
+    return matrix;
+  }
+
+ private:
+  static constexpr std::size_t kMost = 1024, kMostFloats = std::size_t{1} << 26;  // 256 MiB
+
+  using Key = std::pair<int, std::uint32_t>;
+  struct Kept {
+    Key key;
+    std::vector<float> matrix;
+  };
+  std::mutex mutex_;
+  std::list<Kept> kept_;  // of the last call first
+  std::size_t floats_ = 0;
+};
+
+}  // namespace
+
 std::vector<float> rotation(const Data& data) { return rotation(data, nullptr); }
 
 std::vector<float> rotation(const Data& data, Interrupt interrupt) {
+  static LastRotations last;
   const auto* slab = std::get_if<SlabData>(&data);
-  return slab != nullptr && slab->spec->rotate ? slab_rotation(*slab->spec, slab->seed, interrupt)
-                                               : std::vector<float>{};
+  return slab != nullptr && slab->spec->rotate ? last.get(*slab, interrupt) : std::vector<float>{};
 }
 
 HostTable materialize(const Data& data, Split split) {

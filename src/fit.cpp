@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "interrupt.hpp"
@@ -92,7 +93,8 @@ class WaveFit {
   }
 
  private:
-  static constexpr std::int64_t kPiece = 1024;  // updates between looks at the interrupt flag
+  static constexpr double kPieceSeconds = 0.5;  // between looks at the interrupt flag
+  static constexpr std::int64_t kFirstPiece = 16, kLargestPiece = 1 << 14;
 
   StopState& stop(int m) { return stops_[static_cast<std::size_t>(m)]; }
   const Data& data_of(int m) const { return data_[static_cast<std::size_t>(range_.first + m)]; }
@@ -104,20 +106,29 @@ class WaveFit {
     return members;
   }
 
-  // Each active member does its updates up to its own next check.
+  // Each active member does its updates up to its own next check, in pieces, whose size changes nothing.
   void advance_to_checks(const std::vector<int>& active) {
+    using Clock = std::chrono::steady_clock;
     std::vector<std::int64_t> left(static_cast<std::size_t>(range_.count), 0), piece(left);
     for (const int m : active) left[static_cast<std::size_t>(m)] = stop(m).until_check();
     for (std::int64_t done = 1; done > 0;) {
       heed(options_.interrupt);
       done = 0;
       for (std::size_t m = 0; m < left.size(); ++m) {
-        piece[m] = std::min(left[m], kPiece);
+        piece[m] = std::min(left[m], piece_);
         left[m] -= piece[m];
         done += piece[m];
       }
-      if (done > 0) wave_.train(piece);
-      if (done > 0 && options_.progress) options_.progress(done);
+      if (done == 0) break;
+      const Clock::time_point start = Clock::now();
+      wave_.train(piece);
+      const double seconds = std::chrono::duration<double>(Clock::now() - start).count(),
+                   pace = std::clamp(kPieceSeconds / seconds, 0.25, 4.0);
+      // The last piece before a check is smaller, and says little.
+      if (std::ranges::max(piece) == piece_)
+        piece_ = std::clamp(static_cast<std::int64_t>(static_cast<double>(piece_) * pace), std::int64_t{1},
+                            kLargestPiece);
+      if (options_.progress) options_.progress(done);
     }
   }
 
@@ -204,6 +215,7 @@ class WaveFit {
   std::span<const Data> data_;
   const FitOptions& options_;
   std::vector<StopState> stops_;
+  std::int64_t piece_ = kFirstPiece;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "law/functions.hpp"
 #include "law/loss.hpp"
+#include "law/rotate.hpp"
 #include "law/sum.hpp"
 #include "occam/philox.hpp"
 #include "waves.hpp"
@@ -202,28 +203,21 @@ Boundary decision_boundary(const MlpEnsemble& models, int member, const Data& da
   const float top = static_cast<float>(limit), bottom = symmetric ? -top : 0.0f;
 
   Boundary boundary;
-  const std::vector<float> matrix = rotation(data);
-  std::vector<float> plain(static_cast<std::size_t>(width)), all(static_cast<std::size_t>(points * width));
+  std::vector<float> all(static_cast<std::size_t>(points * width));
   for (std::int64_t p = 0; p < points; ++p) {
+    float* const plain = all.data() + p * width;
     for (int k = 0; k < width; ++k) {
       const auto [low, high] = k == a ? range_a : k == b ? range_b : std::pair(bottom, top);
       const std::uint32_t word =
           draw(seed(data), Stream::boundary, static_cast<std::uint32_t>(p), static_cast<std::uint32_t>(k))
               .word[0];
-      plain[static_cast<std::size_t>(k)] = law::fma(high - low, uniform01(word), low);
+      plain[k] = law::fma(high - low, uniform01(word), low);
     }
-    boundary.a.push_back(plain[static_cast<std::size_t>(a)]);
-    boundary.b.push_back(plain[static_cast<std::size_t>(b)]);
-    float* out = all.data() + p * width;
-    if (matrix.empty()) {
-      std::ranges::copy(plain, out);
-    } else {
-      for (int k = 0; k < width; ++k)
-        for (int j = 0; j < width; ++j)
-          out[j] = law::fma(plain[static_cast<std::size_t>(k)],
-                            matrix[static_cast<std::size_t>(k * width + j)], out[j]);
-    }
+    boundary.a.push_back(plain[a]);
+    boundary.b.push_back(plain[b]);
   }
+  if (const std::vector<float> matrix = rotation(data); !matrix.empty())
+    law::rotate_rows(all.data(), points, width, matrix.data());
   const std::vector<float> of = logits(models, member, all, which);
   const int outputs = models.spec().outputs();
   for (std::int64_t p = 0; p < points; ++p)

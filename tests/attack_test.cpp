@@ -33,6 +33,27 @@ TEST(Attack, NoRadiusNoPerturbation) {
   }
 }
 
+// A gradient that vanishes leaves nothing to project, and 0/0 is no number.
+TEST(Attack, NoRadiusNoUniversalPerturbation) {
+  for (const Norm norm : {Norm::l2, Norm::linf})
+    for (const float slope : {0.0f, 2.0f}) {
+      const std::vector<float> gradient(5, slope);
+      std::vector<float> universal(5, 0.0f);
+      law::universal_step(law::attack_constants(AsUap{.norm = norm, .epsilon = 0, .step = 0.1}), 5,
+                          gradient.data(), universal.data());
+      for (const float value : universal) EXPECT_EQ(value, 0.0f);
+    }
+}
+
+// What fp32 takes for 0 is 0.
+TEST(Attack, ARadiusOfNothingInFp32) {
+  Attacked model(network(5, {9}), clouds_data({5, 2, 20, 0, 30}, 3));
+  const Pgd none{.epsilon = 0, .lower = -9, .upper = 9, .minimal = true};
+  Pgd tiny = none;
+  tiny.epsilon = 1e-60;
+  EXPECT_TRUE(same_bits(model.pgd(none).perturbation, model.pgd(tiny).perturbation));
+}
+
 TEST(Attack, StaysInsideTheBallAndTheBounds) {
   for (const Norm norm : {Norm::l2, Norm::linf}) {
     Attacked model(network(5, {9}, Activation::relu), clouds_data({5, 2, 20, 0, 200}, 3));

@@ -83,6 +83,34 @@ TEST(Refused, TheSameRunTwice) {
   }
 }
 
+TEST(Refused, OneValueTwice) {
+  expect_refused({"--lr", "0.1,0.2,.10"}, "--lr: 0.1 and .10 are one value");
+  expect_refused({"--hidden", "9x9,5,9x9"}, "--hidden: 9x9 is given twice");
+  expect_refused({"--hidden", "0,linear"}, "--hidden: 0 and linear are one value");
+}
+
+// Arrays have the case's name before theirs, and archives are unpacked into folders.
+TEST(Refused, CaseNamesThatLeadOutOfAFolder) {
+  std::vector<Case> own(1);
+  own[0].name = "mask0=../m/a.npy";
+  EXPECT_NO_THROW(make_plan("tool", own, parse({}).options, false, 2));
+  own[0].name = "mask0=m/../a.npy";
+  EXPECT_THROW(make_plan("tool", own, parse({}).options, false, 2), Error);
+}
+
+TEST(Refused, WhatIsNotUtf8) {
+  expect_refused({"--config", "c\xff.toml"}, "is not UTF-8");
+  expect_refused({"--groups", "\xe4=1"}, "is not UTF-8");
+  EXPECT_NO_THROW(parse({"--out", "\xff"}));  // not recorded
+}
+
+// Before anything is trained.
+TEST(Refused, SwapsOfOneClass) {
+  expect_refused({"--measure", "swap", "--test", "1"}, "--measure swap: with data seed 0 all 1 test rows",
+                 ErrorKind::data);
+  EXPECT_NO_THROW(make_plan("tool", std::vector<Case>(1), parse({"--measure", "swap"}).options, false, 2));
+}
+
 TEST(Refused, NamesTheFlag) {
   expect_refused({"--lr", "-1"}, "--lr: -1");
   expect_refused({"--batch", "1000000000"}, "--batch: '1000000000'");
@@ -243,7 +271,6 @@ TEST(Refused, Training) {
   expect_refused({"--optimizer", "lion"}, "lion");
   expect_refused({"--lr", "-0.1"}, "-0.1");
   expect_refused({"--lr", "fast"}, "fast");
-  expect_refused({"--lr", "0.1,0.1"}, "lr=0.1");
   expect_refused({"--lr", "0.1,,0.2"}, "empty entry");
   expect_refused({"--momentum", "1"}, "1");
   expect_refused({"--weight-decay", "-1"}, "-1");

@@ -138,16 +138,37 @@ TEST(Train, MembersThatHadStoppedSurviveAnInterruption) {
 
 TEST(Train, CallsAreBoundedByMemory) {
   MlpSpec small{.inputs = 50, .hidden = {100, 100}}, huge{.inputs = 16384, .hidden = {16384}};
-  EXPECT_EQ(call_members(small, {.kind = DeviceKind::cpu, .threads = 2}), 16u);
-  EXPECT_EQ(call_members(small, {.kind = DeviceKind::cpu, .threads = 64}), 512u);
-  EXPECT_EQ(call_members(small, {.kind = DeviceKind::cuda, .threads = 2}), 16384u);
+  // As large as a call may become: the one before took no time.
+  const auto largest = [](const MlpSpec& spec, const Device& device) {
+    CallSize size(spec, device);
+    size.took(1, 0);
+    return size.networks();
+  };
+  EXPECT_EQ(largest(small, {.kind = DeviceKind::cpu, .threads = 2}), 16u);
+  EXPECT_EQ(largest(small, {.kind = DeviceKind::cpu, .threads = 64}), 512u);
+  EXPECT_EQ(largest(small, {.kind = DeviceKind::cuda, .threads = 2}), 16384u);
   const MlpSpec images{.inputs = 40000, .hidden = {1024, 1024}};
-  const std::size_t on_gpu = call_members(images, {.kind = DeviceKind::cuda, .threads = 2});
+  const std::size_t on_gpu = largest(images, {.kind = DeviceKind::cuda, .threads = 2});
   EXPECT_LE(on_gpu * 2 * sizeof(float) * static_cast<std::size_t>(ParameterLayout(images).total),
             std::size_t{8} << 30);
   EXPECT_GE(on_gpu, 20u);
-  EXPECT_EQ(call_members(huge, {.kind = DeviceKind::cpu, .threads = 2}), 2u);  // one a thread
-  EXPECT_EQ(call_members(huge, {.kind = DeviceKind::cuda, .threads = 2}), 3u);
+  EXPECT_EQ(largest(huge, {.kind = DeviceKind::cpu, .threads = 2}), 2u);  // one a thread
+  EXPECT_EQ(largest(huge, {.kind = DeviceKind::cuda, .threads = 2}), 3u);
+}
+
+TEST(Train, CallsTakeMinutes) {
+  CallSize size({.inputs = 50, .hidden = {100, 100}}, {.kind = DeviceKind::cpu, .threads = 3});
+  EXPECT_EQ(size.networks(), 12u);  // four a thread
+  size.took(12, 3);
+  EXPECT_EQ(size.networks(), 24u);  // eight
+  size.took(24, 450);
+  EXPECT_EQ(size.networks(), 15u);  // 16 would take 300 s; a thread less has none to wait for
+  size.took(15, 1e6);
+  EXPECT_EQ(size.networks(), 12u);
+  CallSize gpu({.inputs = 50, .hidden = {100, 100}}, {.kind = DeviceKind::cuda, .threads = 2});
+  EXPECT_EQ(gpu.networks(), 1024u);
+  gpu.took(1024, 100);
+  EXPECT_EQ(gpu.networks(), 3072u);
 }
 
 TEST(Measure, SubsetsInOrder) {

@@ -317,6 +317,23 @@ TEST(Fit, AnInterruptEndsIt) {
   EXPECT_LT(done, 10'000);
 }
 
+// However long an update takes: the first look comes after a few.
+TEST(Fit, AnInterruptEndsItSoon) {
+  const Data data = noisy(3);
+  const Training how = training(limit(1'000'000, 1'000'000));
+  MlpEnsemble models(kSpec, {{3, 4, 5}}, cpu());
+  std::atomic<bool> interrupt{false};
+  std::int64_t done = 0;
+  FitOptions options;
+  options.interrupt = &interrupt;
+  options.progress = [&](std::int64_t updates) {
+    done += updates;
+    interrupt = true;
+  };
+  EXPECT_THROW(fit(models, {&data, 1}, {&how, 1}, options), Interrupted);
+  EXPECT_LE(done, 16);
+}
+
 // Not when the data are made at last: this rotation takes far longer than the limit.
 TEST(Fit, AnInterruptEndsTheMakingOfData) {
   SlabSpec slab = lms(5, 2500);

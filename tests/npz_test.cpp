@@ -324,7 +324,7 @@ TEST_F(Npz, RefusesBadNamesAndShapes) {
   for (const char* name : {"", "/x", "../x", "a/../../x"})
     EXPECT_EQ(message_of(ErrorKind::usage, [&] { writer.add(name, kInts); }),
               file + ": \"" + name +
-                  "\" is no name for an array; it must not be empty, begin with / or contain ..");
+                  "\" is no name for an array; it must not be empty, begin with / or lead out of a folder by ..");
   EXPECT_EQ(message_of(ErrorKind::usage,
                        [&] {
                          writer.add("x", kInts, {2, 2});
@@ -335,6 +335,7 @@ TEST_F(Npz, RefusesBadNamesAndShapes) {
                          writer.add("x", kInts, {-1, -3});
                        }),
             file + ": array x has 3 values but shape [-1, -3]");
+  writer.add("m=../x..", kInts);  // unpacked, a folder of that name
   writer.add("x", kInts);
   EXPECT_EQ(message_of(ErrorKind::usage, [&] { writer.add("x", kInts); }),
             file + ": there are two arrays named x");

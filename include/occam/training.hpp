@@ -109,7 +109,8 @@ struct FitOptions {
   // Called once for each member that has stopped, when its last and best parameters are in `models`; one call
   // at a time.
   std::function<void(int member, const MemberHistory&)> finished;
-  // Becomes true: fit throws Interrupted within about a thousand updates.
+  // Becomes true: fit throws Interrupted within about half a second, or as soon as every resident member has done an
+  // update.
   const std::atomic<bool>* interrupt = nullptr;
 };
 

@@ -100,9 +100,9 @@ Perturbed CpuWave::perturb(Member& member, Split split, const Pgd& attack) {
   Perturbed result;
   result.perturbation.resize(static_cast<std::size_t>(all.count * width));
   result.logits.resize(static_cast<std::size_t>(all.count * outputs));
-  if (attack.track && attack.epsilon > 0)
-    result.tracked.resize(static_cast<std::size_t>(attack.iterations * all.count * outputs));
   const law::AttackConstants constants = law::attack_constants(attack);
+  if (attack.track)
+    result.tracked.resize(static_cast<std::size_t>(constants.iterations * all.count * outputs));
   const auto engines = attackers(member);
   AlignedFloats perturbation(all.count * stride);
   on_threads(threads_, [&](int t) {

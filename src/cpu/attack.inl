@@ -135,10 +135,9 @@ class AttackEngine final : public MemberEngine {
   void perturb_tile(const law::AttackConstants& a, std::uint32_t update, float* tracked,
                     std::int64_t track_step) {
     const Layer& last = layer_[layers_ - 1];
-    const bool still = a.epsilon == 0.0f;
-    for (std::uint32_t restart = 0; restart < static_cast<std::uint32_t>(still ? 1 : a.restarts); ++restart) {
+    for (std::uint32_t restart = 0; restart < static_cast<std::uint32_t>(a.restarts); ++restart) {
       start(a, restart, update);
-      for (std::uint32_t t = 0; t < static_cast<std::uint32_t>(still ? 0 : a.iterations); ++t) {
+      for (std::uint32_t t = 0; t < static_cast<std::uint32_t>(a.iterations); ++t) {
         forward_at_perturbation();
         if (tracked) copy_logits(last, tracked + t * track_step);
         for (std::int64_t s = 0; a.minimal && s < count_; ++s)

@@ -13,10 +13,7 @@ Adversary::Adversary(WaveData& data, std::span<const Training> trainings, std::o
   std::vector<law::AttackConstants> attacks;
   for (std::size_t i = 0; i < trainings.size(); ++i) {
     law::AttackConstants attack{};  // no runs
-    if (const auto& adversary = trainings[i].adversary) {
-      attack = law::attack_constants(*adversary);
-      if (adversary->epsilon == 0.0) attack.iterations = 0, attack.restarts = 1;
-    }
+    if (const auto& adversary = trainings[i].adversary) attack = law::attack_constants(*adversary);
     attack.batch = trainings[i].batch;  // so that a row's batch is all that is in hand
     attack.seed = data.member(static_cast<int>(i)).order_seed;
     iterations_ = std::max(iterations_, attack.iterations), restarts_ = std::max(restarts_, attack.restarts);

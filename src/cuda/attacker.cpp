@@ -13,13 +13,6 @@ constexpr std::int64_t kMaxChunk = 1 << 14;  // rows; enough to fill a device wi
 
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
-// Of an attack on the device. Without room to move there is one run of no iterations.
-law::AttackConstants constants_of(const Pgd& attack) {
-  law::AttackConstants constants = law::attack_constants(attack);
-  if (attack.epsilon == 0.0) constants.iterations = 0, constants.restarts = 1;
-  return constants;
-}
-
 void check_members(const WaveData& data, std::span<const int> members, std::size_t attacks,
                    std::size_t room) {
   require(attacks == members.size() && room >= members.size(),
@@ -121,7 +114,7 @@ void Attacker::perturb(std::span<const int> members, Split split, std::span<cons
     const auto n = static_cast<std::size_t>(count);
     const std::span<const Pgd> of_group = attacks.subspan(done, n);
     std::vector<law::AttackConstants> constants;
-    for (const Pgd& attack : of_group) constants.push_back(constants_of(attack));
+    for (const Pgd& attack : of_group) constants.push_back(law::attack_constants(attack));
     perturb_group(open_group(rest.first(n), split, capacity, constants), of_group, out.subspan(done, n));
     done += n;
   }
@@ -132,7 +125,7 @@ void Attacker::perturb_group(const Group& group, std::span<const Pgd> attacks, s
   const std::int64_t inputs = data_.spec().inputs, outputs = data_.spec().outputs();
   int iterations = 0, restarts = 1, tracked = 0;
   for (std::size_t k = 0; k < attacks.size(); ++k) {
-    const law::AttackConstants constants = constants_of(attacks[k]);
+    const law::AttackConstants constants = law::attack_constants(attacks[k]);
     iterations = std::max(iterations, constants.iterations);
     restarts = std::max(restarts, constants.restarts);
     if (attacks[k].track) tracked = std::max(tracked, constants.iterations);
@@ -199,7 +192,7 @@ void Attacker::copy_chunk(const Group& group, std::int64_t first, int tracked, s
                  static_cast<std::size_t>(count * inputs));
     copy_to_host(stream, out[k].logits.data() + first * outputs, worst_logits_.data() + place * outputs,
                  static_cast<std::size_t>(count * outputs));
-    const std::int64_t iterations = attacks[k].track ? constants_of(attacks[k]).iterations : 0;
+    const std::int64_t iterations = attacks[k].track ? law::attack_constants(attacks[k]).iterations : 0;
     for (std::int64_t t = 0; t < iterations; ++t)
       copy_to_host(stream, out[k].tracked.data() + (t * group.rows[k] + first) * outputs,
                    tracked_.data() + (slot * tracked + t) * group.capacity * outputs,

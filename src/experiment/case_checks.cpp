@@ -65,6 +65,19 @@ void in_flags(const Case& c, const F& f, const std::string& attack = "attack") {
 
 }  // namespace
 
+// A row's coordinates are given by one of another class.
+void check_swap(std::span<const Data> data) {
+  for (const Data& of : data) {
+    const std::vector<std::int32_t> y = labels(of, Split::test);
+    if (std::ranges::adjacent_find(y, std::ranges::not_equal_to{}) == y.end())
+      fail(ErrorKind::data,
+           "--measure swap: with data seed {} all {} test rows are of one class, and no row can give another "
+           "its coordinates (give more with --test, or leave swap out)",
+           seed(of), y.size());
+    if (std::holds_alternative<ArrayData>(of)) return;  // the others have the same rows
+  }
+}
+
 void check_case(const PlannedCase& planned, int dim, const Options& options) {
   const Case& c = planned.settings;
   if (!c.shapes) {
@@ -79,6 +92,7 @@ void check_case(const PlannedCase& planned, int dim, const Options& options) {
   }
   require(subsets <= static_cast<double>(kMostSubsets),
           "--measure: {:.0f} subsets are more than {}; take smaller ones", subsets, kMostSubsets);
+  if (c.measures.swap) check_swap(planned.data);
   in_flags(c, [&] { validate(c.network); });
   require(std::isfinite(c.initialization.scale) && c.initialization.scale > 0,
           "--init-scale: {} is not a positive number", c.initialization.scale);

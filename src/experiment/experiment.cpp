@@ -60,6 +60,16 @@ Device computing_device(const Options& options) {
   return device;
 }
 
+// Whether it did: who asks is on the way out with an error of its own.
+bool saves(const std::function<void()>& save) {
+  try {
+    save();
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
+}
+
 // ---- the folder of the results ----------------------------------------------------------------------------
 
 void make_folder(const fs::path& folder) {
@@ -95,11 +105,17 @@ class Staging {
   }
 
   void publish() const {
-    fs::remove(folder_ / "result.json");
-    for (const char* name : {"arrays.npz", "cases.csv", "timing.json", "report.html", "result.json"}) {
-      fs::remove(folder_ / name);
-      if (fs::exists(partial_ / name)) fs::rename(partial_ / name, folder_ / name);
-    }
+    const char* last = "result.json";
+    const auto replace = [&](const char* name, bool made) {
+      std::error_code error;
+      fs::remove(folder_ / name, error);
+      if (!error && made) fs::rename(partial_ / name, folder_ / name, error);
+      if (error)
+        fail(ErrorKind::data, "{}: cannot be replaced: {}", (folder_ / name).string(), error.message());
+    };
+    replace(last, false);
+    for (const char* name : {"arrays.npz", "cases.csv", "timing.json", "report.html", last})
+      replace(name, fs::exists(partial_ / name));
   }
 
  private:
@@ -215,26 +231,38 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
   const double before = seconds.total;
   double written = 0;
   const auto save = [&](bool now) {
-    if (!now && clock.seconds() - written < kCheckpointSeconds) return;
+    if (!now && !interrupt_requested && clock.seconds() - written < kCheckpointSeconds) return;
     seconds.total = before + clock.seconds();
     write_checkpoint(checkpoint_file, key, seconds, records);
     written = clock.seconds();
   };
-  bool complete = false;
-  {
-    Progress progress(name, !options.quiet);
-    TrainHooks hooks{&progress, &interrupt_requested, [&] { save(false); }};
-    complete = computation ? experiment::compute(plan, *computation, device, hooks, records, seconds)
-                           : train(plan, options, device, hooks, records, seconds);
+  const auto done = [&] {
+    return fmt::format("{} of {} members done; the same command resumes from {}", records.size(),
+                       plan.cases.size() * plan.members.size(), checkpoint_file.string());
+  };
+  try {
+    bool complete = false;
+    {
+      Progress progress(name, !options.quiet);
+      TrainHooks hooks{&progress, &interrupt_requested, [&] { save(false); }};
+      complete = computation ? experiment::compute(plan, *computation, device, hooks, records, seconds)
+                             : train(plan, options, device, hooks, records, seconds);
+    }
+    if (!complete) {
+      save(true);
+      fmt::print(stderr, "{}: interrupted with {}\n", name, done());
+      return kInterrupted;
+    }
+    save(false);
+    seconds.total = before + clock.seconds();
+    record(device, plan, records, seconds, folder);
+  } catch (const Error& error) {
+    if (records.empty() || !saves([&] { save(true); })) throw;
+    fail(error.kind(), "{} ({})", error.what(), done());
+  } catch (const std::bad_alloc&) {
+    if (!records.empty()) saves([&] { save(true); });
+    throw;
   }
-  if (!complete) {
-    save(true);
-    fmt::print(stderr, "{}: interrupted with {} of {} members done; the same command resumes from {}\n", name,
-               records.size(), plan.cases.size() * plan.members.size(), checkpoint_file.string());
-    return kInterrupted;
-  }
-  seconds.total = before + clock.seconds();
-  record(device, plan, records, seconds, folder);
   fs::remove(checkpoint_file);
   if (std::all_of(records.begin(), records.end(), [](const auto& r) { return r.second.diverged(); }))
     fail(ErrorKind::diverged,

@@ -181,6 +181,7 @@ void check_config(const std::string& path) {
   std::set<std::string> seen;
   int open_lists = 0;
   for (std::string line; std::getline(file, line);) {
+    require_utf8(fmt::format("--config: {}", path), line);
     line = std::regex_replace(line, std::regex("\"[^\"]*\""),
                               "");  // what is quoted opens no list and no comment
     line = line.substr(0, line.find('#'));
@@ -212,6 +213,7 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
                               const char* const* argv, const Computation* computation, DataKind kind) {
   CommandLine line;
   line.command = recorded_command(name, argc, argv);
+  require_utf8("the command", line.command);
   Options& options = line.options;
   options.computed = computation, options.kind = kind;
   const std::vector<Field> table = computation ? fields_of(*computation) : fields(kind);

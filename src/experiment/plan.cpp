@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "experiment/attack_measure.hpp"
@@ -10,6 +11,7 @@
 #include "experiment/checksum.hpp"
 #include "experiment/fields.hpp"
 #include "experiment/text.hpp"
+#include "io/npz.hpp"
 #include "limits.hpp"
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
@@ -178,6 +180,18 @@ std::string seeds_text(const Options& options, int default_seeds) {
   return product ? "" : std::to_string(default_seeds);
 }
 
+// Texts of one value, such as 0.1 and .10, make one run of two.
+void check_distinct(const Field& field, const std::vector<std::string>& texts, const Case& any) {
+  std::map<std::string, std::string> seen;  // texts by value
+  for (const std::string& text : texts) {
+    Case c = any;
+    field.set(c, text);
+    const auto [same, is_new] = seen.emplace(field.get ? field.get(c) : text, text);
+    require(is_new || text != same->second, "--{}: {} is given twice", field.flag, text);
+    require(is_new, "--{}: {} and {} are one value", field.flag, same->second, text);
+  }
+}
+
 std::vector<Expanded> expand(const std::vector<Case>& own, const Options& options,
                              const std::vector<Field>& table) {
   std::vector<Expanded> cases;
@@ -186,6 +200,7 @@ std::vector<Expanded> expand(const std::vector<Case>& own, const Options& option
     const auto given = options.fields.find(field.flag);
     if (given == options.fields.end()) continue;
     std::vector<Expanded> product;
+    check_distinct(field, given->second, own.front());
     for (const Expanded& c : cases)
       for (const std::string& value : given->second) {
         Expanded next = c;
@@ -201,6 +216,9 @@ std::vector<Expanded> expand(const std::vector<Case>& own, const Options& option
   std::set<std::string> names;
   for (Expanded& c : cases) {
     if (c.settings.name.empty()) c.settings.name = "default";
+    require(can_name_array(c.settings.name + "/x"),
+            "case '{}': arrays cannot be named after it (leave .. out of the path, or change the folder)",
+            c.settings.name);
     require(names.insert(c.settings.name).second, "two cases are called '{}': a list names a value twice",
             c.settings.name);
   }

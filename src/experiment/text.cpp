@@ -6,6 +6,8 @@
 #include <cmath>
 #include <set>
 
+#include <nlohmann/json.hpp>
+
 #include "limits.hpp"
 #include "occam/error.hpp"
 
@@ -134,6 +136,16 @@ std::map<std::string, std::vector<int>> parse_groups(const std::string& flag, st
     for (std::uint32_t coordinate : parse_ranges(flag, list, 16383))
       groups[group].push_back(static_cast<int>(coordinate));
   return groups;
+}
+
+void require_utf8(const std::string& what, const std::string& text) {
+  const nlohmann::json json = text;
+  try {
+    static_cast<void>(json.dump());
+  } catch (const nlohmann::json::exception&) {
+    fail(ErrorKind::usage, "{}: {} is not UTF-8, and could not be recorded (rename the file)", what,
+         json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
 }
 
 std::string format_real(double value) { return fmt::format("{}", value); }

@@ -34,6 +34,9 @@ std::vector<std::uint32_t> parse_seed_count(const std::string& flag, std::string
 // "S=0-3,T=4,7" -> {S: {0, 1, 2, 3}, T: {4, 7}}. Names are letters, digits and '_'.
 std::map<std::string, std::vector<int>> parse_groups(const std::string& flag, std::string_view text);
 
+// What is recorded is JSON, which is UTF-8.
+void require_utf8(const std::string& what, const std::string& text);
+
 // Shortest text that reads back as the same number.
 std::string format_real(double value);
 

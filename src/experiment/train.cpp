@@ -137,7 +137,8 @@ MlpEnsemble networks_of(const MlpEnsemble& models, const std::vector<std::size_t
 
 // Measures the members that have stopped and adds their records.
 void record_stopped(const MlpEnsemble& models, const Call& call, const Stopped& stopped, const Plan& plan,
-                    const Options& options, std::span<const Place> places, Records& records) {
+                    const Options& options, std::span<const Place> places, const TrainHooks& hooks,
+                    Records& records) {
   std::vector<MemberRecord> finished(stopped.members().size());
   std::vector<Place> where;
   std::vector<Data> data;
@@ -146,6 +147,12 @@ void record_stopped(const MlpEnsemble& models, const Call& call, const Stopped& 
     where.push_back(places[member]);
     data.push_back(call.data[member * call.each]);
   }
+  const auto keep = [&](std::size_t i) {
+    records[{where[i].planned_case, where[i].member}] = std::move(finished[i]);
+  };
+  const auto saved = [&] {
+    if (hooks.saved) hooks.saved();
+  };
   if (case_of(plan, places.front()).settings.votes.sizes.empty()) {
     const bool as_they_are = std::ranges::equal(
         stopped.members(), std::views::iota(std::size_t{0}, static_cast<std::size_t>(models.members())));
@@ -153,15 +160,17 @@ void record_stopped(const MlpEnsemble& models, const Call& call, const Stopped& 
       measure(models, data, plan, options, where, finished);
     else
       measure(networks_of(models, stopped.members(), 1), data, plan, options, where, finished);
+    for (std::size_t i = 0; i < where.size(); ++i) keep(i);
+    saved();
   } else {
     for (std::size_t i = 0; i < where.size(); ++i) {
       const std::size_t member = stopped.members()[i];
       measure_vote(networks_of(models, {member}, call.each), stopped.histories(member), data[i],
                    case_of(plan, where[i]), where[i].member < options.keep, finished[i]);
+      keep(i);
+      saved();  // now: combiners train for a while
     }
   }
-  for (std::size_t i = 0; i < where.size(); ++i)
-    records[{where[i].planned_case, where[i].member}] = std::move(finished[i]);
 }
 
 }  // namespace
@@ -187,16 +196,27 @@ std::vector<std::vector<Place>> groups_of(const Plan& plan, const Records& done)
   return groups;
 }
 
-std::size_t call_members(const MlpSpec& spec, const Device& device) {
+CallSize::CallSize(const MlpSpec& spec, const Device& device) {
   const bool cpu = device.kind == DeviceKind::cpu;
   const std::int64_t bytes = 2 * ParameterLayout(spec).total * static_cast<std::int64_t>(sizeof(float));
   // A GPU wants the blocks of many members at once, however large they are.
   const std::int64_t fitting = std::max<std::int64_t>(1, (std::int64_t{cpu ? 1 : 8} << 30) / bytes);
-  const std::int64_t wanted = cpu ? std::max(16, 8 * device.threads) : 16384;
-  const std::int64_t threads = std::max(1, device.threads),
-                     most = std::min(wanted, std::max(fitting, threads));
   // A CPU trains one member a thread: none should wait for a last one.
-  return static_cast<std::size_t>(cpu ? most / threads * threads : most);
+  const std::int64_t threads = std::max(1, device.threads);
+  unit_ = cpu ? threads : 1;
+  const auto at_most = [&](std::int64_t wanted) {
+    return std::min(wanted, std::max(fitting, threads)) / unit_ * unit_;
+  };
+  least_ = at_most(cpu ? 4 * threads : 1024),
+  most_ = at_most(cpu ? std::max<std::int64_t>(16, 8 * threads) : 16384);
+  networks_ = least_;
+}
+
+void CallSize::took(std::size_t networks, double seconds) {
+  const double fitting = static_cast<double>(networks) * kSeconds / std::max(seconds, 1e-3);
+  networks_ =
+      static_cast<std::int64_t>(std::clamp(fitting, static_cast<double>(least_), static_cast<double>(most_)));
+  networks_ = networks_ / unit_ * unit_;
 }
 
 bool train(const Plan& plan, const Options& options, const Device& device, const TrainHooks& hooks,
@@ -215,16 +235,17 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
   for (const std::vector<Place>& group : groups_of(plan, records)) {
     const PlannedCase& shared = case_of(plan, group.front());
     const auto networks = static_cast<std::size_t>(shared.settings.votes.networks());
-    const std::size_t size =
-        std::max<std::size_t>(1, call_members(shared.settings.network, device) / networks);
+    CallSize call_size(shared.settings.network, device);
     FitOptions fit_options{.interrupt = hooks.interrupt};
     if (options.measure_at_checks)
       fit_options.at_checks = {{.coordinates = shared.settings.simple}, {.coordinates = shared.complement}};
     if (hooks.progress)
       fit_options.progress = [&](std::int64_t updates) { hooks.progress->advance(updates); };
 
-    for (std::size_t first = 0; first < group.size(); first += size) {
-      const auto places = std::span(group).subspan(first, std::min(size, group.size() - first));
+    for (std::size_t first = 0, size = 0; first < group.size(); first += size) {
+      const Stopwatch whole;
+      size = std::min(std::max<std::size_t>(1, call_size.networks() / networks), group.size() - first);
+      const auto places = std::span(group).subspan(first, size);
       const Call call = call_of(plan, places);
       MlpEnsemble models(shared.settings.network, call.seeds, call.initializations, device);
       Stopped stopped(call);
@@ -246,9 +267,9 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
 
       const Stopwatch measuring;
       if (hooks.progress) hooks.progress->say("measuring");
-      record_stopped(models, call, stopped, plan, options, places, records);
+      record_stopped(models, call, stopped, plan, options, places, hooks, records);
       seconds.measure += measuring.seconds();
-      if (hooks.saved) hooks.saved();
+      call_size.took(size * networks, whole.seconds());
       if (interrupted) return false;
       if (hooks.interrupt && hooks.interrupt->load() &&
           records.size() < plan.cases.size() * plan.members.size())

@@ -15,9 +15,19 @@ namespace occam::experiment {
 // Members that train as one ensemble: one architecture, one batch size, one S and the same measures.
 std::vector<std::vector<Place>> groups_of(const Plan& plan, const Records& done);
 
-// Members of one call of `fit`: enough to keep every thread of a CPU busy, and and no more than 1 GiB of parameters (last
-// and best, on the host) allow, on a GPU 8 GiB. A finished call is safe in the next checkpoint.
-std::size_t call_members(const MlpSpec& spec, const Device& device);
+// Networks of the calls of `fit`, one call after the other: enough to keep every thread of a CPU or a whole GPU busy,
+// and no more than 1 GiB of parameters (last and best, on the host) allow, on a GPU 8 GiB. What a call trains is
+// measured and kept at its end, so within those limits it should take minutes.
+class CallSize {
+ public:
+  CallSize(const MlpSpec& spec, const Device& device);
+  std::size_t networks() const { return static_cast<std::size_t>(networks_); }
+  void took(std::size_t networks, double seconds);
+
+ private:
+  static constexpr double kSeconds = 300;
+  std::int64_t unit_, least_, most_, networks_;
+};
 
 struct TrainHooks {
   Progress* progress = nullptr;

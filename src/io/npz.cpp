@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <ranges>
 #include <utility>
 
 #include "io/npy_header.hpp"
@@ -189,6 +190,13 @@ NpyArray NpzReader::read(std::string_view name) const {
   return parse_npy(content, where);
 }
 
+bool can_name_array(std::string_view name) {
+  if (name.empty() || name.front() == '/') return false;
+  for (const auto part : std::views::split(name, '/'))
+    if (std::ranges::equal(part, std::string_view(".."))) return false;
+  return true;
+}
+
 // ---- writing archives -------------------------------------------------------------------------------------
 
 NpzWriter::NpzWriter(std::string path, Compression compression)
@@ -213,9 +221,10 @@ void NpzWriter::write(const void* bytes, std::size_t size) {
 void NpzWriter::add_bytes(std::string_view name, NpyType type, std::span<const std::byte> bytes,
                           std::span<const std::int64_t> shape) {
   require(spill_ != nullptr, "{}: array \"{}\" comes after close()", path_, name);
-  require(!name.empty() && name.front() != '/' && name.find("..") == std::string_view::npos,
-          "{}: \"{}\" is no name for an array; it must not be empty, begin with / or contain ..", path_,
-          name);
+  require(
+      can_name_array(name),
+      "{}: \"{}\" is no name for an array; it must not be empty, begin with / or lead out of a folder by ..",
+      path_, name);
   for (const Entry& entry : entries_)
     require(entry.name != name, "{}: there are two arrays named {}", path_, name);
   std::int64_t elements = 1;

@@ -88,6 +88,9 @@ class NpzReader {
   std::vector<std::string> names_;
 };
 
+// Not empty, nor a path that leads out of the folder where an archive is unpacked.
+bool can_name_array(std::string_view name);
+
 // Arrays go to a spill file beside the archive as they come, so the writer's memory does not grow; close()
 // makes the archive under a temporary name and renames it. Without close(), or after an error, there is no
 // archive and no spill file.

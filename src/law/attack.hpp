@@ -24,7 +24,7 @@ struct AttackConstants {
   bool minimal;
 };
 
-inline AttackConstants attack_constants(const Pgd& a) {
+inline AttackConstants rounded(const Pgd& a) {
   return {a.norm,
           a.loss,
           static_cast<float>(a.epsilon),
@@ -40,10 +40,17 @@ inline AttackConstants attack_constants(const Pgd& a) {
           a.minimal};
 }
 
+// Without room to move there is one run of no iterations.
+inline AttackConstants attack_constants(const Pgd& a) {
+  AttackConstants constants = rounded(a);
+  if (constants.epsilon == 0.0f) constants.iterations = 0, constants.restarts = 1;
+  return constants;
+}
+
 inline AttackConstants attack_constants(const AsUap& a) {
   Pgd same{.norm = a.norm, .loss = a.loss, .epsilon = a.epsilon, .step = a.step, .iterations = a.iterations};
   same.lower = a.lower, same.upper = a.upper, same.target = a.target, same.batch = a.batch;
-  return attack_constants(same);
+  return rounded(same);
 }
 
 // Rows of the batch that row `row` of `rows` belongs to.
@@ -120,6 +127,7 @@ OCCAM_HD float l2_step(float perturbation, float gradient, float scale) {
 }
 // ℓ2: what a perturbation of this squared norm is multiplied by; 1 inside the ball.
 OCCAM_HD float projection_scale(const AttackConstants& a, float squared_norm) {
+  if (a.epsilon == 0.0f) return 0.0f;
   return a.epsilon / larger(a.epsilon, square_root(squared_norm));
 }
 

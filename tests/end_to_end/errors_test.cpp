@@ -86,6 +86,29 @@ TEST(Errors, MissingPythonCostsTheReportOnly) {
             (std::set<std::string>{"arrays.npz", "cases.csv", "result.json", "timing.json"}));
 }
 
+// What fails behind the training does not cost the training.
+TEST(Errors, ResultsThatCannotBeWrittenLeaveACheckpoint) {
+  const Folder folder;
+  const std::string in_the_way = folder / "out/train_slab/result.json";
+  std::filesystem::create_directories(in_the_way + "/x");
+  const Ended ended = run("train_slab", small(folder / "out"), folder);
+  EXPECT_EQ(ended.code, 3) << ended.err;
+  EXPECT_EQ(ended.error_lines(), 2u) << ended.err;  // and that there is no report
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("result.json: cannot be replaced"),
+                               HasSubstr("3 of 3 members done; the same command resumes from")));
+  EXPECT_EQ(files_in(folder / "out/train_slab"), (std::set<std::string>{"checkpoint", "result.json"}));
+
+  std::filesystem::remove_all(in_the_way);
+  const Ended resumed = run("train_slab", small(folder / "out"), folder);
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("resuming: 3 of 3 members"));
+  ASSERT_EQ(run("train_slab", small(folder / "whole"), folder).code, 0);
+  for (const char* name : {"result.json", "arrays.npz"})
+    EXPECT_TRUE(content(folder / (std::string("out/train_slab/") + name)) ==
+                content(folder / (std::string("whole/train_slab/") + name)))
+        << name;
+}
+
 TEST(Errors, DamagedCheckpointIsRefused) {
   const Folder folder;
   std::filesystem::create_directories(folder / "out/train_slab");

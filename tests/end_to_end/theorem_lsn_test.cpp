@@ -154,7 +154,7 @@ TEST(TheoremLsn, ErrorsAreOneLineWithTheRightExitCode) {
       {{"--neurons", "5"}, 2, "not an even number"},
       {{"--lr", "fast"}, 2, "--lr"},
       {{"--lr", "-1"}, 2, "--lr"},
-      {{"--dim", "8,8"}, 2, "two cases are called"},
+      {{"--dim", "8,8"}, 2, "--dim: 8 is given twice"},
       {{"--hidden", "100"}, 2, "--hidden"},
       {{"--measure", "swap"}, 2, "--measure"},
       {{"--precision", "bf16"}, 2, "--precision"},
