@@ -18,6 +18,7 @@
 
 #include "occam/error.hpp"
 #include "occam/experiment.hpp"
+#include "occam/limits.hpp"
 
 namespace {
 
@@ -97,7 +98,7 @@ std::vector<Setting> settings_of(std::string widths, std::string radii, bool ful
   settings.clear();
   for (const std::string& width : Experiment::list("widths", widths))
     for (const std::string& radius : Experiment::list("radii", radii)) {
-      Setting one{static_cast<int>(Experiment::integer("widths", width, 1, 16384)),
+      Setting one{static_cast<int>(Experiment::integer("widths", width, 1, kMostWidth)),
                   Experiment::real("radii", radius)};
       require(one.epsilon > 0, "--radii: {} is no radius; give numbers above 0", radius);
       for (const Setting& known : kPublished)

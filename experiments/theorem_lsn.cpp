@@ -14,6 +14,7 @@
 #include <cmath>
 
 #include "occam/computation.hpp"
+#include "occam/limits.hpp"
 #include "occam/lsn.hpp"
 
 namespace {
@@ -156,8 +157,8 @@ int main(int argc, char** argv) {
   Experiment experiment("theorem_lsn",
                         "On LSN data a network with one hidden layer learns the linear coordinate alone.");
   experiment.compute({
-      .numbers = {{"dim", "20,50,100,200", "coordinates d", 3, 16384},
-                  {"neurons", "100", "hidden neurons k, even", 2, 16384, true, true},
+      .numbers = {{"dim", "20,50,100,200", "coordinates d", 3, kMostDim},
+                  {"neurons", "100", "hidden neurons k, even", 2, kMostWidth, true, true},
                   {"lr", "0.1", "learning rate", 0, 1e6, false},
                   {"batch-factor", "1", "c: fresh batches of c d^2 rows", 1e-6, 1e6, false},
                   {"max-updates", "1000", "most updates", 1, 1e9},

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "attack_parts.hpp"
-#include "limits.hpp"
+#include "occam/limits.hpp"
 #include "singular.hpp"
 #include "threads.hpp"
 #include "waves.hpp"

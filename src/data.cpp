@@ -11,8 +11,8 @@
 #include "io/npz.hpp"
 #include "law/rotate.hpp"
 #include "law/slab.hpp"
-#include "limits.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 #include "occam/permutation.hpp"
 #include "shape_set.hpp"
 

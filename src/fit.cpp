@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "interrupt.hpp"
-#include "limits.hpp"
 #include "occam/attack.hpp"
+#include "occam/limits.hpp"
 #include "occam/training.hpp"
 #include "stop.hpp"
 #include "waves.hpp"

@@ -14,9 +14,9 @@
 #include "io/npy_header.hpp"
 #include "io/npz.hpp"
 #include "io/png.hpp"
-#include "limits.hpp"
 #include "mask_geometry.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 #include "occam/shapes.hpp"
 
 namespace occam {

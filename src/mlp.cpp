@@ -6,8 +6,8 @@
 
 #include "law/functions.hpp"
 #include "law/philox_run.hpp"
-#include "limits.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 #include "occam/philox.hpp"
 #include "threads.hpp"
 

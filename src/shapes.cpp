@@ -4,8 +4,8 @@
 #include <cmath>
 #include <tuple>
 
-#include "limits.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 #include "occam/philox.hpp"
 #include "shape_set.hpp"
 

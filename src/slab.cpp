@@ -6,8 +6,8 @@
 #include "interrupt.hpp"
 #include "law/philox_run.hpp"
 #include "law/slab.hpp"
-#include "limits.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 
 namespace occam {
 

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "experiment/field_makers.hpp"
-#include "limits.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 
 namespace occam::experiment {
 namespace {

@@ -12,8 +12,8 @@
 #include "experiment/fields.hpp"
 #include "experiment/text.hpp"
 #include "io/npz.hpp"
-#include "limits.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 #include "occam_build_info.hpp"
 #include "shape_set.hpp"
 

@@ -1,5 +1,5 @@
 #include "experiment/field_makers.hpp"
-#include "limits.hpp"
+#include "occam/limits.hpp"
 
 namespace occam::experiment {
 namespace {

@@ -8,8 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "limits.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -133,7 +133,7 @@ std::map<std::string, std::vector<int>> parse_groups(const std::string& flag, st
   }
   std::map<std::string, std::vector<int>> groups;
   for (const auto& [group, list] : ranges)
-    for (std::uint32_t coordinate : parse_ranges(flag, list, 16383))
+    for (std::uint32_t coordinate : parse_ranges(flag, list, kMostDim - 1))
       groups[group].push_back(static_cast<int>(coordinate));
   return groups;
 }
