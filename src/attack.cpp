@@ -278,6 +278,7 @@ void attack_by_parts(const MlpEnsemble& models, std::span<const Data> data,
     for (int m = 0; m < range.count; ++m)
       wave.load(m, which == Which::last ? models.last(range.first + m) : models.best(range.first + m));
     for (int first = 0, count = 0; first < range.count; first += count) {
+      heed(models.interrupt());
       count = 0;
       for (std::int64_t held = 0; first + count < range.count && held < floats; ++count)
         held +=

@@ -220,6 +220,12 @@ ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_
   else
     append_all(table, train);
   table.classes = std::max(2, *std::max_element(table.y.begin(), table.y.end()) + 1);
+  std::vector<std::int64_t> rows_of_class(static_cast<std::size_t>(table.classes));
+  for (const std::int32_t label : table.y) ++rows_of_class[static_cast<std::size_t>(label)];
+  if (const auto none = std::ranges::find(rows_of_class, 0); none != rows_of_class.end())
+    fail(ErrorKind::data,
+         "{}: no row has label {}, the largest is {}; number the classes, two at least, from 0 on", npz_path,
+         none - rows_of_class.begin(), *std::ranges::max_element(table.y));
   return table;
 }
 

@@ -56,7 +56,7 @@ double changed_floats(const MlpSpec& spec, const cuda::TrainingNeeds& needs, con
 
 std::string floor_of(const Chip& chip, const MlpSpec& spec, const Training& training,
                      const cuda::TrainingNeeds& needs, const PixelShares& pixels, bool through_memory) {
-  const double one = flop_per_update(spec, training.batch, pixels.lit) /
+  const double one = (flop_per_update(spec, training.batch, pixels.lit) + flop_of_adversary(spec, training)) /
                      (flop_per_cycle(training.precision) * chip.cycles_per_second);
   const double operations = one / chip.multiprocessors;
   std::string text = fmt::format("    floor {:.2f} us an update on one multiprocessor, {:.3f} us on all",
@@ -159,11 +159,22 @@ double flop_per_update(const MlpSpec& spec, int batch, double lit_share) {
   return 2 * multiply_adds * batch;
 }
 
+double flop_of_adversary(const MlpSpec& spec, const Training& training) {
+  if (!training.adversary || training.adversary->epsilon == 0) return 0;
+  double weights = 0;
+  const ParameterLayout layout(spec);
+  for (const ParameterLayout::Layer& layer : layout.layers)
+    weights += static_cast<double>(layer.fan_in) * layer.fan_out;
+  return 4 * weights * training.batch * training.adversary->iterations * training.adversary->restarts;
+}
+
 std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training,
                          std::optional<PixelShares> images) {
+  const double adversary = flop_of_adversary(spec, training);
   std::string text =
-      fmt::format("  {:.4g} MFLOP an update, {} parameters ({:.1f} KiB)\n",
-                  flop_per_update(spec, training.batch, images ? images->lit : 1) * 1e-6,
+      fmt::format("  {:.4g} MFLOP an update{}, {} parameters ({:.1f} KiB)\n",
+                  (flop_per_update(spec, training.batch, images ? images->lit : 1) + adversary) * 1e-6,
+                  adversary > 0 ? fmt::format(", of which the adversary's {:.4g}", adversary * 1e-6) : "",
                   ParameterLayout(spec).total, kib(static_cast<double>(ParameterLayout(spec).total)));
   if (images)
     text += fmt::format(

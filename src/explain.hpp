@@ -15,6 +15,9 @@ namespace occam {
 // without the input gradient of the first layer. The last batch of an epoch may be shorter.
 double flop_per_update(const MlpSpec& spec, int batch, double lit_share = 1);
 
+// What an adversary adds to it: each of its iterations passes forward and back to the input.
+double flop_of_adversary(const MlpSpec& spec, const Training& training);
+
 // A few lines, each indented by two. Without a GPU the plan for one is told, too: for an H200, by its data
 // sheet. images: of images of shapes.
 std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training,

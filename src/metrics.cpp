@@ -130,6 +130,7 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
     for (const int m : members) wave.load(m, parameters(models, range.first + m, which));
     std::vector<WaveScore> scores(members.size());
     for (const Randomization& variant : variants) {
+      heed(models.interrupt());
       wave.score(members, split, variant, true, scores);
       for (const int m : members) {
         const WaveScore& of = scores[static_cast<std::size_t>(m)];

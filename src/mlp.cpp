@@ -180,6 +180,7 @@ MlpEnsemble MlpEnsemble::subset(std::span<const int> members) const {
   std::vector<Seeds> chosen;
   for (const int member : members) chosen.push_back(seeds(member));
   MlpEnsemble some(*this, std::move(chosen));
+  some.heed(interrupt_);
   for (std::size_t i = 0; i < members.size(); ++i) {
     some.last_[i] = unset();
     std::ranges::copy(last(members[i]), some.last_[i].get());

@@ -103,6 +103,7 @@ std::vector<Ballot> ballots(const MlpEnsemble& models, const Data& data, std::sp
       Ballot& ballot = result[p];
       logits.resize(ballot.labels.size() * static_cast<std::size_t>(outputs));
       if (logits.empty()) continue;
+      heed(models.interrupt());
       for (int m = 0; m < range.count; ++m) {
         wave.logits(m, polls[p].split, polls[p].variant, logits);
         float* to = ballot.values.data() + range.first + m;

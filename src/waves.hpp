@@ -18,7 +18,7 @@ struct WaveRange {
 
 // Calls body(wave, range) for every wave; bodies of different waves run on different threads. `trainings` is
 // empty when nothing is trained. The first exception of a body ends the loop and is thrown from here, as is
-// Interrupted where a wave opens.
+// Interrupted where a wave opens: heeded is `interrupt`, or else that of the models.
 template <class Body>
 void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
                    const Body& body, Interrupt interrupt = nullptr) {
@@ -39,6 +39,7 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
                        trainings.empty() ? trainings : trainings.subspan(from, size)};
   };
 
+  if (interrupt == nullptr) interrupt = models.interrupt();
   Backend& device = backend(models.device());
   std::vector<WaveRange> waves;
   for (int first = 0; first < models.members();) {
@@ -53,6 +54,7 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
   on_threads(static_cast<int>(threads), [&](int) {
     for (std::size_t w = next++; w < waves.size(); w = next++) {
       try {
+        heed(interrupt);
         WaveRequest opened = request(waves[w].first, waves[w].count);
         opened.threads = threads_of_wave;
         opened.interrupt = interrupt;

@@ -222,9 +222,13 @@ TEST_F(ArrayFile, ValidationFromTheTrainingRows) {
   EXPECT_EQ(*rows_in(table, 0, 10).rbegin(), 9);
 }
 
-TEST_F(ArrayFile, TwoClassesAtLeast) {
+TEST_F(ArrayFile, EveryClassHasARow) {
   write_xy<float, std::uint8_t>({1, 2, 3}, {3, 1}, {0, 0, 0}, {3});
-  EXPECT_EQ(read_array_data(path_, 1, 0, 0).classes, 2);
+  EXPECT_EQ(refusal(ErrorKind::data),
+            path_ + ": no row has label 1, the largest is 0; number the classes, two at least, from 0 on");
+  write_xy<float, std::uint8_t>({1, 2, 3}, {3, 1}, {0, 3, 1}, {3});
+  EXPECT_EQ(refusal(ErrorKind::data),
+            path_ + ": no row has label 2, the largest is 3; number the classes, two at least, from 0 on");
 }
 
 TEST_F(ArrayFile, Missing) {

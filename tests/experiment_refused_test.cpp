@@ -313,6 +313,17 @@ TEST(Refused, UserData) {
   expect_refused({"--data", file.c_str(), "--test", "10", "--loss", "hinge"}, "hinge", ErrorKind::usage,
                  true);
   expect_refused({"--data", "/nonexistent.npz"}, "/nonexistent.npz", ErrorKind::data, true);
+
+  // Classes without rows would have outputs, and no AUC.
+  for (std::int64_t& label : labels) label = 1 + label % 2;
+  {
+    NpzWriter from_one(file);
+    from_one.add("x", std::vector<float>(40 * 3, 0.5f), {40, 3});
+    from_one.add("y", labels);
+    from_one.close();
+  }
+  expect_refused({"--data", file.c_str(), "--test", "10"},
+                 "no row has label 0, the largest is 2; number the classes", ErrorKind::data, true);
   std::filesystem::remove(file);
 }
 

@@ -136,6 +136,25 @@ TEST(Train, MembersThatHadStoppedSurviveAnInterruption) {
   EXPECT_EQ(bytes_of(records), bytes_of(alone));
 }
 
+// Of subsets there may be very many: what cannot be measured within the grace is not waited for.
+TEST(Train, MeasuringEndsWithTheGrace) {
+  Case c = small_case("A");
+  Options options = three_seeds();
+  c.slab.dim = 24;  // 42,504 subsets of 5, which take seconds
+  options.measure = "subset:5";
+  const Plan plan = make_plan("tool", {c}, options, false, 1);
+  std::atomic<bool> interrupt{false};
+  Seconds seconds;
+  Records records;
+  std::jthread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    interrupt = true;
+  });
+  EXPECT_FALSE(train(plan, options, kCpu, {.interrupt = &interrupt, .saved = [&] { FAIL(); }, .grace = 0},
+                     records, seconds));
+  EXPECT_TRUE(records.empty());
+}
+
 TEST(Train, CallsAreBoundedByMemory) {
   MlpSpec small{.inputs = 50, .hidden = {100, 100}}, huge{.inputs = 16384, .hidden = {16384}};
   // As large as a call may become: the one before took no time.

@@ -2,6 +2,7 @@
 #include "occam/metrics.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -14,7 +15,10 @@
 #include "backend.hpp"
 #include "law/loss.hpp"
 #include "law/sum.hpp"
+#include "occam/attack.hpp"
 #include "occam/error.hpp"
+#include "occam/training.hpp"
+#include "occam/vote.hpp"
 #include "reference/roc_auc.hpp"
 #include "support/compare.hpp"
 #include "support/randomized_table.hpp"
@@ -350,6 +354,29 @@ TEST(Alignment, CosineNormAndCorrelationByHand) {
   const Data data = slab(false);
   const MlpEnsemble deep({.inputs = 7, .hidden = {3, 3}, .classes = 2}, {{17, 1, 1}}, cpu());
   EXPECT_TRUE(first_layer_alignment(deep, 0, data, 0).output_correlation.empty());
+}
+
+// What takes long can be asked to stop, and a subset of the members heeds the same request.
+TEST(Measures, HeedARequestToStop) {
+  const SlabSpec spec = [] {
+    SlabSpec slab;
+    slab.coordinates.resize(4);
+    slab.train = slab.test = 50;
+    return slab;
+  }();
+  const std::vector<Data> data = slab_data(spec, {1, 2});
+  MlpEnsemble models({.inputs = 4, .hidden = {5}}, {{1, 1, 1}, {2, 2, 2}}, {.threads = 2});
+  const std::vector<Randomization> as_it_is(1);
+  std::atomic<bool> stop{false};
+  models.heed(&stop);
+  EXPECT_EQ(score(models, data, as_it_is).size(), 2u);
+  stop = true;
+  EXPECT_THROW(score(models, data, as_it_is), Interrupted);
+  const MlpEnsemble second = models.subset(std::vector<int>{1});
+  EXPECT_THROW(score(second, std::span(data).subspan(1), as_it_is), Interrupted);
+  EXPECT_THROW(ballots(second, data[1], std::vector<Poll>(1)), Interrupted);
+  const std::vector<AttackSuite> suites(2, {.pgd = Pgd{.epsilon = 0.1, .lower = -9, .upper = 9}});
+  EXPECT_THROW(attack(models, data, suites, [](int, AttackResult&&) {}), Interrupted);
 }
 
 }  // namespace

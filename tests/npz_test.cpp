@@ -322,9 +322,10 @@ TEST_F(Npz, RefusesBadNamesAndShapes) {
   NpzWriter writer(path("a.npz"));
   const std::string file = path("a.npz");
   for (const char* name : {"", "/x", "../x", "a/../../x"})
-    EXPECT_EQ(message_of(ErrorKind::usage, [&] { writer.add(name, kInts); }),
-              file + ": \"" + name +
-                  "\" is no name for an array; it must not be empty, begin with / or lead out of a folder by ..");
+    EXPECT_EQ(
+        message_of(ErrorKind::usage, [&] { writer.add(name, kInts); }),
+        file + ": \"" + name +
+            "\" is no name for an array; it must not be empty, begin with / or lead out of a folder by ..");
   EXPECT_EQ(message_of(ErrorKind::usage,
                        [&] {
                          writer.add("x", kInts, {2, 2});

@@ -5,6 +5,7 @@
 // hidden layer is a linear model. Dropout on the input comes before the first layer.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -103,6 +104,11 @@ class MlpEnsemble {
   int members() const { return static_cast<int>(seeds_.size()); }
   const Seeds& seeds(int member) const { return seeds_[static_cast<std::size_t>(member)]; }
 
+  // Becomes true: what measures or attacks these models, or a subset of them, throws Interrupted (occam/training.hpp)
+  // at its next chance. fit() has a request of its own.
+  void heed(const std::atomic<bool>* interrupt) { interrupt_ = interrupt; }
+  const std::atomic<bool>* interrupt() const { return interrupt_; }
+
   // The listed members, as they are, in an ensemble of their own. A usage error without members.
   MlpEnsemble subset(std::span<const int> members) const;
 
@@ -129,6 +135,7 @@ class MlpEnsemble {
   std::vector<Seeds> seeds_;
   Device device_;
   Floats last_, best_;  // a best that is null is the last
+  const std::atomic<bool>* interrupt_ = nullptr;
 };
 
 // One member's initial parameters, [layout.total].

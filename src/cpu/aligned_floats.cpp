@@ -4,7 +4,8 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <new>
+
+#include "occam/error.hpp"
 
 namespace occam::cpu {
 
@@ -15,7 +16,12 @@ AlignedFloats::AlignedFloats(std::int64_t count) {
   const std::size_t alignment = wanted >= kHugePage ? kHugePage : 64;
   const std::size_t bytes = (wanted + alignment - 1) / alignment * alignment;
   data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
-  if (!data_) throw std::bad_alloc();
+  if (!data_)
+    fail(ErrorKind::device,
+         "out of memory: {:.1f} GiB in one piece are not to be had (fewer rows, or fewer --threads, which "
+         "hold "
+         "fewer data sets at a time)",
+         static_cast<double>(bytes) / (1 << 30));
   if (alignment == kHugePage)
     madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a hint: refusal costs speed alone
   std::memset(data_.get(), 0, bytes);

@@ -10,7 +10,7 @@ namespace occam::cpu {
 class AlignedFloats {
  public:
   AlignedFloats() = default;
-  explicit AlignedFloats(std::int64_t count);  // throws std::bad_alloc
+  explicit AlignedFloats(std::int64_t count);  // throws a device error
   float* data() { return data_.get(); }
   const float* data() const { return data_.get(); }
   explicit operator bool() const { return data_ != nullptr; }

@@ -148,6 +148,8 @@ void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, cons
 }
 
 std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path))
+    fail(ErrorKind::data, "{}: is a folder, where the checkpoint belongs (remove it)", path.string());
   std::ifstream file(path, std::ios::binary);
   if (!file) return std::nullopt;
   const std::vector<char> content{std::istreambuf_iterator<char>(file), {}};

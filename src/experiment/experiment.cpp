@@ -11,6 +11,7 @@
 #include "experiment/checkpoint.hpp"
 #include "experiment/computed.hpp"
 #include "experiment/flags.hpp"
+#include "experiment/folder.hpp"
 #include "experiment/plan.hpp"
 #include "experiment/results.hpp"
 #include "experiment/stopwatch.hpp"
@@ -69,58 +70,6 @@ bool saves(const std::function<void()>& save) {
   }
   return true;
 }
-
-// ---- the folder of the results ----------------------------------------------------------------------------
-
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  require(!error, "--out: {} cannot be made: {}", folder.string(), error.message());
-  require(access(folder.c_str(), W_OK | X_OK) == 0, "--out: {} cannot be written: {}", folder.string(),
-          std::strerror(errno));
-}
-
-// Results are made in a folder inside `folder` and renamed from there, result.json last: where there is a
-// result.json, all is there. Without publish() nothing stays.
-class Staging {
- public:
-  explicit Staging(fs::path folder)
-      : folder_(std::move(folder)), partial_(folder_ / fmt::format(".partial-{}", getpid())) {
-    make_folder(partial_);
-  }
-  ~Staging() {
-    std::error_code ignored;
-    fs::remove_all(partial_, ignored);
-  }
-  Staging(const Staging&) = delete;
-  Staging& operator=(const Staging&) = delete;
-
-  const fs::path& path() const { return partial_; }
-
-  void write(const char* name, const std::string& text) const {
-    std::ofstream file(partial_ / name, std::ios::binary);
-    file << text;
-    file.close();
-    if (!file) fail(ErrorKind::data, "{}: cannot be written (is the disk full?)", (folder_ / name).string());
-  }
-
-  void publish() const {
-    const char* last = "result.json";
-    const auto replace = [&](const char* name, bool made) {
-      std::error_code error;
-      fs::remove(folder_ / name, error);
-      if (!error && made) fs::rename(partial_ / name, folder_ / name, error);
-      if (error)
-        fail(ErrorKind::data, "{}: cannot be replaced: {}", (folder_ / name).string(), error.message());
-    };
-    replace(last, false);
-    for (const char* name : {"arrays.npz", "cases.csv", "timing.json", "report.html", last})
-      replace(name, fs::exists(partial_ / name));
-  }
-
- private:
-  fs::path folder_, partial_;
-};
 
 }  // namespace
 
@@ -200,6 +149,7 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
       options.precision == "fp32" ? plan.hash : fnv1a(fmt::format("{} {}", plan.hash, device.name));
   const fs::path folder = fs::path(options.out) / name, checkpoint_file = folder / "checkpoint";
   make_folder(folder);
+  const FolderLock lock(folder);
   Records records;
   Seconds seconds;
   if (auto checkpoint = read_checkpoint(checkpoint_file)) {
@@ -230,37 +180,45 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
   catch_signals();
   const double before = seconds.total;
   double written = 0;
-  const auto save = [&](bool now) {
-    if (!now && !interrupt_requested && clock.seconds() - written < kCheckpointSeconds) return;
+  const auto save = [&] {
     seconds.total = before + clock.seconds();
     write_checkpoint(checkpoint_file, key, seconds, records);
+  };
+  const auto save_by_the_way = [&] {
+    if (!interrupt_requested && clock.seconds() - written < kCheckpointSeconds) return;
     written = clock.seconds();
+    try {
+      save();
+    } catch (const Error& error) {
+      fmt::print(stderr, "{}: {}; training goes on\n", name, error.what());
+    }
   };
   const auto done = [&] {
-    return fmt::format("{} of {} members done; the same command resumes from {}", records.size(),
-                       plan.cases.size() * plan.members.size(), checkpoint_file.string());
+    return fmt::format("{} of {} members done; the same command {}", records.size(),
+                       plan.cases.size() * plan.members.size(),
+                       records.empty() ? "starts anew" : "resumes from " + checkpoint_file.string());
   };
   try {
     bool complete = false;
     {
       Progress progress(name, !options.quiet);
-      TrainHooks hooks{&progress, &interrupt_requested, [&] { save(false); }};
+      TrainHooks hooks{&progress, &interrupt_requested, save_by_the_way};
       complete = computation ? experiment::compute(plan, *computation, device, hooks, records, seconds)
                              : train(plan, options, device, hooks, records, seconds);
     }
     if (!complete) {
-      save(true);
+      save();
       fmt::print(stderr, "{}: interrupted with {}\n", name, done());
       return kInterrupted;
     }
-    save(false);
+    save_by_the_way();
     seconds.total = before + clock.seconds();
     record(device, plan, records, seconds, folder);
   } catch (const Error& error) {
-    if (records.empty() || !saves([&] { save(true); })) throw;
+    if (records.empty() || !saves(save)) throw;
     fail(error.kind(), "{} ({})", error.what(), done());
   } catch (const std::bad_alloc&) {
-    if (!records.empty()) saves([&] { save(true); });
+    if (!records.empty()) saves(save);
     throw;
   }
   fs::remove(checkpoint_file);
@@ -275,6 +233,7 @@ void Experiment::State::record(const Device& device, const Plan& plan, const Rec
                                const Seconds& seconds, const fs::path& folder) {
   const Run result{name, plan, options, device, records, command};
   const std::vector<Judged> judged = judge_all(result);
+  const Stopwatch writing;
   Staging staging(folder);
   staging.write("result.json", result_json(result, judged).dump(1) + "\n");
   staging.write("cases.csv", cases_csv(result));
@@ -283,11 +242,13 @@ void Experiment::State::record(const Device& device, const Plan& plan, const Rec
   const bool report = make_report(name, staging.path());
   staging.publish();
   if (!options.quiet) {
-    std::cout << console_table(result, judged)
-              << fmt::format("\n{:.1f} s (training {:.1f} s, measuring {:.1f} s); results in {}{}\n",
-                             seconds.total, seconds.train, seconds.measure, folder.string(),
-                             report ? ", report.html among them" : "")
-              << std::flush;
+    std::cout
+        << console_table(result, judged)
+        << fmt::format(
+               "\n{:.1f} s (training {:.1f} s, measuring {:.1f} s, writing {:.1f} s); results in {}{}\n",
+               seconds.total + writing.seconds(), seconds.train, seconds.measure, writing.seconds(),
+               folder.string(), report ? ", report.html among them" : "")
+        << std::flush;
   }
 }
 
@@ -343,7 +304,9 @@ int Experiment::run(int argc, const char* const* argv, const std::function<void(
     fmt::print(stderr, "{}: {}\n", state_->name, error.what());
     return error.exit_code();
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "{}: out of memory (fewer --threads hold fewer data sets at a time)\n", state_->name);
+    fmt::print(stderr,
+               "{}: out of memory (fewer rows, or fewer --threads, which hold fewer data sets at a time)\n",
+               state_->name);
     return static_cast<int>(ErrorKind::device);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}: {}\n", state_->name, error.what());

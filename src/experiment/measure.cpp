@@ -176,10 +176,10 @@ void add_pictures(MemberRecord& record, const MlpEnsemble& models, int i, const 
   const double limit = std::holds_alternative<SlabData>(data) ? planned.settings.slab.width : 1.0;
   const Boundary boundary =
       decision_boundary(models, i, data, a, b, kBoundaryPoints, limit, symmetric, which);
+  const std::vector<std::uint8_t> label(boundary.label.begin(), boundary.label.end());
   record.arrays.push_back(member_array<float>("boundary/a", boundary.a, {kBoundaryPoints}, true));
   record.arrays.push_back(member_array<float>("boundary/b", boundary.b, {kBoundaryPoints}, true));
-  record.arrays.push_back(
-      member_array<std::int32_t>("boundary/label", boundary.label, {kBoundaryPoints}, true));
+  record.arrays.push_back(member_array<std::uint8_t>("boundary/label", label, {kBoundaryPoints}, true));
   const std::vector<std::int32_t> coordinates{a, b};
   record.arrays.push_back(member_array<std::int32_t>("boundary/coordinates", coordinates, {2}, true));
 }

@@ -1,15 +1,19 @@
 #include "experiment/train.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <numeric>
 #include <optional>
 #include <ranges>
+#include <thread>
 
 #include "data_clock.hpp"
 #include "experiment/stopwatch.hpp"
 #include "experiment/vote_measure.hpp"
+#include "interrupt.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -135,6 +139,33 @@ MlpEnsemble networks_of(const MlpEnsemble& models, const std::vector<std::size_t
   return models.subset(networks);
 }
 
+// Asks to stop, too, some seconds after somebody else has asked.
+class Grace {
+ public:
+  Grace(const std::atomic<bool>* asked, double seconds) {
+    if (asked != nullptr)
+      thread_ = std::jthread([=, this](std::stop_token done) { wait(done, *asked, seconds); });
+  }
+  const std::atomic<bool>* over() const { return &over_; }
+
+ private:
+  void wait(std::stop_token done, const std::atomic<bool>& asked, double seconds) {
+    constexpr auto kLook = std::chrono::milliseconds(100);
+    std::unique_lock lock(mutex_);
+    const auto sleep = [&](auto how_long) {
+      return ended_.wait_for(lock, done, how_long, [&] { return done.stop_requested(); });
+    };
+    while (!asked.load())
+      if (sleep(kLook)) return;
+    over_ = !sleep(std::chrono::duration<double>(seconds));
+  }
+
+  std::atomic<bool> over_{false};
+  std::mutex mutex_;
+  std::condition_variable_any ended_;
+  std::jthread thread_;  // the last member: it is joined before the others go
+};
+
 // Measures the members that have stopped and adds their records.
 void record_stopped(const MlpEnsemble& models, const Call& call, const Stopped& stopped, const Plan& plan,
                     const Options& options, std::span<const Place> places, const TrainHooks& hooks,
@@ -164,6 +195,7 @@ void record_stopped(const MlpEnsemble& models, const Call& call, const Stopped& 
     saved();
   } else {
     for (std::size_t i = 0; i < where.size(); ++i) {
+      heed(models.interrupt());
       const std::size_t member = stopped.members()[i];
       measure_vote(networks_of(models, {member}, call.each), stopped.histories(member), data[i],
                    case_of(plan, where[i]), where[i].member < options.keep, finished[i]);
@@ -267,7 +299,13 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
 
       const Stopwatch measuring;
       if (hooks.progress) hooks.progress->say("measuring");
-      record_stopped(models, call, stopped, plan, options, places, hooks, records);
+      const Grace grace(hooks.interrupt, hooks.grace);
+      models.heed(grace.over());
+      try {
+        record_stopped(models, call, stopped, plan, options, places, hooks, records);
+      } catch (const Interrupted&) {
+        interrupted = true;
+      }
       seconds.measure += measuring.seconds();
       call_size.took(size * networks, whole.seconds());
       if (interrupted) return false;

@@ -33,10 +33,13 @@ struct TrainHooks {
   Progress* progress = nullptr;
   const std::atomic<bool>* interrupt = nullptr;
   std::function<void()> saved;  // called when `records` has grown
+  // Seconds after the request to stop in which members that have trained may still be measured; what is not is lost.
+  // Clusters wait half a minute before they kill.
+  double grace = 20;
 };
 
 // Adds the missing members to `records`. Returns false when it was interrupted; every member that had stopped
-// by then is in `records`.
+// by then, and could be measured within the grace, is in `records`.
 bool train(const Plan& plan, const Options& options, const Device& device, const TrainHooks& hooks,
            Records& records, Seconds& seconds);
 

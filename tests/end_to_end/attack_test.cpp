@@ -88,6 +88,8 @@ TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
   const std::string wide =
       run("adversarial_training", {"--full", "--radii", "0.3", "--explain-plan"}, folder).out;
   EXPECT_THAT(wide, AllOf(HasSubstr("(200,2) epsilon 0.3:"), HasSubstr("(1000,2) epsilon 0.3:")));
+  // 40 iterations forward and back through 44,400 weights with 256 rows.
+  EXPECT_THAT(wide, HasSubstr("of which the adversary's 1819, "));
   const std::string radii =
       run("adversarial_training", {"--full", "--widths", "9", "--explain-plan"}, folder).out;
   for (const char* radius : {"0.05", "0.1", "0.2", "0.25", "0.3"})

@@ -1,5 +1,6 @@
 // What goes wrong ends in one line and the documented exit code, with nothing lost.
 #include <fstream>
+#include <optional>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -7,6 +8,7 @@
 
 #include "end_to_end/small_run.hpp"
 #include "experiment/checkpoint.hpp"
+#include "experiment/folder.hpp"
 
 namespace occam::end_to_end {
 namespace {
@@ -109,6 +111,21 @@ TEST(Errors, ResultsThatCannotBeWrittenLeaveACheckpoint) {
         << name;
 }
 
+TEST(Errors, OneRunAtATimeWritesIntoAFolder) {
+  const Folder folder;
+  std::filesystem::create_directories(folder / "out/train_slab/.partial-1");  // of a run that was killed
+  std::optional<experiment::FolderLock> lock(folder / "out/train_slab");
+  const Ended second = run("train_slab", small(folder / "out"), folder);
+  EXPECT_EQ(second.code, 2);
+  EXPECT_EQ(second.error_lines(), 1u) << second.err;
+  EXPECT_THAT(second.err, HasSubstr("another run is writing into"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "out/train_slab/.partial-1")) << "it may be the other's";
+  lock.reset();
+  EXPECT_EQ(run("train_slab", small(folder / "out"), folder).code, 0);
+  EXPECT_EQ(files_in(folder / "out/train_slab"),
+            (std::set<std::string>{"arrays.npz", "cases.csv", "result.json", "timing.json"}));
+}
+
 TEST(Errors, DamagedCheckpointIsRefused) {
   const Folder folder;
   std::filesystem::create_directories(folder / "out/train_slab");
@@ -116,6 +133,10 @@ TEST(Errors, DamagedCheckpointIsRefused) {
   const Ended ended = run("train_slab", small(folder / "out"), folder);
   EXPECT_EQ(ended.code, 3);
   EXPECT_THAT(ended.err, HasSubstr("checkpoint"));
+  std::filesystem::create_directories(folder / "other/train_slab/checkpoint");
+  const Ended other = run("train_slab", small(folder / "other"), folder);
+  EXPECT_EQ(other.code, 3);
+  EXPECT_THAT(other.err, HasSubstr("is a folder, where the checkpoint belongs"));
 }
 
 // Nobody's hours of training make way for another run.
