@@ -279,6 +279,7 @@ TEST(Config, PrintedConfigurationReadsBackTheSame) {
   const std::vector<std::vector<const char*>> commands = {
       {},
       {"--lr", "0.1,0.3", "--margin", "0.05,0.1", "--no-rotate", "--stop", "loss:0.01", "--seeds", "3-9"},
+      {"--full", "--seeds", "3-9"},  // a part of a full run
       {"--data-seeds", "0-3", "--init-seeds", "5", "--groups", "S=0,T=4,5", "--measure", "swap,subset:2",
        "--save", "weights,data"},
       {"--rotate=true,false", "--slabs5", "3", "--keep", "9", "--measure-at-checks", "--hidden",

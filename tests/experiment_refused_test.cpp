@@ -47,7 +47,6 @@ TEST(Refused, Flags) {
   expect_refused({"--keep", "0"}, "--keep: 0");
   expect_refused({"--out", ""}, "--out");
   expect_refused({"--quick", "--full"}, "--full");
-  expect_refused({"--quick", "--seeds", "3"}, "--quick");
   expect_refused({"--precision", "fp8"}, "fp8");
   expect_refused({"--precision", "tf32,bf16"}, "tf32,bf16");
   expect_refused({"--save", "everything"}, "everything");

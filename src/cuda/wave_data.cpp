@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "law/dropout.hpp"
+#include "threads.hpp"
 
 namespace occam::cuda {
 
@@ -92,7 +93,7 @@ WaveData::WaveData(const WaveRequest& request)
     }
     require((member.shapes != nullptr) == images(), "wave: images of shapes share no wave with other data");
   }
-  upload_slabs(request.interrupt);
+  upload_slabs(std::max(1, request.threads), request.interrupt);
   device_members_ = upload<Member>(stream_, "members", members_);
   parameters_ =
       DeviceBuffer<float>("parameters", members_.size() * static_cast<std::size_t>(layout_.stride()));
@@ -158,21 +159,29 @@ void WaveData::place_images(std::size_t index, const ShapeData& data, const Trai
   member.train_y = images_.back().labels.data() + member.first[static_cast<int>(Split::train)];
 }
 
-void WaveData::upload_slabs(Interrupt interrupt) {
-  const auto width = static_cast<std::size_t>(spec_.inputs);
-  std::int64_t slab = 0;
-  for (const Data& data : data_) {
-    const auto* recipe = std::get_if<SlabData>(&data);
-    if (!recipe) continue;
-    const std::vector<law::SlabColumn> columns = law::slab_columns(*recipe->spec, recipe->seed);
-    copy_to_device(stream_, columns_.data() + slab * spec_.inputs, columns.data(), width);
-    if (recipe->spec->rotate) {
-      const std::vector<float> matrix =
-          padded_rows(rotation(data, interrupt).data(), spec_.inputs, spec_.inputs, 0.0f);
-      copy_to_device(stream_, rotations_.data() + slab * static_cast<std::int64_t>(matrix.size()),
-                     matrix.data(), matrix.size());
+void WaveData::upload_slabs(int threads, Interrupt interrupt) {
+  std::vector<const Data*> slabs;
+  for (const Data& data : data_)
+    if (std::holds_alternative<SlabData>(data)) slabs.push_back(&data);
+  // Each thread makes the rotation of one, then all are copied.
+  for (std::size_t first = 0; first < slabs.size(); first += static_cast<std::size_t>(threads)) {
+    const std::size_t count = std::min(static_cast<std::size_t>(threads), slabs.size() - first);
+    std::vector<std::vector<float>> rotations(count);
+    on_threads(static_cast<int>(count), [&](int t) {
+      const std::vector<float> matrix = rotation(*slabs[first + static_cast<std::size_t>(t)], interrupt);
+      if (!matrix.empty())
+        rotations[static_cast<std::size_t>(t)] = padded_rows(matrix.data(), spec_.inputs, spec_.inputs, 0.0f);
+    });
+    for (std::size_t t = 0; t < count; ++t) {
+      const auto place = static_cast<std::int64_t>(first + t);
+      const SlabData& recipe = std::get<SlabData>(*slabs[first + t]);
+      const std::vector<law::SlabColumn> columns = law::slab_columns(*recipe.spec, recipe.seed);
+      copy_to_device(stream_, columns_.data() + place * spec_.inputs, columns.data(), columns.size());
+      const std::vector<float>& matrix = rotations[t];
+      if (!matrix.empty())
+        copy_to_device(stream_, rotations_.data() + place * static_cast<std::int64_t>(matrix.size()),
+                       matrix.data(), matrix.size());
     }
-    ++slab;
   }
 }
 

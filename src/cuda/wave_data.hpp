@@ -48,7 +48,7 @@ class WaveData {
  private:
   void place_table(std::size_t index, const ArrayData& data);
   void place_images(std::size_t index, const ShapeData& data, const Training* training);
-  void upload_slabs(Interrupt interrupt);
+  void upload_slabs(int threads, Interrupt interrupt);
 
   MlpSpec spec_;
   DeviceLayout layout_;

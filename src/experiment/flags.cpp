@@ -57,8 +57,8 @@ const std::vector<Common>& configured() {
             "fill the decision boundary from [-B, B], not [0, B]"),
       number("keep", &Options::keep, "members whose scores and data are kept in arrays.npz (default 4)"),
       text("save", &Options::save, "weights, data: kept in arrays.npz"),
-      truth("quick", &Options::quick, "fewest seeds"),
-      truth("full", &Options::full, "as many seeds as the verdicts ask for"),
+      truth("quick", &Options::quick, "fewest seeds, where --seeds names none"),
+      truth("full", &Options::full, "as many seeds as the verdicts ask for, where --seeds names none"),
       truth("quiet", &Options::quiet, "nothing on the console but errors"),
   };
   return table;
@@ -197,8 +197,6 @@ void check_config(const std::string& path) {
 
 void check(const Options& o) {
   require(!(o.quick && o.full), "--quick and --full exclude each other");
-  require(!((o.quick || o.full) && !o.seeds.empty()), "--{} and --seeds exclude each other",
-          o.quick ? "quick" : "full");
   require(o.threads >= 0 && o.threads <= 4096, "--threads: {} is outside 0 … 4096", o.threads);
   require(o.keep >= 1 && o.keep <= 1'000'000, "--keep: {} is outside 1 … 1000000", o.keep);
   require(!o.out.empty(), "--out: the name of a folder is needed");
@@ -314,7 +312,8 @@ std::string config_text(const std::string& name, const Options& options, const s
     if (c.flag == "quick" || c.flag == "full") {
       if (options.*c.truth) text += fmt::format("{} = true\n", c.flag);
     } else if (c.flag == "seeds") {
-      if (!seeds.empty() && !options.quick && !options.full) text += fmt::format("seeds = {}\n", toml(seeds));
+      const bool by_size = (options.quick || options.full) && options.seeds.empty();
+      if (!seeds.empty() && !by_size) text += fmt::format("seeds = {}\n", toml(seeds));
     } else if (c.number) {
       text += fmt::format("{} = {}\n", c.flag, options.*c.number);
     } else if (c.truth) {
