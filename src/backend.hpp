@@ -50,6 +50,10 @@ class Wave {
   virtual void load(int member, std::span<const float> parameters) = 0;
   virtual void store(int member, std::span<float> parameters) const = 0;
 
+  // What training has of a member beside its parameters, and the same of a wave that goes on with it. Requires trainings.
+  virtual TrainingState training_state(int member) const = 0;
+  virtual void resume(int member, const TrainingState& state) = 0;
+
   // Member i does updates[i] further updates (0: it is frozen and keeps its bits). Requires trainings.
   virtual void train(std::span<const std::int64_t> updates) = 0;
 
@@ -85,6 +89,9 @@ class Wave {
   virtual void score(std::span<const int> members, Split split, std::span<const Shift> shifts, bool auc,
                      std::span<WaveScore> scores) = 0;
 };
+
+// A usage error for the state of another optimiser or network.
+void require_state(const TrainingState& state, int slots, std::int64_t parameters);
 
 class Backend {
  public:

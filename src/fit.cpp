@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "interrupt.hpp"
 #include "occam/attack.hpp"
@@ -69,32 +70,87 @@ void validate(const Training& training, std::int64_t rows, const MlpSpec& spec) 
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// NaN is the larger: a comparison would drop it.
+double worst_loss(const Check& c) {
+  const double other =
+      std::isnan(c.validation_loss) ? c.validation_loss : std::max(c.validation_loss, c.test_loss);
+  return std::isnan(c.test_loss) || std::isnan(other) ? std::nan("") : std::max(other, c.train_loss);
+}
+
 // Trains the members of one wave to their stops.
 class WaveFit {
  public:
+  // mutex: of all waves, for what the options call.
   WaveFit(Wave& wave, WaveRange range, MlpEnsemble& models, std::span<const Data> data,
-          std::span<const Training> trainings, const FitOptions& options)
-      : wave_(wave), range_(range), models_(models), data_(data), options_(options) {
+          std::span<const Training> trainings, const FitOptions& options, History& history, std::mutex& mutex)
+      : wave_(wave), range_(range), models_(models), data_(data), options_(options), history_(history),
+        mutex_(mutex), ahead_(static_cast<std::size_t>(range.count)) {
     for (int m = 0; m < range.count; ++m) {
+      const auto member = static_cast<std::size_t>(range.first + m);
+      stops_.emplace_back(trainings[member].stop);
+      if (!options.resumed.empty() && options.resumed[member] != nullptr) resume(m, *options.resumed[member]);
       wave.load(m, models.last(range.first + m));
-      stops_.emplace_back(trainings[static_cast<std::size_t>(range.first + m)].stop);
     }
   }
 
   // done(member of the ensemble) is called when a member has stopped.
   template <class Done>
-  void run(History& history, const Done& done) {
+  void run(const Done& done) {
+    for (int m = 0; m < range_.count; ++m)
+      if (stop(m).finished()) finish(m, done);  // so it was resumed
     for (std::vector<int> active = unfinished(); !active.empty(); active = unfinished()) {
       advance_to_checks(active);
-      check(active, history);
+      check(active);
       for (const int m : active)
-        if (stop(m).finished()) finish(m, history, done);
+        if (stop(m).finished()) finish(m, done);
     }
   }
 
  private:
   static constexpr double kPieceSeconds = 0.5;  // between looks at the interrupt flag
   static constexpr std::int64_t kFirstPiece = 16, kLargestPiece = 1 << 14;
+
+  // The checks alone decide when a member stops.
+  void resume(int m, const MemberState& from) {
+    const int member = range_.first + m;
+    require(static_cast<std::int64_t>(from.last.size()) == models_.layout().total &&
+                (from.best.empty() || from.best.size() == from.last.size()),
+            "resume: {} parameters, the network has {}", from.last.size(), models_.layout().total);
+    for (const Check& c : from.history.checks) stop(m).check(c.train_accuracy, c.train_loss, worst_loss(c));
+    MemberHistory& history = history_[static_cast<std::size_t>(member)];
+    history.checks = from.history.checks, history.best_check = from.history.best_check;
+    std::ranges::copy(from.last, models_.last(member).begin());
+    if (!from.best.empty()) std::ranges::copy(from.best, models_.best(member).begin());
+    if (stop(m).finished()) return;
+    wave_.resume(m, from.training);
+    ahead_[static_cast<std::size_t>(m)] = from.training.updates - stop(m).updates();
+  }
+
+  // Tells where the members are. The wave has no update under way.
+  void tell(const std::vector<int>& active) {
+    if (!options_.under_way) return;
+    for (const int m : active) {
+      const int member = range_.first + m;
+      MemberState state{wave_.training_state(m),
+                        std::vector<float>(models_.last(member).size()),
+                        {},
+                        history_[static_cast<std::size_t>(member)]};
+      wave_.store(m, state.last);
+      if (state.history.best_check >= 0) {
+        const std::span<const float> best = std::as_const(models_).best(member);
+        state.best.assign(best.begin(), best.end());
+      }
+      const std::lock_guard lock(mutex_);
+      options_.under_way(member, std::move(state));
+    }
+    told_ = Clock::now();
+  }
 
   StopState& stop(int m) { return stops_[static_cast<std::size_t>(m)]; }
   const Data& data_of(int m) const { return data_[static_cast<std::size_t>(range_.first + m)]; }
@@ -108,22 +164,24 @@ class WaveFit {
 
   // Each active member does its updates up to its own next check, in pieces, whose size changes nothing.
   void advance_to_checks(const std::vector<int>& active) {
-    using Clock = std::chrono::steady_clock;
     std::vector<std::int64_t> left(static_cast<std::size_t>(range_.count), 0), piece(left);
-    for (const int m : active) left[static_cast<std::size_t>(m)] = stop(m).until_check();
+    for (const int m : active)
+      left[static_cast<std::size_t>(m)] = stop(m).until_check() - ahead_[static_cast<std::size_t>(m)];
     for (std::int64_t done = 1; done > 0;) {
-      heed(options_.interrupt);
+      const bool stops = options_.interrupt != nullptr && options_.interrupt->load();
+      if (stops || (options_.under_way_every > 0 && seconds_since(told_) >= options_.under_way_every))
+        tell(active);
+      if (stops) throw Interrupted{};
       done = 0;
       for (std::size_t m = 0; m < left.size(); ++m) {
         piece[m] = std::min(left[m], piece_);
-        left[m] -= piece[m];
+        left[m] -= piece[m], ahead_[m] += piece[m];
         done += piece[m];
       }
       if (done == 0) break;
       const Clock::time_point start = Clock::now();
       wave_.train(piece);
-      const double seconds = std::chrono::duration<double>(Clock::now() - start).count(),
-                   pace = std::clamp(kPieceSeconds / seconds, 0.25, 4.0);
+      const double pace = std::clamp(kPieceSeconds / seconds_since(start), 0.25, 4.0);
       // The last piece before a check is smaller, and says little.
       if (std::ranges::max(piece) == piece_)
         piece_ = std::clamp(static_cast<std::int64_t>(static_cast<double>(piece_) * pace), std::int64_t{1},
@@ -139,7 +197,7 @@ class WaveFit {
     return result;
   }
 
-  void check(const std::vector<int>& active, History& history) {
+  void check(const std::vector<int>& active) {
     // Members of one ensemble may have different splits: each is scored where it has rows.
     const auto having = [&](Split split, bool wanted) {
       std::vector<int> members;
@@ -172,20 +230,16 @@ class WaveFit {
             {static_cast<double>(of[k].correct) / static_cast<double>(rows(data_of(tested[k]), Split::test)),
              static_cast<double>(of[k].loss), of[k].auc});
     }
-    for (const int m : active) record(m, checks[static_cast<std::size_t>(m)], history);
+    for (const int m : active) record(m, checks[static_cast<std::size_t>(m)]);
   }
 
-  void record(int m, Check& c, History& history) {
-    // NaN is the larger: a comparison would drop it.
-    const double other =
-        std::isnan(c.validation_loss) ? c.validation_loss : std::max(c.validation_loss, c.test_loss);
-    const double worst =
-        std::isnan(c.test_loss) || std::isnan(other) ? std::nan("") : std::max(other, c.train_loss);
-    const StopState::Outcome outcome = stop(m).check(c.train_accuracy, c.train_loss, worst);
+  void record(int m, Check& c) {
+    const StopState::Outcome outcome = stop(m).check(c.train_accuracy, c.train_loss, worst_loss(c));
+    ahead_[static_cast<std::size_t>(m)] = 0;
     c.updates = stop(m).updates();
     c.periodic = outcome.periodic;
     c.final = outcome.final;
-    MemberHistory& of = history[static_cast<std::size_t>(range_.first + m)];
+    MemberHistory& of = history_[static_cast<std::size_t>(range_.first + m)];
     of.checks.push_back(c);
     const auto accuracy = [](const Check& at) {
       return at.validation_accuracy >= 0 ? at.validation_accuracy : at.test_accuracy;
@@ -199,9 +253,9 @@ class WaveFit {
   }
 
   template <class Done>
-  void finish(int m, History& history, const Done& done) {
+  void finish(int m, const Done& done) {
     const int member = range_.first + m;
-    MemberHistory& of = history[static_cast<std::size_t>(member)];
+    MemberHistory& of = history_[static_cast<std::size_t>(member)];
     of.updates = stop(m).updates();
     of.status = stop(m).status();
     wave_.store(m, models_.last(member));
@@ -214,11 +268,24 @@ class WaveFit {
   MlpEnsemble& models_;
   std::span<const Data> data_;
   const FitOptions& options_;
+  History& history_;
+  std::mutex& mutex_;
   std::vector<StopState> stops_;
+  std::vector<std::int64_t> ahead_;  // updates done since the last check
+  Clock::time_point told_ = Clock::now();
   std::int64_t piece_ = kFirstPiece;
 };
 
 }  // namespace
+
+void require_state(const TrainingState& state, int slots, std::int64_t parameters) {
+  require(state.updates >= 0 && static_cast<int>(state.optimizer.size()) == slots,
+          "resume: {} updates and {} arrays of an optimiser that has {}", state.updates,
+          state.optimizer.size(), slots);
+  for (const std::vector<float>& values : state.optimizer)
+    require(static_cast<std::int64_t>(values.size()) == parameters, "resume: {} values of {} parameters",
+            values.size(), parameters);
+}
 
 History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
             const FitOptions& options) {
@@ -232,6 +299,8 @@ History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Tra
     require(trainings[m].batch == trainings[0].batch,
             "ensemble: batch sizes {} and {} (one ensemble has one)", trainings[0].batch, trainings[m].batch);
   }
+  require(options.resumed.empty() || options.resumed.size() == trainings.size(),
+          "resume: {} states for {} members", options.resumed.size(), trainings.size());
   History history(static_cast<std::size_t>(models.members()));
   std::mutex mutex;
   const auto done = [&](int member) {
@@ -242,7 +311,7 @@ History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Tra
   for_each_wave(
       models, data, trainings,
       [&](Wave& wave, WaveRange range) {
-        WaveFit(wave, range, models, data, trainings, options).run(history, done);
+        WaveFit(wave, range, models, data, trainings, options, history, mutex).run(done);
       },
       options.interrupt);
   return history;

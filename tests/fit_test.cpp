@@ -12,32 +12,12 @@
 
 #include "occam/error.hpp"
 #include "support/compare.hpp"
+#include "support/fits.hpp"
 #include "support/scalar_twin.hpp"
 #include "support/small_data.hpp"
 
 namespace occam::test {
 namespace {
-
-const MlpSpec kSpec{.inputs = 6, .hidden = {12}, .classes = 2};
-
-Training training(const StopRule& stop, double learning_rate = 0.1) {
-  return {.optimizer = {.learning_rate = learning_rate}, .stop = stop, .batch = 16};
-}
-
-// A rule that never stops by itself.
-StopRule limit(std::int64_t updates, std::int64_t check_every) {
-  return {.criterion = StopCriterion::none, .check_every = check_every, .max_updates = updates};
-}
-
-Data noisy(std::uint32_t seed, std::int64_t validation = 0) {
-  return clouds_data({.dim = 6, .classes = 2, .train = 70, .validation = validation, .test = 45}, seed, 0.4);
-}
-
-std::vector<std::int64_t> updates_of(const MemberHistory& history) {
-  std::vector<std::int64_t> updates;
-  for (const Check& check : history.checks) updates.push_back(check.updates);
-  return updates;
-}
 
 // The best model by its definition: walk backwards, keep the strictly better.
 int best_by_definition(const MemberHistory& history, bool validation) {

@@ -101,6 +101,21 @@ struct MemberHistory {
 };
 using History = std::vector<MemberHistory>;
 
+// What training has of a member beside its parameters.
+struct TrainingState {
+  std::int64_t updates = 0;  // done
+  // The optimiser's arrays, none to two, each in the order of the parameters: [layout.total]. Running moments have none
+  // and are 0 there.
+  std::vector<std::vector<float>> optimizer;
+};
+
+// A member under way, or done: with it fit() goes on, and every bit is that of a training without a break.
+struct MemberState {
+  TrainingState training;
+  std::vector<float> last, best;  // [layout.total]; best: empty while it is the last
+  MemberHistory history;          // its checks so far
+};
+
 struct FitOptions {
   std::vector<Randomization> at_checks;  // measured on the test set at every check
   bool test_at_checks = true;            // false: only the train set is measured (test scores are then −1)
@@ -109,6 +124,12 @@ struct FitOptions {
   // Called once for each member that has stopped, when its last and best parameters are in `models`; one call
   // at a time.
   std::function<void(int member, const MemberHistory&)> finished;
+  // Null, or one entry a member of which those that are not null go on from there.
+  std::span<const MemberState* const> resumed;
+  // Called from worker threads, one call at a time, with every member that is under way in a wave: before fit throws
+  // Interrupted, and every so many seconds (0: not). Members whose wave is not open yet have no state.
+  std::function<void(int member, MemberState&& state)> under_way;
+  double under_way_every = 0;
   // Becomes true: fit throws Interrupted within about half a second, or as soon as every resident member has done an
   // update.
   const std::atomic<bool>* interrupt = nullptr;

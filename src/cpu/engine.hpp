@@ -58,6 +58,15 @@ class Engine {
   virtual void load(const float* parameters) = 0;
   virtual void store(float* parameters) const = 0;
 
+  // One of the optimiser's state_slots() arrays, in the order of the parameters; running moments have none. values:
+  // [layout.total], stored into zeros.
+  virtual int state_slots() const = 0;
+  virtual void load_state(int slot, const float* values) = 0;
+  virtual void store_state(int slot, float* values) const = 0;
+  // Updates done.
+  virtual std::int64_t updates() const = 0;
+  virtual void set_updates(std::int64_t updates) = 0;
+
   // `updates` further updates on batches of `rows` (law/batch.hpp).
   virtual void train(const TrainingRows& rows, std::int64_t updates) = 0;
 

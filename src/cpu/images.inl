@@ -72,6 +72,13 @@ class ImageWeights {
 
   std::int64_t state_floats() const { return live_pixels_ * stride_; }
 
+  // body(pixel, its number among the live ones).
+  template <class Body>
+  void for_each_live(const Body& body) const {
+    for (std::int64_t pixel = 0, number = 0; number < live_pixels_; ++pixel)
+      if (live_[pixel]) body(pixel, number++);
+  }
+
   // delta: dL/dz [count][stride]; weight: [pixels][stride]; states: [live pixels][stride], null where the
   // optimiser has none. columns: whole vectors. stepped(y) is called when image row y has its new weights,
   // and they are still in the cache.

@@ -87,6 +87,16 @@ class Network : public Engine {
     }
   }
 
+  int state_slots() const override { return state_slots_; }
+  void load_state(int slot, const float* values) override {
+    for_each_state(slot, [=](std::int64_t at, float& value) { value = values[at]; });
+  }
+  void store_state(int slot, float* values) const override {
+    for_each_state(slot, [=](std::int64_t at, const float& value) { values[at] = value; });
+  }
+  std::int64_t updates() const override { return update_; }
+  void set_updates(std::int64_t updates) override { update_ = updates; }
+
  protected:
   static constexpr std::int64_t kChunk = 256;  // rows scored at a time
 
@@ -102,9 +112,37 @@ class Network : public Engine {
           for (std::int64_t k = first_k; k < layer.in && k < first_k + kSquare; ++k) body(j, k);
   }
 
+  static std::int64_t master_place(const Layer& layer, std::int64_t j, std::int64_t k) {
+    return layer.master_is_transposed ? k * layer.out_stride + j : j * layer.in_stride + k;
+  }
   static float* master_weight(const Layer& layer, std::int64_t j, std::int64_t k) {
-    return layer.master.value +
-           (layer.master_is_transposed ? k * layer.out_stride + j : j * layer.in_stride + k);
+    return layer.master.value + master_place(layer, j, k);
+  }
+
+  // body(place among the parameters, value) for all values of one of the optimiser's arrays.
+  template <class Body>
+  void for_each_state(int slot, const Body& body) const {
+    const auto of = [=](const Parameter& p) { return slot == 0 ? p.state0 : p.state1; };
+    const auto vector = [&](std::int64_t at, const Parameter& p, std::int64_t count) {
+      for (std::int64_t i = 0; at >= 0 && i < count; ++i) body(at + i, of(p)[i]);
+    };
+    for (int l = 0; l < layers_; ++l) {
+      const ParameterLayout::Layer& at = layout_->layers[static_cast<std::size_t>(l)];
+      const Layer& layer = layer_[l];
+      if (l == 0 && image_weights_)
+        image_weights_->for_each_live([&](std::int64_t pixel, std::int64_t number) {
+          for (std::int64_t j = 0; j < layer.out; ++j)
+            body(at.weight + j * layer.in + pixel, image_state_[slot][number * layer.out_stride + j]);
+        });
+      else
+        for_each_weight(layer, [&](std::int64_t j, std::int64_t k) {
+          body(at.weight + j * layer.in + k, of(layer.master)[master_place(layer, j, k)]);
+        });
+      vector(at.bias, layer.bias, layer.out);
+      vector(at.slope, layer.slope, 1);
+      vector(at.gamma, layer.gamma, layer.out);
+      vector(at.beta, layer.beta, layer.out);
+    }
   }
 
   static void copy_tile(const float* tile, float* out, std::int64_t stride, std::int64_t row,

@@ -56,6 +56,22 @@ void CpuWave::store(int member, std::span<float> parameters) const {
   members_[static_cast<std::size_t>(member)].engine->store(parameters.data());
 }
 
+TrainingState CpuWave::training_state(int member) const {
+  const Engine& engine = *members_[static_cast<std::size_t>(member)].engine;
+  TrainingState state{engine.updates(), {}};
+  for (int slot = 0; slot < engine.state_slots(); ++slot)
+    engine.store_state(slot, state.optimizer.emplace_back(static_cast<std::size_t>(layout_.total)).data());
+  return state;
+}
+
+void CpuWave::resume(int member, const TrainingState& state) {
+  Engine& engine = *at(member).engine;
+  require_state(state, engine.state_slots(), layout_.total);
+  engine.set_updates(state.updates);
+  for (int slot = 0; slot < engine.state_slots(); ++slot)
+    engine.load_state(slot, state.optimizer[static_cast<std::size_t>(slot)].data());
+}
+
 const CpuWave::Rows& CpuWave::rows(Member& member, Split split) {
   std::optional<Rows>& kept = member.rows[static_cast<std::size_t>(split)];
   if (kept) return *kept;

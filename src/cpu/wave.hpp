@@ -21,6 +21,8 @@ class CpuWave final : public Wave {
 
   void load(int member, std::span<const float> parameters) override;
   void store(int member, std::span<float> parameters) const override;
+  TrainingState training_state(int member) const override;
+  void resume(int member, const TrainingState& state) override;
   void train(std::span<const std::int64_t> updates) override;
   void score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
              std::span<WaveScore> scores) override;

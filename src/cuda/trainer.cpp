@@ -134,6 +134,27 @@ void Trainer::train(std::span<const std::int64_t> updates) {
   data_.stream().synchronize();
 }
 
+int Trainer::slots_of(int member) const {
+  return law::state_slots(rates_[static_cast<std::size_t>(member)].optimizer);
+}
+
+TrainingState Trainer::state(int member) {
+  TrainingState state{host_progress_[static_cast<std::size_t>(member)].update, {}};
+  for (int slot = 0; slot < slots_of(member); ++slot) {
+    std::vector<float>& values =
+        state.optimizer.emplace_back(static_cast<std::size_t>(data_.layout().total()));
+    data_.store((slot == 0 ? state0_ : state1_).data(), member, values);
+  }
+  return state;
+}
+
+void Trainer::resume(int member, const TrainingState& state) {
+  require_state(state, slots_of(member), data_.layout().total());
+  host_progress_[static_cast<std::size_t>(member)].update = state.updates;
+  for (std::size_t slot = 0; slot < state.optimizer.size(); ++slot)
+    data_.load((slot == 0 ? state0_ : state1_).data(), member, state.optimizer[slot]);
+}
+
 std::int64_t Trainer::updates_of_rate(std::size_t member) const {
   const std::int64_t epochs = rates_[member].schedule.epochs;
   if (epochs == 0) return 0;

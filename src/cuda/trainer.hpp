@@ -22,6 +22,10 @@ class Trainer {
   // Member i does updates[i] more; the host waits once, at the end.
   void train(std::span<const std::int64_t> updates);
 
+  // As those of Wave.
+  TrainingState state(int member);
+  void resume(int member, const TrainingState& state);
+
  protected:
   // Allocates progress and optimiser state. All trainings have one batch size, all members training rows.
   Trainer(WaveData& data, std::span<const Training> trainings);
@@ -35,6 +39,7 @@ class Trainer {
   WaveView wave_{};
 
  private:
+  int slots_of(int member) const;  // of optimiser state; others of its wave may have more
   // Updates of a member between two changes of its learning rate; 0: it never changes.
   std::int64_t updates_of_rate(std::size_t member) const;
   void set_learning_rates();

@@ -49,11 +49,23 @@ void CudaWave::store(int member, std::span<float> parameters) const {
   data_->store(member, parameters);
 }
 
-void CudaWave::train(std::span<const std::int64_t> updates) {
+Trainer& CudaWave::trainer() const {
   require(trainer_ != nullptr, "train: the wave was opened without trainings");
   use_device();
-  trainer_->train(updates);
+  return *trainer_;
 }
+
+TrainingState CudaWave::training_state(int member) const {
+  check(member);
+  return trainer().state(member);
+}
+
+void CudaWave::resume(int member, const TrainingState& state) {
+  check(member);
+  trainer().resume(member, state);
+}
+
+void CudaWave::train(std::span<const std::int64_t> updates) { trainer().train(updates); }
 
 void CudaWave::score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
                      std::span<WaveScore> scores) {

@@ -20,6 +20,8 @@ class CudaWave final : public Wave {
 
   void load(int member, std::span<const float> parameters) override;
   void store(int member, std::span<float> parameters) const override;
+  TrainingState training_state(int member) const override;
+  void resume(int member, const TrainingState& state) override;
   void train(std::span<const std::int64_t> updates) override;
   void score(std::span<const int> members, Split split, const Randomization& variant, bool auc,
              std::span<WaveScore> scores) override;
@@ -38,6 +40,7 @@ class CudaWave final : public Wave {
  private:
   void use_device() const;  // for the calling thread
   void check(int member) const;
+  Trainer& trainer() const;
   // Scores and attacks take turns with the scratch; so one of the two is there.
   Scorer& scorer();
   Attacker& attacker();

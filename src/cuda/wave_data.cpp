@@ -191,10 +191,10 @@ void WaveData::set_optimizer(int member, const law::OptimizerConstants& constant
   copy_to_device(stream_, device_members_.data() + member, &changed, 1);
 }
 
-void WaveData::load(int member, std::span<const float> parameters) {
+void WaveData::load(float* all, int member, std::span<const float> parameters) {
   require(static_cast<std::int64_t>(parameters.size()) == layout_.total(),
           "load: {} parameters, the network has {}", parameters.size(), layout_.total());
-  float* const to = parameters_.data() + member * layout_.stride();
+  float* const to = all + member * layout_.stride();
   if (travels_by_tensor(layout_))
     return layout_.for_each_tensor(
         [&](std::int64_t host, std::int64_t device, int rows, int columns, int stride) {
@@ -204,10 +204,10 @@ void WaveData::load(int member, std::span<const float> parameters) {
   copy_to_device(stream_, to, image.data(), image.size());
 }
 
-void WaveData::store(int member, std::span<float> parameters) {
+void WaveData::store(const float* all, int member, std::span<float> parameters) {
   require(static_cast<std::int64_t>(parameters.size()) == layout_.total(),
           "store: {} parameters, the network has {}", parameters.size(), layout_.total());
-  const float* const from = parameters_.data() + member * layout_.stride();
+  const float* const from = all + member * layout_.stride();
   if (travels_by_tensor(layout_))
     return layout_.for_each_tensor(
         [&](std::int64_t host, std::int64_t device, int rows, int columns, int stride) {

@@ -42,8 +42,11 @@ class WaveData {
   // In stream order.
   void set_optimizer(int member, const law::OptimizerConstants& constants);
 
-  void load(int member, std::span<const float> parameters);
-  void store(int member, std::span<float> parameters);
+  void load(int member, std::span<const float> parameters) { load(parameters_.data(), member, parameters); }
+  void store(int member, std::span<float> parameters) { store(parameters_.data(), member, parameters); }
+  // The same of other arrays [members][layout.stride] on the device.
+  void load(float* all, int member, std::span<const float> values);
+  void store(const float* all, int member, std::span<float> values);
 
  private:
   void place_table(std::size_t index, const ArrayData& data);

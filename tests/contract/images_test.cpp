@@ -60,9 +60,15 @@ TEST_P(ImageBody, TrainsAndScoresAsOnRowsOfFloats) {
     const Two two(variant);
     const auto backend = make();
     ASSERT_EQ(backend->wave_members(two.request()), 2);
-    const auto wave = two.open(*backend);
+    const auto before = two.open(*backend);
     const std::int64_t updates[] = {7, 3};  // past an epoch's short last batch; the other freezes before
-    wave->train(updates);
+    before->train(updates);
+    // Another wave goes on from there.
+    const auto wave = two.open(*backend);
+    for (int m = 0; m < 2; ++m) {
+      wave->load(m, stored(*before, m, two.starts[0].size()));
+      wave->resume(m, before->training_state(m));
+    }
     wave->train(std::vector<std::int64_t>{1, 0});
     for (int m = 0; m < 2; ++m) {
       OneMember alone = dense(two, m);
