@@ -75,6 +75,26 @@ TEST_F(CheckpointFile, ReadsBackAllThatWasWritten) {
   EXPECT_EQ(content(), before);
 }
 
+TEST_F(CheckpointFile, MembersUnderWay) {
+  States states;
+  states[{0, 7, 0}] = {{1234, {{1, 2, 3}, {4, 5, 6}}}, {7, 8, 9}, {-1, -2, -3}, records().at({0, 3}).history};
+  states[{1, 0, 2}] = {{5, {}}, {1.5f}, {}, {}};  // with all that can be empty
+  write_checkpoint(path_, 1, {}, records(), states);
+  const auto read = read_checkpoint(path_);
+  ASSERT_TRUE(read);
+  ASSERT_EQ(read->states.size(), 2u);
+  EXPECT_EQ(read->members(), 4u);
+  const MemberState& state = read->states.at({0, 7, 0});
+  EXPECT_EQ(state.training.updates, 1234);
+  EXPECT_EQ(state.training.optimizer, (std::vector<std::vector<float>>{{1, 2, 3}, {4, 5, 6}}));
+  EXPECT_EQ(state.last, (std::vector<float>{7, 8, 9}));
+  EXPECT_EQ(state.best, (std::vector<float>{-1, -2, -3}));
+  EXPECT_EQ(state.history.checks.size(), 2u);
+  const std::string before = content();
+  write_checkpoint(path_, 1, {}, read->records, read->states);
+  EXPECT_EQ(content(), before);
+}
+
 TEST_F(CheckpointFile, NoFileIsNoCheckpoint) { EXPECT_FALSE(read_checkpoint(path_)); }
 
 TEST_F(CheckpointFile, EveryDamageIsSeen) {

@@ -136,6 +136,42 @@ TEST(Train, MembersThatHadStoppedSurviveAnInterruption) {
   EXPECT_EQ(bytes_of(records), bytes_of(alone));
 }
 
+// Broken off and resumed many times, by way of the file: a member under way loses nothing.
+TEST(Train, MembersUnderWayGoOn) {
+  Case a = small_case("A");
+  a.training.stop = {.criterion = StopCriterion::none, .check_every = 15'000, .max_updates = 40'000};
+  a.training.optimizer.momentum = 0.9;
+  const Options options = three_seeds();
+  const Plan plan = make_plan("tool", {a}, options, false, 1);
+  Seconds seconds;
+  Records whole, parts;
+  ASSERT_TRUE(train(plan, options, kCpu, {}, whole, seconds));
+
+  const auto path = std::filesystem::temp_directory_path() / ("occam-under-way-" + std::to_string(getpid()));
+  States states;
+  int broken = 0, began = 0;
+  for (;; ++broken) {
+    std::atomic<bool> interrupt{false};
+    std::jthread later([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      interrupt = true;
+    });
+    if (train(plan, options, kCpu, {.states = &states, .interrupt = &interrupt}, parts, seconds)) break;
+    for (const auto& [place, state] : states) {
+      EXPECT_FALSE(parts.contains({std::get<0>(place), std::get<1>(place)})) << "it is measured";
+      began += state.training.updates > 0;
+    }
+    write_checkpoint(path, 1, seconds, parts, states);
+    auto read = read_checkpoint(path);
+    states = std::move(read->states), parts = std::move(read->records);
+  }
+  std::filesystem::remove(path);
+  EXPECT_GT(broken, 1);
+  EXPECT_GT(began, 1);
+  EXPECT_TRUE(states.empty());
+  EXPECT_EQ(bytes_of(parts), bytes_of(whole));
+}
+
 // Of subsets there may be very many: what cannot be measured within the grace is not waited for.
 TEST(Train, MeasuringEndsWithTheGrace) {
   Case c = small_case("A");
@@ -150,9 +186,13 @@ TEST(Train, MeasuringEndsWithTheGrace) {
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     interrupt = true;
   });
-  EXPECT_FALSE(train(plan, options, kCpu, {.interrupt = &interrupt, .saved = [&] { FAIL(); }, .grace = 0},
-                     records, seconds));
+  States states;
+  EXPECT_FALSE(
+      train(plan, options, kCpu, {.states = &states, .interrupt = &interrupt, .grace = 0}, records, seconds));
   EXPECT_TRUE(records.empty());
+  // Their training is kept.
+  ASSERT_EQ(states.size(), 3u);
+  for (const auto& [place, state] : states) EXPECT_EQ(state.history.updates, 60);
 }
 
 TEST(Train, CallsAreBoundedByMemory) {

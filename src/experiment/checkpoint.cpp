@@ -3,6 +3,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <type_traits>
 
 #include <zlib.h>
@@ -13,7 +14,7 @@ namespace occam::experiment {
 namespace {
 
 constexpr char kMagic[8] = {'O', 'C', 'C', 'A', 'M', 'C', 'K', 'P'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
 std::uint32_t crc_of(const char* bytes, std::size_t size) {
   return static_cast<std::uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes), size));
@@ -25,6 +26,7 @@ struct Out {
   std::uint32_t crc = 0;
 
   void bytes(const void* data, std::size_t size) {
+    if (size == 0) return;  // of nothing at no address zlib makes the CRC of a new file
     crc = static_cast<std::uint32_t>(crc32_z(crc, static_cast<const Bytef*>(data), size));
     file.write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
   }
@@ -39,6 +41,7 @@ struct In {
   const char* end;
 
   void bytes(void* data, std::size_t size) {
+    if (size == 0) return;
     if (static_cast<std::size_t>(end - at) < size) throw std::out_of_range("checkpoint");
     std::memcpy(data, at, size);
     at += size;
@@ -108,19 +111,40 @@ void visit(Archive& archive, MemberArray& array) {
 }
 
 template <class Archive>
+void visit(Archive& archive, MemberHistory& history) {
+  visit(archive, history.checks);
+  archive(history.updates);
+  archive(history.status);
+  archive(history.best_check);
+}
+
+template <class Archive>
+void visit(Archive& archive, MemberState& state) {
+  archive(state.training.updates);
+  visit(archive, state.training.optimizer);
+  visit(archive, state.last);
+  visit(archive, state.best);
+  visit(archive, state.history);
+}
+
+template <class Archive>
 void visit(Archive& archive, MemberRecord& record) {
-  visit(archive, record.history.checks);
-  archive(record.history.updates);
-  archive(record.history.status);
-  archive(record.history.best_check);
+  visit(archive, record.history);
   visit(archive, record.metrics);
   visit(archive, record.arrays);
 }
 
 }  // namespace
 
+std::size_t Checkpoint::members() const {
+  std::set<std::pair<int, int>> all;
+  for (const auto& [place, record] : records) all.insert(place);
+  for (const auto& [place, state] : states) all.insert({std::get<0>(place), std::get<1>(place)});
+  return all.size();
+}
+
 void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, const Seconds& seconds,
-                      const Records& records) {
+                      const Records& records, const States& states) {
   std::filesystem::path temporary = path;
   temporary += ".partial";
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
@@ -134,6 +158,14 @@ void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, cons
     out(place.first);
     out(place.second);
     visit(out, const_cast<MemberRecord&>(record));  // Out only reads
+  }
+  out(static_cast<std::uint64_t>(states.size()));
+  for (const auto& [place, state] : states) {
+    const auto [planned_case, member, network] = place;
+    out(planned_case);
+    out(member);
+    out(network);
+    visit(out, const_cast<MemberState&>(state));
   }
   const std::uint32_t crc = out.crc;
   file.write(reinterpret_cast<const char*>(&crc), sizeof crc);
@@ -180,6 +212,14 @@ std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path) {
       in(place.first);
       in(place.second);
       visit(in, checkpoint.records[place]);
+    }
+    in(count);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      int planned_case = 0, member = 0, network = 0;
+      in(planned_case);
+      in(member);
+      in(network);
+      visit(in, checkpoint.states[{planned_case, member, network}]);
     }
   } catch (const std::out_of_range&) {
     damaged();

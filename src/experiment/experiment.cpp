@@ -151,21 +151,24 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
   make_folder(folder);
   const FolderLock lock(folder);
   Records records;
+  States states;
   Seconds seconds;
   if (auto checkpoint = read_checkpoint(checkpoint_file)) {
     if (checkpoint->key == key) {
+      const std::size_t known = checkpoint->members();
       records = std::move(checkpoint->records);
+      states = std::move(checkpoint->states);
       seconds = checkpoint->seconds;
-      fmt::print(stderr, "{}: resuming: {} of {} members are in {}\n", name, records.size(),
-                 plan.cases.size() * plan.members.size(), checkpoint_file.string());
+      fmt::print(stderr, "{}: resuming: {} of {} members are in {}, {} of them under way\n", name, known,
+                 plan.cases.size() * plan.members.size(), checkpoint_file.string(), known - records.size());
     } else {
       require(checkpoint->key != 0,
               "{}: a checkpoint of another version (finish there, give another --out, or remove it)",
               checkpoint_file.string());
-      require(checkpoint->records.empty(),
+      require(checkpoint->members() == 0,
               "{}: {} members that another command or build trained (finish there, give another --out, or "
               "remove it)",
-              checkpoint_file.string(), checkpoint->records.size());
+              checkpoint_file.string(), checkpoint->members());
     }
   }
   if (!options.quiet)
@@ -182,7 +185,7 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
   double written = 0;
   const auto save = [&] {
     seconds.total = before + clock.seconds();
-    write_checkpoint(checkpoint_file, key, seconds, records);
+    write_checkpoint(checkpoint_file, key, seconds, records, states);
   };
   const auto save_by_the_way = [&] {
     if (!interrupt_requested && clock.seconds() - written < kCheckpointSeconds) return;
@@ -193,16 +196,17 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
       fmt::print(stderr, "{}: {}; training goes on\n", name, error.what());
     }
   };
+  const auto nobody = [&] { return records.empty() && states.empty(); };
   const auto done = [&] {
     return fmt::format("{} of {} members done; the same command {}", records.size(),
                        plan.cases.size() * plan.members.size(),
-                       records.empty() ? "starts anew" : "resumes from " + checkpoint_file.string());
+                       nobody() ? "starts anew" : "resumes from " + checkpoint_file.string());
   };
   try {
     bool complete = false;
     {
       Progress progress(name, !options.quiet);
-      TrainHooks hooks{&progress, &interrupt_requested, save_by_the_way};
+      TrainHooks hooks{&progress, &states, &interrupt_requested, save_by_the_way};
       complete = computation ? experiment::compute(plan, *computation, device, hooks, records, seconds)
                              : train(plan, options, device, hooks, records, seconds);
     }
@@ -215,10 +219,10 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
     seconds.total = before + clock.seconds();
     record(device, plan, records, seconds, folder);
   } catch (const Error& error) {
-    if (records.empty() || !saves(save)) throw;
+    if (nobody() || !saves(save)) throw;
     fail(error.kind(), "{} ({})", error.what(), done());
   } catch (const std::bad_alloc&) {
-    if (!records.empty()) saves(save);
+    if (!nobody()) saves(save);
     throw;
   }
   fs::remove(checkpoint_file);

@@ -12,6 +12,7 @@
 
 #include "data_clock.hpp"
 #include "experiment/stopwatch.hpp"
+#include "experiment/under_way.hpp"
 #include "experiment/vote_measure.hpp"
 #include "interrupt.hpp"
 
@@ -103,12 +104,13 @@ Call call_of(const Plan& plan, std::span<const Place> places) {
 class Stopped {
  public:
   explicit Stopped(const Call& call)
-      : each_(call.each), histories_(call.seeds.size()), left_(call.seeds.size() / call.each, call.each) {}
+      : each_(call.each), histories_(call.seeds.size()), left_(call.seeds.size() / call.each, call.each),
+        has_stopped_(call.seeds.size()) {}
 
   // The member that is complete with this network, if one is.
   std::optional<std::size_t> add(int network, const MemberHistory& history) {
     const auto n = static_cast<std::size_t>(network), member = n / each_;
-    histories_[n] = history;
+    histories_[n] = history, has_stopped_[n] = true;
     if (--left_[member] > 0) return std::nullopt;
     members_.insert(std::ranges::lower_bound(members_, member), member);
     return member;
@@ -118,6 +120,8 @@ class Stopped {
   std::span<const MemberHistory> histories(std::size_t member) const {
     return std::span(histories_).subspan(member * each_, each_);
   }
+  bool has_stopped(std::size_t network) const { return has_stopped_[network]; }
+  const MemberHistory& history(std::size_t network) const { return histories_[network]; }
   std::int64_t updates(std::size_t member) const {
     std::int64_t sum = 0;
     for (const MemberHistory& history : histories(member)) sum += history.updates;
@@ -128,6 +132,7 @@ class Stopped {
   std::size_t each_;
   std::vector<MemberHistory> histories_;
   std::vector<std::size_t> left_, members_;
+  std::vector<bool> has_stopped_;
 };
 
 // The networks of some members, as an ensemble of their own.
@@ -228,6 +233,10 @@ std::vector<std::vector<Place>> groups_of(const Plan& plan, const Records& done)
   return groups;
 }
 
+namespace {
+constexpr double kTellSeconds = 120;  // from one state of a member under way to the next
+}  // namespace
+
 CallSize::CallSize(const MlpSpec& spec, const Device& device) {
   const bool cpu = device.kind == DeviceKind::cpu;
   const std::int64_t bytes = 2 * ParameterLayout(spec).total * static_cast<std::int64_t>(sizeof(float));
@@ -261,7 +270,10 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
   } data_seconds{seconds.data};
   Estimate estimate(plan, records);
   if (hooks.progress) {
-    hooks.progress->skip(estimate.done());
+    std::int64_t under_way = 0;
+    if (hooks.states != nullptr)
+      for (const auto& [place, state] : *hooks.states) under_way += state.training.updates;
+    hooks.progress->skip(estimate.done() + under_way);
     hooks.progress->expect(estimate.total());
   }
   for (const std::vector<Place>& group : groups_of(plan, records)) {
@@ -287,6 +299,18 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
         estimate.add(places[*member].planned_case, stopped.updates(*member));
         if (hooks.progress) hooks.progress->expect(estimate.total());
       };
+      UnderWay under_way(hooks.states, places, call.each, records);
+      const std::vector<const MemberState*> resumed = under_way.resumed();
+      fit_options.resumed = resumed;
+      fit_options.under_way_every = kTellSeconds;
+      fit_options.under_way = [&](int network, MemberState&& state) {
+        under_way.keep(static_cast<std::size_t>(network), std::move(state));
+        if (hooks.saved && !(hooks.interrupt && hooks.interrupt->load())) hooks.saved();
+      };
+      const auto keep_stopped = [&] {
+        for (std::size_t n = 0; n < call.seeds.size(); ++n)
+          if (stopped.has_stopped(n)) under_way.keep_stopped(models, n, stopped.history(n));
+      };
       const Stopwatch training;
       bool interrupted = false;
       try {
@@ -295,7 +319,10 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
         interrupted = true;
       }
       seconds.train += training.seconds();
-      if (stopped.members().empty()) return false;
+      if (stopped.members().empty()) {
+        keep_stopped();
+        return false;
+      }
 
       const Stopwatch measuring;
       if (hooks.progress) hooks.progress->say("measuring");
@@ -305,7 +332,11 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
         record_stopped(models, call, stopped, plan, options, places, hooks, records);
       } catch (const Interrupted&) {
         interrupted = true;
+      } catch (...) {
+        keep_stopped();
+        throw;
       }
+      if (interrupted) keep_stopped();
       seconds.measure += measuring.seconds();
       call_size.took(size * networks, whole.seconds());
       if (interrupted) return false;

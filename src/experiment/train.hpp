@@ -31,10 +31,13 @@ class CallSize {
 
 struct TrainHooks {
   Progress* progress = nullptr;
+  // Members that are not in `records` and go on from here; those under way are told and kept here now and then, and
+  // when train() is interrupted. Null: they start anew.
+  States* states = nullptr;
   const std::atomic<bool>* interrupt = nullptr;
-  std::function<void()> saved;  // called when `records` has grown
-  // Seconds after the request to stop in which members that have trained may still be measured; what is not is lost.
-  // Clusters wait half a minute before they kill.
+  std::function<void()>
+      saved;  // called when `records` or `states` has changed, from any thread, one call at a time
+  // Seconds after the request to stop in which members that have trained may still be measured. Clusters wait half a minute before they kill.
   double grace = 20;
 };
 

@@ -237,6 +237,32 @@ TEST(TrainSlab, ResumesAfterAnInterruptWithTheSameBytes) {
   }
 }
 
+// One member alone, broken off between two checks, goes on from there.
+TEST(TrainSlab, AMemberUnderWayGoesOnWithTheSameBytes) {
+  const Folder folder;
+  const auto words = [&](const std::string& out) {
+    return small(folder / out, {"--stop", "none", "--momentum", "0.9", "--threads", "1"});
+  };
+  const auto longer = [](Words all) {
+    *std::find(all.begin(), all.end(), "200") = "45000";   // --check-every
+    *std::find(all.begin(), all.end(), "1200") = "60000";  // --max-updates
+    *std::find(all.begin(), all.end(), "3") = "1";         // --seeds
+    return all;
+  };
+  ASSERT_EQ(run("train_slab", longer(words("whole")), folder).code, 0);
+  const Ended cut = interrupt_run(longer(words("cut")), folder / "cut", folder, SIGTERM);
+  ASSERT_EQ(cut.code, 75) << cut.err;
+  EXPECT_THAT(cut.err, HasSubstr("0 of 1 members done; the same command resumes from"));
+  const Ended resumed = run("train_slab", longer(words("cut")), folder);
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("resuming: 1 of 1 members are in"));
+  EXPECT_THAT(resumed.err, HasSubstr(", 1 of them under way"));
+  for (const char* name : {"result.json", "arrays.npz", "cases.csv"})
+    EXPECT_TRUE(content(folder / (std::string("cut/train_slab/") + name)) ==
+                content(folder / (std::string("whole/train_slab/") + name)))
+        << name;
+}
+
 TEST(TrainSlab, SeparateSeedsGiveSharesOfTheVariance) {
   const Folder folder;
   Words words = small(folder / "out", {"--data-seeds", "3-4", "--init-seeds", "3,5", "--order-seeds", "7"});
