@@ -151,6 +151,7 @@ TEST(Train, MembersUnderWayGoOn) {
   States states;
   int broken = 0, began = 0;
   for (;; ++broken) {
+    ASSERT_LT(broken, 1000) << "it does not get on";
     std::atomic<bool> interrupt{false};
     std::jthread later([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -75,6 +75,7 @@ TEST(Fit, GoesOnWhereItWasInterrupted) {
   };
   int broken = 0;
   for (;; ++broken) {
+    ASSERT_LT(broken, 1000) << "it does not get on";
     MlpEnsemble models(kSpec, seeds, cpu(2));
     std::atomic<bool> interrupt{false};
     std::atomic<int> pieces{0};
