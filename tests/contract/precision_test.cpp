@@ -21,12 +21,19 @@ class PrecisionTest : public OnBody {
  protected:
   std::vector<std::vector<float>> trained(Ensemble e, Precision precision,
                                           const std::vector<std::int64_t>& calls,
-                                          std::size_t shared_limit = kWholeBlock) {
+                                          std::size_t shared_limit = kWholeBlock, bool seams = false) {
     for (Training& training : e.trainings) training.precision = precision;
     const auto backend = make(0, shared_limit);
-    const auto wave = open_loaded(*backend, e);
-    for (const std::int64_t updates : calls)
+    auto wave = open_loaded(*backend, e);
+    for (const std::int64_t updates : calls) {
+      if (seams) {  // a wave of its own for each call
+        auto next = backend->open(e.request());
+        for (int m = 0; m < e.members(); ++m)
+          next->load(m, parameters(e, *wave, m)), next->resume(m, wave->training_state(m));
+        wave = std::move(next);
+      }
       wave->train(std::vector<std::int64_t>(static_cast<std::size_t>(e.members()), updates));
+    }
     std::vector<std::vector<float>> result;
     for (int m = 0; m < e.members(); ++m) result.push_back(parameters(e, *wave, m));
     return result;
@@ -175,7 +182,7 @@ TEST_P(PrecisionTest, EveryOptimizer) {
   }
 }
 
-// Slices of any size, company of any kind, calls of any length: one sequence of bits.
+// Slices of any size, company of any kind, calls of any length, in one wave or in several: one sequence of bits.
 TEST_P(PrecisionTest, SlicesCompanyAndCalls) {
   for (const Precision precision : kTensorPrecisions)
     for (const Activation activation : {Activation::relu, Activation::tanh, Activation::prelu}) {
@@ -189,6 +196,7 @@ TEST_P(PrecisionTest, SlicesCompanyAndCalls) {
       for (const std::size_t kibibytes : {12, 14, 18, 24})
         ASSERT_TRUE(same_bits(trained(e, precision, {4}, kibibytes << 10)[0], expected)) << kibibytes;
       ASSERT_TRUE(same_bits(trained(e, precision, {1, 2, 1})[0], expected));
+      ASSERT_TRUE(same_bits(trained(e, precision, {1, 2, 1}, kWholeBlock, true)[0], expected));
       Ensemble company;
       company.spec = e.spec;
       Training other = training;
@@ -210,6 +218,7 @@ TEST_P(PrecisionTest, WholeBatchesInCompany) {
     const std::vector<float> expected = trained(e, precision, {4})[0];
     ASSERT_TRUE(varied(expected, 0.3));
     ASSERT_TRUE(same_bits(trained(e, precision, {1, 2, 1})[0], expected));
+    ASSERT_TRUE(same_bits(trained(e, precision, {1, 2, 1}, kWholeBlock, true)[0], expected));
     Ensemble company;
     company.spec = e.spec;
     Training other = training;
