@@ -19,8 +19,7 @@ AlignedFloats::AlignedFloats(std::int64_t count) {
   if (!data_)
     fail(ErrorKind::device,
          "out of memory: {:.1f} GiB in one piece are not to be had (fewer rows, or fewer --threads, which "
-         "hold "
-         "fewer data sets at a time)",
+         "hold fewer data sets at a time)",
          static_cast<double>(bytes) / (1 << 30));
   if (alignment == kHugePage)
     madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a hint: refusal costs speed alone

@@ -317,6 +317,9 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
         fit(models, call.data, call.trainings, fit_options);
       } catch (const Interrupted&) {
         interrupted = true;
+      } catch (...) {
+        keep_stopped();
+        throw;
       }
       seconds.train += training.seconds();
       if (stopped.members().empty()) {

@@ -35,9 +35,10 @@ struct TrainHooks {
   // when train() is interrupted. Null: they start anew.
   States* states = nullptr;
   const std::atomic<bool>* interrupt = nullptr;
-  std::function<void()>
-      saved;  // called when `records` or `states` has changed, from any thread, one call at a time
-  // Seconds after the request to stop in which members that have trained may still be measured. Clusters wait half a minute before they kill.
+  // Called when `records` or `states` has changed, from any thread, one call at a time.
+  std::function<void()> saved;
+  // Seconds after the request to stop in which members that have trained may still be measured. Clusters wait half a
+  // minute before they kill.
   double grace = 20;
 };
 
