@@ -243,7 +243,7 @@ void Experiment::State::record(const Device& device, const Plan& plan, const Rec
   staging.write("cases.csv", cases_csv(result));
   staging.write("timing.json", timing_json(result, seconds));
   write_arrays(result, staging.path() / "arrays.npz");
-  const bool report = make_report(name, staging.path());
+  const bool report = !options.no_report && make_report(name, staging.path());
   staging.publish();
   if (!options.quiet) {
     std::cout

@@ -59,6 +59,7 @@ const std::vector<Common>& configured() {
       text("save", &Options::save, "weights, data: kept in arrays.npz"),
       truth("quick", &Options::quick, "fewest seeds, where --seeds names none"),
       truth("full", &Options::full, "as many seeds as the verdicts ask for, where --seeds names none"),
+      truth("no-report", &Options::no_report, "leave out report.html, which tools/report makes later, too"),
       truth("quiet", &Options::quiet, "nothing on the console but errors"),
   };
   return table;
@@ -115,7 +116,7 @@ std::string recorded_command(const std::string& name, int argc, const char* cons
     const std::string_view word = argv[i];
     if (word == "--out")
       ++i;
-    else if (!word.starts_with("--out=") && word != "--quiet")
+    else if (!word.starts_with("--out=") && word != "--quiet" && word != "--no-report")
       command += " " + quoted(std::string(word));
   }
   return command;

@@ -25,7 +25,7 @@ struct Options {
   std::string out = "results", data, precision = "fp32";
   std::string measure, simple, groups, save;
   int threads = 0, keep = 4;
-  bool quick = false, full = false, quiet = false;
+  bool quick = false, full = false, no_report = false, quiet = false;
   bool measure_at_checks = false, boundary_symmetric = false;
   bool print_config = false, describe_device = false, explain_plan = false;
   bool save_weights = false, save_data = false;
@@ -40,7 +40,7 @@ struct Options {
 struct CommandLine {
   Options options;
   std::optional<int> exit_code;  // the command line asked for no run (--help)
-  std::string command;           // as recorded: no path, no --out, --quiet
+  std::string command;           // as recorded: no path, no --out, --no-report, --quiet
 };
 
 // Throws usage errors. `user_data`: --data takes an npz file.

@@ -126,6 +126,18 @@ TEST(Errors, OneRunAtATimeWritesIntoAFolder) {
             (std::set<std::string>{"arrays.npz", "cases.csv", "result.json", "timing.json"}));
 }
 
+TEST(Errors, NoReportIsNoWarning) {
+  const Folder folder;
+  std::filesystem::create_directories(folder / "out/train_slab");
+  std::ofstream(folder / "out/train_slab/report.html") << "of an earlier run";
+  const Ended ended = run("train_slab", small(folder / "out", {"--no-report"}), folder);
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_EQ(ended.err, "");
+  EXPECT_FALSE(std::filesystem::exists(folder / "out/train_slab/report.html"));
+  const auto command = read_json(folder / "out/train_slab/result.json")["provenance"]["command"];
+  EXPECT_THAT(command.get<std::string>(), Not(HasSubstr("report")));
+}
+
 TEST(Errors, DamagedCheckpointIsRefused) {
   const Folder folder;
   std::filesystem::create_directories(folder / "out/train_slab");
