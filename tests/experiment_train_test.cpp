@@ -139,7 +139,7 @@ TEST(Train, MembersThatHadStoppedSurviveAnInterruption) {
 // Broken off and resumed many times, by way of the file: a member under way loses nothing.
 TEST(Train, MembersUnderWayGoOn) {
   Case a = small_case("A");
-  a.training.stop = {.criterion = StopCriterion::none, .check_every = 15'000, .max_updates = 40'000};
+  a.training.stop = {.criterion = StopCriterion::none, .check_every = 40'000, .max_updates = 100'000};
   a.training.optimizer.momentum = 0.9;
   const Options options = three_seeds();
   const Plan plan = make_plan("tool", {a}, options, false, 1);
@@ -177,14 +177,14 @@ TEST(Train, MembersUnderWayGoOn) {
 TEST(Train, MeasuringEndsWithTheGrace) {
   Case c = small_case("A");
   Options options = three_seeds();
-  c.slab.dim = 24;  // 42,504 subsets of 5, which take seconds
+  c.slab.dim = 24, c.slab.test = 5000;  // 42,504 subsets of 5, which take a minute
   options.measure = "subset:5";
   const Plan plan = make_plan("tool", {c}, options, false, 1);
   std::atomic<bool> interrupt{false};
   Seconds seconds;
   Records records;
   std::jthread later([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1000));
     interrupt = true;
   });
   States states;
