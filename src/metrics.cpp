@@ -203,22 +203,27 @@ Boundary decision_boundary(const MlpEnsemble& models, int member, const Data& da
   const auto range_a = range(a), range_b = range(b);
   const float top = static_cast<float>(limit), bottom = symmetric ? -top : 0.0f;
 
-  Boundary boundary;
-  std::vector<float> all(static_cast<std::size_t>(points * width));
-  for (std::int64_t p = 0; p < points; ++p) {
-    float* const plain = all.data() + p * width;
-    for (int k = 0; k < width; ++k) {
-      const auto [low, high] = k == a ? range_a : k == b ? range_b : std::pair(bottom, top);
-      const std::uint32_t word =
-          draw(seed(data), Stream::boundary, static_cast<std::uint32_t>(p), static_cast<std::uint32_t>(k))
-              .word[0];
-      plain[k] = law::fma(high - low, uniform01(word), low);
+  const auto count = static_cast<std::size_t>(points);
+  Boundary boundary{std::vector<float>(count), std::vector<float>(count), {}};
+  std::vector<float> all(count * static_cast<std::size_t>(width));
+  const std::vector<float> matrix = rotation(data);
+  const int threads = std::max(1, models.device().threads);
+  on_threads(threads, [&](int t) {  // each has a part of the points
+    const std::int64_t first = points * t / threads, end = points * (t + 1) / threads;
+    for (std::int64_t p = first; p < end; ++p) {
+      float* const plain = all.data() + p * width;
+      for (int k = 0; k < width; ++k) {
+        const auto [low, high] = k == a ? range_a : k == b ? range_b : std::pair(bottom, top);
+        const std::uint32_t word =
+            draw(seed(data), Stream::boundary, static_cast<std::uint32_t>(p), static_cast<std::uint32_t>(k))
+                .word[0];
+        plain[k] = law::fma(high - low, uniform01(word), low);
+      }
+      boundary.a[static_cast<std::size_t>(p)] = plain[a];
+      boundary.b[static_cast<std::size_t>(p)] = plain[b];
     }
-    boundary.a.push_back(plain[a]);
-    boundary.b.push_back(plain[b]);
-  }
-  if (const std::vector<float> matrix = rotation(data); !matrix.empty())
-    law::rotate_rows(all.data(), points, width, matrix.data());
+    if (!matrix.empty()) law::rotate_rows(all.data() + first * width, end - first, width, matrix.data());
+  });
   const std::vector<float> of = logits(models, member, all, which);
   const int outputs = models.spec().outputs();
   for (std::int64_t p = 0; p < points; ++p)
