@@ -124,14 +124,15 @@ struct FitOptions {
   // Called once for each member that has stopped, when its last and best parameters are in `models`; one call
   // at a time.
   std::function<void(int member, const MemberHistory&)> finished;
-  // Null, or one entry a member of which those that are not null go on from there.
+  // Empty, or one entry a member: where it goes on; null: it starts anew. The states outlive fit(). A usage error for that
+  // of another network or optimiser.
   std::span<const MemberState* const> resumed;
   // Called from worker threads, one call at a time, with every member that is under way in a wave: before fit throws
   // Interrupted, and every so many seconds (0: not). Members whose wave is not open yet have no state.
   std::function<void(int member, MemberState&& state)> under_way;
   double under_way_every = 0;
-  // Becomes true: fit throws Interrupted within about half a second, or as soon as every resident member has done an
-  // update.
+  // Becomes true: fit throws Interrupted within about half a second, or after an update of every resident member where
+  // that takes longer. How many updates half a second has is found out; the first look comes after 16.
   const std::atomic<bool>* interrupt = nullptr;
 };
 

@@ -221,7 +221,7 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
   } catch (const Error& error) {
     if (nobody() || !saves(save)) throw;
     fail(error.kind(), "{} ({})", error.what(), done());
-  } catch (const std::bad_alloc&) {
+  } catch (const std::exception&) {
     if (!nobody()) saves(save);
     throw;
   }

@@ -104,13 +104,12 @@ Call call_of(const Plan& plan, std::span<const Place> places) {
 class Stopped {
  public:
   explicit Stopped(const Call& call)
-      : each_(call.each), histories_(call.seeds.size()), left_(call.seeds.size() / call.each, call.each),
-        has_stopped_(call.seeds.size()) {}
+      : each_(call.each), histories_(call.seeds.size()), left_(call.seeds.size() / call.each, call.each) {}
 
   // The member that is complete with this network, if one is.
   std::optional<std::size_t> add(int network, const MemberHistory& history) {
     const auto n = static_cast<std::size_t>(network), member = n / each_;
-    histories_[n] = history, has_stopped_[n] = true;
+    histories_[n] = history;
     if (--left_[member] > 0) return std::nullopt;
     members_.insert(std::ranges::lower_bound(members_, member), member);
     return member;
@@ -120,7 +119,7 @@ class Stopped {
   std::span<const MemberHistory> histories(std::size_t member) const {
     return std::span(histories_).subspan(member * each_, each_);
   }
-  bool has_stopped(std::size_t network) const { return has_stopped_[network]; }
+  bool has_stopped(std::size_t network) const { return !histories_[network].checks.empty(); }
   const MemberHistory& history(std::size_t network) const { return histories_[network]; }
   std::int64_t updates(std::size_t member) const {
     std::int64_t sum = 0;
@@ -132,7 +131,6 @@ class Stopped {
   std::size_t each_;
   std::vector<MemberHistory> histories_;
   std::vector<std::size_t> left_, members_;
-  std::vector<bool> has_stopped_;
 };
 
 // The networks of some members, as an ensemble of their own.
