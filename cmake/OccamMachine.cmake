@@ -22,3 +22,12 @@ occam_on_machine(machine_worker bench_worker occam PkgConfig::OPENBLAS)
 add_executable(machine_time EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/machine/machine_time.cpp)
 set_target_properties(machine_time PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/machine)
 target_link_libraries(machine_time PRIVATE occam_machine nlohmann_json::nlohmann_json)
+
+# CUTLASS's products, for tools/machine products: OCCAM_CUTLASS is the folder of its headers.
+set(OCCAM_CUTLASS "" CACHE PATH "Folder of CUTLASS's headers (include/), for tools/machine products")
+if(OCCAM_CUTLASS)
+  add_library(cutlass_products OBJECT EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tools/machine_lib/cutlass_products.cu)
+  target_include_directories(cutlass_products SYSTEM PRIVATE ${OCCAM_CUTLASS})
+  target_compile_options(cutlass_products PRIVATE -w -fmad=true)  # the law is not for them
+  occam_on_machine(machine_products cutlass_products)
+endif()

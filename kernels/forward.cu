@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_kernel(Forwar
                 : Operand{member.train_x + a.first_row * a.layer.in_stride, nullptr, a.layer.in_stride};
   const Operand weight{parameters + a.layer.weight, nullptr, a.layer.in_stride};
   accumulate<T, Order::depth, Order::depth>(input, first_m, rows, weight, first_n, a.layer.out, a.layer.in,
-                                            value, [](const auto&, int) {});
+                                            value);
 
   finish_forward<T>(a, id, place, {first_m, rows, first_n, a.layer.out, a.layer.out_stride}, value);
 }

@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) input_gradient_kernel
   const Operand delta{a.delta + place * a.layer.out_stride, nullptr, a.layer.out_stride};
   const Operand weight{parameters + a.layer.weight, nullptr, a.layer.in_stride};  // row j holds all k
   accumulate<T, Order::depth, Order::extent>(delta, first_m, rows, weight, first_n, a.layer.in, a.layer.out,
-                                             gradient, [](const auto&, int) {});
+                                             gradient);
 
   const TilePlace<T> at{first_m, rows, first_n, a.below.out, a.below.out_stride};
   const auto differentiate = [&](float slope) {

@@ -19,10 +19,12 @@
 #if defined(__CUDA_ARCH__)
 #define OCCAM_UNROLL _Pragma("unroll")
 #define OCCAM_UNROLL_TWICE _Pragma("unroll 2")
+#define OCCAM_UNROLL_THRICE _Pragma("unroll 3")
 #define OCCAM_NO_UNROLL _Pragma("unroll 1")
 #else
 #define OCCAM_UNROLL
 #define OCCAM_UNROLL_TWICE
+#define OCCAM_UNROLL_THRICE
 #define OCCAM_NO_UNROLL
 #endif
 
@@ -288,12 +290,11 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
   }
 }
 
-// Goes through the stages of A and B: multiply(stage of A, of B, k) adds four steps of the depth from k on, and
-// each_stage(stage of A, depth of it) runs between barriers, when a stage has arrived. Every thread of the block calls it; with
-// many_registers two calls of multiply may overlap.
-template <bool many_registers, class S, class LoadA, class LoadB, class Multiply, class EachStage>
+// Goes through the stages of A and B: multiply(stage of A, of B, k) adds four steps of the depth from k on. Every thread
+// of the block calls it; with many_registers three calls of multiply may overlap.
+template <bool many_registers, class S, class LoadA, class LoadB, class Multiply>
 __device__ __forceinline__ void go_through_stages(S& stages, LoadA& load_a, LoadB& load_b, int depth,
-                                                  const Multiply& multiply, const EachStage& each_stage) {
+                                                  const Multiply& multiply) {
   load_a.start(stages.a[0], 0);
   load_b.start(stages.b[0], 0);
   copy_async_commit();
@@ -308,30 +309,26 @@ __device__ __forceinline__ void go_through_stages(S& stages, LoadA& load_a, Load
     const int steps = depth - k < S::kDepth ? depth - k : S::kDepth;
     // 256 multiplications a pass or more are enough to overlap; more would spill registers where there are few.
     if constexpr (many_registers) {
-      OCCAM_UNROLL_TWICE
+      OCCAM_UNROLL_THRICE
       for (int step = 0; step < steps; step += kQuad) multiply(stages.a[now], stages.b[now], step);
     } else {
       OCCAM_NO_UNROLL
       for (int step = 0; step < steps; step += kQuad) multiply(stages.a[now], stages.b[now], step);
     }
-    each_stage(stages.a[now], steps);
   }
 }
 
 // Adds A · B over the whole depth to the tile of C at (first_m, first_n); C is [m][n].
-template <class T, Order a_order, Order b_order, class EachStage>
+template <class T, Order a_order, Order b_order>
 __device__ __forceinline__ void accumulate(const Operand& a, int first_m, int m, const Operand& b,
-                                           int first_n, int n, int depth, float (&sum)[T::kPerM][T::kPerN],
-                                           const EachStage& each_stage) {
+                                           int first_n, int n, int depth, float (&sum)[T::kPerM][T::kPerN]) {
   auto& stages = shared<Stages<T, a_order, b_order>>();
   Loader<T::kM, T::kDepth, T::kThreads, a_order, 0> load_a{a, first_m, m, depth, -0.0f, stages.a};
   Loader<T::kN, T::kDepth, T::kThreads, b_order, T::kThreadsN> load_b{b, first_n, n, depth, 0.0f, stages.b};
-  go_through_stages<false>(
-      stages, load_a, load_b, depth,
-      [&](const auto& stage_a, const auto& stage_b, int k) {
-        multiply_quad<T, a_order, b_order>(stage_a, stage_b, k, sum);
-      },
-      each_stage);
+  go_through_stages<false>(stages, load_a, load_b, depth,
+                           [&](const auto& stage_a, const auto& stage_b, int k) {
+                             multiply_quad<T, a_order, b_order>(stage_a, stage_b, k, sum);
+                           });
 }
 
 // Stores a quad of a row of `columns` columns; beyond them goes the padding.

@@ -1,4 +1,4 @@
-// An update of layers that are too large for plan resident and not wider than 308 units, up to their weights' steps: a
+// An update of layers that are too large for plan resident and not wider than 316 units, up to their weights' steps: a
 // block owns 128 samples and takes them through all layers, through the loss, and back to the gradient of the first
 // layer. What the weights' steps need goes to memory, activations and gradients, each written once; within the pass
 // only weights are read and, unless they are ReLU's, activations once more.
@@ -82,10 +82,9 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
   float* const own = stage.rows + T::m() * T::kStride;
   RowStore<T> store(stage.rows, samples);
   int now = 0;  // the stage that comes next
-  // value += the rows by a product's weights, `steps` of its depth at a time. While one stage is used start(k, to) starts
+  // value += the rows by a product's weights, four of its depth at a time. While one stage is used start(k, to) starts
   // the copies of the next, after the last one next(to) those of the next product's first.
-  const auto go_through = [&]<int steps>(std::integral_constant<int, steps>, int depth, const auto& start,
-                                         const auto& next, const auto& multiply) {
+  const auto go_through = [&](int depth, const auto& start, const auto& next, const auto& multiply) {
     OCCAM_NO_UNROLL
     for (int k = 0; k < depth; k += T::kDepth) {
       copy_async_wait<0>();
@@ -99,9 +98,8 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
         next(stages[now]);
       copy_async_commit();
       store.step();
-      store.step();
       OCCAM_NO_UNROLL
-      for (int step = 0; step < T::kDepth && k + step < depth; step += steps)
+      for (int step = 0; step < T::kDepth && k + step < depth; step += kQuad)
         multiply(own + k + step, weight, step);
     }
     store.finish();
@@ -118,7 +116,7 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
       for (int j = 0; j < T::kPerN; ++j) value[i][j] = bias[j];
     }
     go_through(
-        std::integral_constant<int, kQuad>{}, layer.in, [&](int k, float* to) { start_forward(l, k, to); },
+        layer.in, [&](int k, float* to) { start_forward(l, k, to); },
         [&](float* to) {
           if (l + 1 < hidden)
             start_forward(l + 1, 0, to);
@@ -147,7 +145,6 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
     __syncthreads();
     store.begin(a.output[l] + place * layer.out_stride, layer.out, layer.out_stride);
   }
-  store.finish();
 
   // Logits and the loss's gradient: a thread has a sample, whose chains go through all units. Pairs are swapped for odd
   // warps, for even ones they lie as they are.
@@ -184,6 +181,7 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
                  make_float4(logits[0], logits[1], 0.0f, 0.0f));
     }
   }
+  store.finish();  // of the last activations, half of the warps beside the chains
   __syncthreads();
 
   // Backward. A layer's gradient takes the place of the one above; the first of them that of its own activations.
@@ -217,8 +215,7 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
       for (int j = 0; j < T::kPerN; ++j) value[i][j] = 0.0f;
     }
     go_through(
-        std::integral_constant<int, 2>{}, layer.out,
-        [&](int k, float* to) { start_units<T>(layer, parameters, k, to); },
+        layer.out, [&](int k, float* to) { start_units<T>(layer, parameters, k, to); },
         [&](float* to) {
           if (l > 1) start_units<T>(below, parameters, 0, to);
         },
@@ -262,8 +259,8 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
 
 namespace {
 
-using NarrowPass = PassTile<2>;
-using WidePass = PassTile<3>;
+using NarrowPass = PassTile<3, 1>;
+using WidePass = PassTile<5, 0>;
 static_assert(NarrowPass::kStride == kNarrowPassUnits && WidePass::kStride == kPassUnits &&
               padded(kPassOutputs) == kQuad);
 static_assert(NarrowPass::kN == sample_pass_columns(kNarrowPassUnits) &&

@@ -11,14 +11,14 @@
 
 namespace occam::cuda {
 
-// 128 samples × 96 columns for each of a thread's quads and 24 behind them. A thread owns samples m + 8 i, quads of
-// columns 4 n + 96 q, and one column behind all quads.
-template <int quads>
+// 128 samples × 64 columns for each of a thread's quads and 16 behind them for a single one. A thread owns samples
+// m + 8 i, quads of columns 4 n + 64 q, and perhaps one column behind all quads.
+template <int quads, int singles>
 struct PassTile {
   static constexpr int kThreadsM = 8, kAcross = 4;  // of a warp, along the samples and the columns
-  static constexpr int kPairs = 6, kHalves = 2, kPairThreads = 32 * kHalves;
+  static constexpr int kPairs = 4, kHalves = 2, kPairThreads = 32 * kHalves;
   static constexpr int kThreadsN = kPairs * kAcross, kThreads = kPairs * kPairThreads;
-  static constexpr int kPerM = 8, kQuads = quads, kPerN = kQuad * quads + 1;
+  static constexpr int kPerM = 8, kQuads = quads, kSingles = singles, kPerN = kQuad * quads + singles;
   static constexpr int kM = kHalves * kThreadsM * kPerM, kN = kThreadsN * kPerN;
   static constexpr int kApart = kQuad * kThreadsN;  // of a thread's quads
   static constexpr int kSingle = quads * kApart;    // the single column of thread 0
@@ -48,7 +48,7 @@ struct PassShared {
   alignas(16) float last[kPassOutputs][T::kStride];   // the last layer's weights
   alignas(16) float logits[T::kM][kPassOutputs];      // their gradients
   // Of the hidden layers' activations but the last one's, which has them at hand: whether they are positive.
-  unsigned positive[kMaxPassLayers - 2][T::kQuads + 1][T::kThreads];
+  unsigned positive[kMaxPassLayers - 2][T::kQuads + T::kSingles][T::kThreads];
 };
 
 // Samples m + 8 i of odd i keep the two features of a pair in each other's place. Four features that are read at once
@@ -120,11 +120,11 @@ __device__ __forceinline__ void start_bias(const LayerView& layer, const float* 
                 parameters + layer.bias + column);
 }
 
-// The thread's quads and its single column of a row of the warp's columns.
+// The thread's quads and its single column, if it has one, of a row of the warp's columns.
 template <class T>
 __device__ __forceinline__ void read_columns(const float* row, float (&element)[T::kPerN]) {
-  read_step<T::kPerN - 1, T::kAcross>(row + kQuad * T::across(), element);
-  element[T::kPerN - 1] = row[T::kQuads * kQuad * T::kAcross + T::across()];
+  read_step<T::kQuads * kQuad, T::kAcross>(row + kQuad * T::across(), element);
+  if constexpr (T::kSingles > 0) element[T::kPerN - 1] = row[T::kQuads * kQuad * T::kAcross + T::across()];
 }
 
 // value[s][j] += Σ rows[s][k] · weight[j][k] over four k; rows: at the thread's first sample and k, weight: at the stage's
@@ -135,7 +135,7 @@ __device__ __forceinline__ void multiply_columns(const float* rows, const float*
   float a[T::kPerM][kQuad];
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) read_steps(rows + i * T::kThreadsM * T::kStride, a[i]);
-  // Columns by twos: where the second one of a run begins the sample is at hand.
+  // Columns by fours: where the next one of a run begins the sample is at hand.
   const auto add = [&]<int columns>(std::integral_constant<int, columns>, int first) {
     float b[columns][kQuad];
     OCCAM_UNROLL
@@ -154,22 +154,19 @@ __device__ __forceinline__ void multiply_columns(const float* rows, const float*
     }
   };
   OCCAM_UNROLL
-  for (int j = 0; j + 1 < T::kPerN; j += 2) add(std::integral_constant<int, 2>{}, j);
-  add(std::integral_constant<int, 1>{}, T::kPerN - 1);
+  for (int j = 0; j < T::kQuads * kQuad; j += kQuad) add(std::integral_constant<int, kQuad>{}, j);
+  if constexpr (T::kSingles > 0) add(std::integral_constant<int, 1>{}, T::kPerN - 1);
 }
 
-// value[s][k] += Σ rows[s][j] · weight[j][k] over two j; weight: at the stage's row.
+// value[s][k] += Σ rows[s][j] · weight[j][k] over four j; weight: at the stage's row.
 template <class T>
 __device__ __forceinline__ void multiply_units(const float* rows, const float* weight,
                                                typename T::Value& value) {
-  float a[T::kPerM][2];
+  float a[T::kPerM][kQuad];
   OCCAM_UNROLL
-  for (int i = 0; i < T::kPerM; ++i) {
-    const float2 pair = *reinterpret_cast<const float2*>(rows + i * T::kThreadsM * T::kStride);
-    a[i][0] = pair.x, a[i][1] = pair.y;
-  }
+  for (int i = 0; i < T::kPerM; ++i) read_steps(rows + i * T::kThreadsM * T::kStride, a[i]);
   OCCAM_UNROLL
-  for (int step = 0; step < 2; ++step) {
+  for (int step = 0; step < kQuad; ++step) {
     float b[T::kPerN];
     read_columns<T>(weight + step * T::kColumns, b);
     OCCAM_UNROLL
@@ -199,7 +196,7 @@ __device__ __forceinline__ void put_sums(float* rows, int columns, const typenam
                                                    ? make_float4(of[j + 1], of[j], of[j + 3], of[j + 2])
                                                    : make_float4(of[j], of[j + 1], of[j + 2], of[j + 3]);
     }
-    if (single < columns) row[pass_swaps(i) ? single ^ 1 : single] = of[T::kPerN - 1];
+    if (T::kSingles > 0 && single < columns) row[pass_swaps(i) ? single ^ 1 : single] = of[T::kPerN - 1];
   }
 }
 
@@ -223,7 +220,7 @@ __device__ __forceinline__ void finish_rows(float* rows, int columns, const F& f
                                                            : quad;
   };
   OCCAM_NO_UNROLL
-  for (int number = 0; number <= T::kQuads; ++number) {
+  for (int number = 0; number < T::kQuads + T::kSingles; ++number) {
     Q q;
     q.first = row, q.at = thread % T::kThreadsN * kQuad + number * T::kApart, q.number = number;
     if (q.at >= columns) break;
@@ -246,8 +243,8 @@ __device__ __forceinline__ void finish_rows(float* rows, int columns, const F& f
   }
 }
 
-// The way of finished rows to memory, a quad of each thread at a time: to[sample][stride]. All at once they would hold up
-// what others read.
+// The way of finished rows to memory, to[sample][stride]: a quad of each of a thread's samples at a time. All at once they
+// would hold up what others read.
 template <class T>
 class RowStore {
   using Q = RowQuads<T>;
@@ -257,20 +254,26 @@ class RowStore {
       : rows_(rows + row() * T::kStride + at()), left_(samples - row()) {}
 
   __device__ __forceinline__ void begin(float* to, int columns, int stride) {
-    to_ = to + row() * stride + at(), columns_ = columns, stride_ = stride, i_ = 0, number_ = 0;
+    to_ = to + row() * stride + at(), columns_ = columns, stride_ = stride, column_ = 0;
   }
-  // Whether there was something left to do.
+  // A quad of each of the thread's samples. Whether there was something left to do.
   __device__ __forceinline__ bool step() {
     static_assert(Q::kDown % (2 * T::kThreadsM) == 0,
                   "of all of a thread's samples pairs are swapped, or of none");
-    if (number_ * T::kApart >= columns_) return false;
-    if (i_ * Q::kDown < left_ && at() + number_ * T::kApart < columns_) {
-      const float4 quad =
-          *reinterpret_cast<const float4*>(rows_ + i_ * Q::kDown * T::kStride + number_ * T::kApart);
-      *reinterpret_cast<float4*>(to_ + (i_ * Q::kDown * stride_ + number_ * T::kApart)) =
-          pass_swaps(row() / T::kThreadsM) ? make_float4(quad.y, quad.x, quad.w, quad.z) : quad;
+    if (column_ >= columns_) return false;
+    if (at() + column_ < columns_) {
+      float4 quad[Q::kCount];
+      OCCAM_UNROLL
+      for (int i = 0; i < Q::kCount; ++i)
+        quad[i] = *reinterpret_cast<const float4*>(rows_ + i * Q::kDown * T::kStride + column_);
+      OCCAM_UNROLL
+      for (int i = 0; i < Q::kCount; ++i)
+        if (i * Q::kDown < left_)
+          *reinterpret_cast<float4*>(to_ + i * Q::kDown * stride_ + column_) =
+              pass_swaps(row() / T::kThreadsM) ? make_float4(quad[i].y, quad[i].x, quad[i].w, quad[i].z)
+                                               : quad[i];
     }
-    if (++i_ == Q::kCount) i_ = 0, ++number_;
+    column_ += T::kApart;
     return true;
   }
   __device__ __forceinline__ void finish() {
@@ -286,7 +289,7 @@ class RowStore {
   const float* const rows_;
   const int left_;  // samples from the thread's first one on
   float* to_ = nullptr;
-  int columns_ = 0, stride_ = 0, i_ = 0, number_ = 0;
+  int columns_ = 0, stride_ = 0, column_ = 0;
 };
 
 // f(element of a, element of b) of each of four.

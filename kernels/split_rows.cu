@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) rotate_kernel(SplitRo
   const Operand plain{a.plain + static_cast<std::int64_t>(slot) * a.slots.capacity * stride, nullptr, stride};
   const Operand rotation{member.rotation, nullptr, stride};
   accumulate<T, Order::depth, Order::extent>(plain, first_m, rows, rotation, first_n, a.inputs, a.inputs,
-                                             value, [](const auto&, int) {});
+                                             value);
   store_tile<T>(destination(a, member, slot), TilePlace<T>{first_m, rows, first_n, a.inputs, stride}, value);
 }
 

@@ -8,10 +8,17 @@ namespace occam::cuda {
 
 namespace {
 
-using WideGradient = GradientTile<8, 8>;   // 64 units × 104 inputs
+// A tile with stages for two turns of go_through_stages.
+template <class T>
+struct Deep : T {
+  static constexpr int kDepth = 24;
+};
+using WideGradient = Deep<GradientTile<8, 8>>;  // 64 units × 104 inputs
+using SquareGradient = Deep<Square>;
+using FewUnitsGradient = Deep<FewUnits>;
 constexpr int kThreads = 64, kBlocks = 4;  // of a multiprocessor: leaves all registers a thread can have
-static_assert(WideGradient::kThreads == kThreads && Square::kThreads == kThreads &&
-              FewUnits::kThreads == kThreads);
+static_assert(WideGradient::kThreads == kThreads && SquareGradient::kThreads == kThreads &&
+              FewUnitsGradient::kThreads == kThreads);
 
 // Shared memory of a tile: two stages, then the gradients.
 template <class T, int columns>
@@ -26,19 +33,28 @@ struct GradientShared {
   };
 };
 
+// The bias is one more input, which is 1; it has the first column behind the quads of the others.
+__host__ __device__ int bias_column(const LayerView& layer) { return tiles(layer.in, kQuad) * kQuad; }
+
+// Tiles that cover the inputs and the bias.
+template <int columns>
+__host__ __device__ int tiles_across(const LayerView& layer) {
+  return tiles(bias_column(layer) + 1, columns);
+}
+
 // The columns of a tile for a layer of so many inputs, and its units.
 enum class GradientKind { few_units, square, wide };
 
 __host__ __device__ GradientKind kind_of(const LayerView& layer) {
-  if (layer.out <= FewUnits::kM) return GradientKind::few_units;
-  const int square = tiles(layer.in, Square::kN) * Square::kN,
-            wide = tiles(layer.in, WideGradient::kStride) * WideGradient::kStride;
+  if (layer.out <= FewUnitsGradient::kM) return GradientKind::few_units;
+  const int square = tiles_across<SquareGradient::kN>(layer) * SquareGradient::kN,
+            wide = tiles_across<WideGradient::kStride>(layer) * WideGradient::kStride;
   return wide <= square ? GradientKind::wide : GradientKind::square;
 }
 
 template <class T, int columns>
 int blocks_of(const LayerView& layer) {
-  return tiles(layer.out, T::kM) * tiles(layer.in, columns);
+  return tiles(layer.out, T::kM) * tiles_across<columns>(layer);
 }
 
 // f<tile, its columns>()
@@ -46,28 +62,26 @@ template <class F>
 __host__ __device__ auto with_tile(const LayerView& layer, const F& f) {
   const GradientKind kind = kind_of(layer);
   if (kind == GradientKind::wide) return f.template operator()<WideGradient, WideGradient::kStride>();
-  if (kind == GradientKind::square) return f.template operator()<Square, Square::kN>();
-  return f.template operator()<FewUnits, FewUnits::kN>();
+  if (kind == GradientKind::square) return f.template operator()<SquareGradient, SquareGradient::kN>();
+  return f.template operator()<FewUnitsGradient, FewUnitsGradient::kN>();
 }
 
 }  // namespace
 
 // ---- kernels ----------------------------------------------------------------------------------------------
 
-// A block's tile: weight gradient[j][k] = Σ_s delta[s][j] · input[s][k]; bias gradient[j] = Σ_s delta[s][j] by the blocks
-// of k = 0.
+// A block's tile: weight gradient[j][k] = Σ_s delta[s][j] · input[s][k]. A bias's input is 1: fmaf(d, 1, sum) is sum + d.
 template <class T, int columns>
 __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, const WeightGradient& of,
                                              int block, int slot) {
-  static_assert(T::kM <= kThreads, "a thread sums one unit's bias gradient");
+  static_assert(T::kM <= kThreads, "a thread steps one unit's bias");
   using Shared = GradientShared<T, columns>;
   constexpr bool wide = columns > T::kN;
-  const int rows = a.slots.rows[slot], across = tiles(of.layer.in, columns);
+  const int rows = a.slots.rows[slot], across = tiles_across<columns>(of.layer);
   const int first_m = block / across * T::kM, first_n = block % across * columns;
   const int id = a.slots.member_of(slot);
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
-  const int unit = static_cast<int>(threadIdx.x);
-  const bool has_bias = first_n == 0 && unit < T::kM && first_m + unit < of.layer.out;
+  const int bias = bias_column(of.layer) - first_n;  // its column; in the last tile across
   const Operand delta{of.delta + place * of.layer.out_stride, nullptr, of.layer.out_stride};
   const Operand input = of.input ? Operand{of.input + place * of.layer.in_stride, nullptr, of.layer.in_stride}
                                  : Operand{a.wave.members[id].train_x, a.batch + place, of.layer.in_stride};
@@ -76,42 +90,39 @@ __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, c
                                                                   rows,  -0.0f,   stage.a};
   Loader<columns, T::kDepth, kThreads, Order::extent, 0> load_input{input, first_n, of.layer.in,
                                                                     rows,  0.0f,    stage.b};
-  float bias_gradient = 0.0f;
-  const auto add_bias = [&](const auto& deltas, int steps) {
-    if (!has_bias) return;
-#pragma unroll 8  // their loads overlap
-    for (int s = 0; s < steps; ++s) bias_gradient += deltas.value[s * T::kM + unit];
-  };
+  if (bias < columns) {
+    __syncthreads();  // zeros stand there
+    for (int i = static_cast<int>(threadIdx.x); i < 2 * T::kDepth; i += kThreads)
+      stage.b[i / T::kDepth].value[i % T::kDepth * columns + bias] = 1.0f;
+  }
   if constexpr (wide) {
     GradientSums<T> sums;
-    go_through_stages<true>(
-        stage, load_delta, load_input, rows,
-        [&](const auto& deltas, const auto& inputs, int k) {
-          OCCAM_UNROLL
-          for (int step = 0; step < kQuad; ++step) {
-            const float* const row = inputs.value + (k + step) * columns;
-            sums.add(deltas.value + (k + step) * T::kM + kQuad * T::m(), row + kQuad * T::n(),
-                     row[T::kN + T::n()]);
-          }
-        },
-        add_bias);
+    go_through_stages<true>(stage, load_delta, load_input, rows,
+                            [&](const auto& deltas, const auto& inputs, int k) {
+                              OCCAM_UNROLL
+                              for (int step = 0; step < kQuad; ++step) {
+                                const float* const row = inputs.value + (k + step) * columns;
+                                sums.add(deltas.value + (k + step) * T::kM + kQuad * T::m(),
+                                         row + kQuad * T::n(), row[T::kN + T::n()]);
+                              }
+                            });
     __syncthreads();
     put_gradients(stage.gradient, sums);
   } else {
     float gradient[T::kPerM][T::kPerN] = {};
-    go_through_stages<true>(
-        stage, load_delta, load_input, rows,
-        [&](const auto& deltas, const auto& inputs, int k) {
-          multiply_quad<T, Order::extent, Order::extent>(deltas, inputs, k, gradient);
-        },
-        add_bias);
+    go_through_stages<true>(stage, load_delta, load_input, rows,
+                            [&](const auto& deltas, const auto& inputs, int k) {
+                              multiply_quad<T, Order::extent, Order::extent>(deltas, inputs, k, gradient);
+                            });
     __syncthreads();
     put_gradients<T, columns>(stage.gradient, gradient);
   }
   __syncthreads();
   const Trainee trainee{a.wave, id};
   step_tile<T, columns>(trainee, of.layer, first_m, first_n, stage.gradient, [](int) { return true; });
-  if (has_bias) trainee.step(of.layer.bias + first_m + unit, bias_gradient);
+  const int unit = static_cast<int>(threadIdx.x);
+  if (bias < columns && unit < T::kM && first_m + unit < of.layer.out)
+    trainee.step(of.layer.bias + first_m + unit, stage.gradient[unit * columns + (bias ^ 1)]);
 }
 
 __global__ void __launch_bounds__(kThreads, kBlocks) weight_gradient_kernel(WeightGradientArguments a) {

@@ -61,6 +61,22 @@ TEST_P(Train, WideAndDeep) {
   }
 }
 
+// A bias is a column of plan tiled's weight gradients, behind the quads of the inputs: in every kind of tile, among
+// the quads of its threads and behind them, and where it is alone in a tile.
+TEST_P(Train, BiasesBehindTheInputs) {
+  for (const int inputs : {3, 52, 120, 128}) {
+    if (inputs > 52 && is_slow()) continue;
+    Ensemble e{.spec = {.inputs = inputs, .hidden = {96, 100, 104, 64, 204, 58, 9}, .batch_norm = true}};
+    for (const int optimizer : {0, 2}) {
+      Training training;
+      training.optimizer = kOptimizers[optimizer];
+      training.batch = 30;
+      e.add(slabs(inputs, 60, 0, 1, true, 3), training, 5);
+    }
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{2, 3}}));
+  }
+}
+
 // More logits than a thread owns, up to a tile and beyond.
 TEST_P(Train, ManyClasses) {
   for (const int classes : {4, 5, 8, 9, 64, 70}) {

@@ -75,6 +75,7 @@ enum class Op : std::uint8_t {
   f2i,
   fadd,
   fchk,
+  fence,  // of memory; accesses are in order here
   ffma,
   fmnmx,
   fmul,

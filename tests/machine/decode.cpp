@@ -60,7 +60,9 @@ const std::map<std::string, Op> kOps = {{"ATOMS", Op::atoms},     {"B2R", Op::b2
                                         {"VOTEU", Op::vote},      {"VIADDMNMX", Op::viaddmnmx},
                                         {"VIMNMX3", Op::vimnmx3}, {"WARPSYNC", Op::warpsync},
                                         {"UPLOP3", Op::plop3},    {"BRXU", Op::brx},
-                                        {"YIELD", Op::yield}};
+                                        {"YIELD", Op::yield},     {"CCTL", Op::fence},
+                                        {"CGAERRBAR", Op::fence}, {"CGANOP", Op::fence},
+                                        {"ERRBAR", Op::fence},    {"MEMBAR", Op::fence}};
 
 const std::map<std::string, Special> kSpecialRegisters = {{"SR_TID.X", kTidX},
                                                           {"SR_TID.Y", kTidY},
@@ -91,11 +93,11 @@ const std::map<std::string, Mode> kModes = {
     {"SUM", Mode::sum}, {"ANY", Mode::any},   {"ALL", Mode::all}};
 
 const std::set<std::string> kWithoutMeaning = {
-    "E",      "DEFER_BLOCKING", "SYNC", "STRONG", "GPU",   "MMA",   "LUT",     "REL",
-    "NOINC",  "NODEC",          "F32",  "F64",    "TF32",  "M88",   "LU",      "ALL",
-    "MOV",    "IADD",           "SHL",  "LE",     "TRUNC", "NTZ",   "BYPASS",  "RED",
-    "R",      "RESULT",         "DIV",  "16",     "1688",  "16816", "PACK_AB", "COLLECTIVE",
-    "LTC128B"};
+    "E",       "DEFER_BLOCKING", "SYNC", "STRONG", "GPU",   "MMA",   "LUT",     "REL",
+    "NOINC",   "NODEC",          "F32",  "F64",    "TF32",  "M88",   "LU",      "ALL",
+    "MOV",     "IADD",           "SHL",  "LE",     "TRUNC", "NTZ",   "BYPASS",  "RED",
+    "R",       "RESULT",         "DIV",  "16",     "1688",  "16816", "PACK_AB", "COLLECTIVE",
+    "LTC128B", "IVALL",          "SC"};
 
 std::vector<std::string> split(const std::string& text, char by) {
   std::vector<std::string> parts;

@@ -145,6 +145,23 @@ TEST(Memory, IsCheckedForBoundsAndAlignment) {
   refused("MOV R6, 0x1ffc\nLDS R10, [R6]", "shared memory at 8188 of 5120 bytes");
   refused("MOV R6, RZ\nMOV R7, RZ\nLDG.E R10, desc[UR4][R6.64]", "memory that nobody has");
   refused("LDC R10, c[0x0][0x1000]", "a constant bank is read beyond its end");
+  refused("LDG.E R10, desc[UR4][R2.64], P0", "an operand that has no meaning here");
+}
+
+TEST(Memory, CopiesPutZerosWhereTheirPredicateIsNotSet) {
+  // Lanes from 4 on copy nothing, and may have any address.
+  const std::string body = R"(
+    MOV R7, RZ
+    IMAD R6, R0, 0x4, RZ
+    STS [R6+0x400], R0
+    ISETP.LT.AND P0, PT, R0, 0x4, PT
+    SEL R8, R2, RZ, P0
+    SEL R9, R3, RZ, P0
+    LDGSTS.E [R6+0x400], desc[UR4][R8.64], P0
+    LDS R10, [R6+0x400])";
+  std::vector<std::uint32_t> expected(32, 0u);
+  std::fill_n(expected.begin(), 4, 7u);
+  EXPECT_THAT(ran(body).value, ElementsAreArray(expected));
 }
 
 TEST(Memory, WhatIsLoadedMayHoldItsOwnAddress) {

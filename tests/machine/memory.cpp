@@ -31,13 +31,19 @@ class Access {
     return static_cast<std::uint16_t>(words());
   }
   std::uint16_t global() {
+    if (i_.count > 2) stop(i_, "an operand that has no meaning here");
     each(mask_, [&](std::size_t l) {
       std::uint8_t* const p = at_global(place(), i_.bytes, l);
       i_.op == Op::ldg ? loaded(l, p) : stored(l, p);
     });
     return sectors();
   }
+  // Lanes whose predicate is not set, behind the addresses, get zeros and read nothing.
   std::uint16_t copy() {
+    const std::uint32_t reads = i_.count > 2 ? on_.predicate(i_.operand[2]) : kAllLanes, all = mask_;
+    mask_ = all & ~reads;
+    each_address([&](std::size_t l, std::uint32_t a) { std::memset(shared(a, i_.bytes, l), 0, i_.bytes); });
+    mask_ = all & reads;
     each_address([&](std::size_t l, std::uint32_t a) {
       const std::uint8_t* const from = at_global(i_.operand[1], i_.bytes, l);
       std::memcpy(shared(a, i_.bytes, l), from, i_.bytes);

@@ -205,6 +205,7 @@ void step(Block& block, Warp& warp, std::size_t g) {
       if (group.mask == 0) warp.groups.erase(warp.groups.begin() + static_cast<std::ptrdiff_t>(g));
       break;
     case Op::nop:
+    case Op::fence:
     case Op::yield:
     case Op::endcollective:
     case Op::depbar:

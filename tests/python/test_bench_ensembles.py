@@ -1,11 +1,12 @@
 """tools/bench's ensembles: their arithmetic, and what is said of precisions and rivals that are missing."""
 
 import json
+import re
 import unittest
 
-from bench_case import cuda_result
+from bench_case import PAGE, WORKER as BUILT_WORKER, built, cuda_result
 from bench_lib import ensembles, frameworks, table
-from bench_lib.contestant import ContestantError
+from bench_lib.contestant import Contestant, ContestantError
 from bench_lib.cuda import MEMBERS
 from bench_lib.measure import Contention, Settings
 
@@ -41,21 +42,26 @@ class Arithmetic(unittest.TestCase):
 
 
 class FakeContestant:
-    """Trains at a fixed pace; fails at the operations named."""
+    """Trains at a fixed pace; fails at the operations named. Products of cuBLAS take it 4 ms."""
 
-    def __init__(self, updates_per_second, check_seconds, fails=()):
+    def __init__(self, updates_per_second, check_seconds, fails=(), precisions=("fp32",), exit_code=1):
         self.rate, self.check_seconds, self.fails, self.closed = (
             updates_per_second,
             check_seconds,
             fails,
             False,
         )
+        self.precisions, self.exit_code = precisions, exit_code
+        self.products = []  # that were asked for
 
     def ask(self, operation, timeout=0, **fields):
         if operation in self.fails:
-            raise ContestantError(f"fake: no {operation}")
+            raise ContestantError(f"fake: no {operation}", self.exit_code)
         if operation == "info":
-            return {"precisions": ["fp32"]}
+            return {"precisions": self.precisions}
+        if operation == "cuda_products":
+            self.products.append(fields)
+            return {"seconds": 4e-3, "products": [{"layer": 0, "product": "forward", "seconds": 4e-3}]}
         if operation == "open":
             self.opened = fields
             return {"variant": "v", "tried": {"v": 1.0}, "failed": {}, "data_bytes": 7}
@@ -74,10 +80,10 @@ class FakeContestant:
 
 
 class Measuring(unittest.TestCase):
-    def measure(self, occam, rival, precision="fp32", ceilings=None):
+    def measure(self, occam, rival, precision="fp32", ceilings=None, device="cpu", hidden=(100, 100)):
         style = frameworks.ENSEMBLE_STYLES[0]
         measuring = ensembles.Ensembles(
-            "cpu",
+            device,
             Settings(rounds=2, repeats=1),
             Contention(),
             lambda line: None,
@@ -89,7 +95,7 @@ class Measuring(unittest.TestCase):
             frameworks.Rival(style, "installed", "python", "2.9"),
             frameworks.Rival(style, "not installed"),
         ]
-        return measuring.measure((100, 100), 16, precision, "data.npz", found)
+        return measuring.measure(hidden, 16, precision, "data.npz", found)
 
     def test_rates_and_ratios(self):
         own, (measured, missing) = self.measure(
@@ -121,6 +127,35 @@ class Measuring(unittest.TestCase):
         own, (measured, _) = self.measure(FakeContestant(1, 1, ["open"]), FakeContestant(1000, 2.0))
         self.assertEqual((own["status"], measured["status"]), ("failed: fake: no open", "measured"))
 
+    def test_products_of_cublas_take_their_share_of_an_update(self):
+        for hidden, target in (((100, 100), None), ((2000,), 0.85)):
+            occam = FakeContestant(3200, 1.0)  # an update of 16 members takes 5 ms
+            own, _ = self.measure(occam, FakeContestant(1, 1), device="cuda", hidden=hidden)
+            self.assertEqual(occam.products, [{"widths": [50, *hidden, 2], "batch": 256, "members": 16}])
+            self.assertEqual((own["cublas_status"], own["cublas_products_seconds"]), ("measured", 4e-3))
+            self.assertEqual([row["product"] for row in own["cublas_products"]], ["forward"])
+            self.assertAlmostEqual(own["share_of_cublas"], 0.8)
+            self.assertEqual(own["target_share_of_cublas"], target)
+
+    def test_products_of_cublas_are_those_of_fp32_on_a_gpu(self):
+        for device, precision in (("cpu", "fp32"), ("cuda", "tf32"), ("cuda", "bf16")):
+            occam = FakeContestant(3200, 1.0, precisions=("fp32", "tf32", "bf16"))
+            own, _ = self.measure(occam, FakeContestant(1, 1), precision, device=device, hidden=(2000,))
+            self.assertEqual((own["status"], occam.products), ("measured", []))
+            for key in ("cublas_status", "cublas_products_seconds", "share_of_cublas", "target_share_of_cublas"):
+                self.assertIsNone(own[key])
+
+    def test_where_cublas_fails_the_row_says_why(self):
+        for code in (1, 2, 4):  # 4, of a device, ends the benchmark elsewhere
+            occam = FakeContestant(3200, 1.0, ["cuda_products"], exit_code=code)
+            own, (rival, _) = self.measure(occam, FakeContestant(1000, 2.0), device="cuda", hidden=(2000,))
+            self.assertEqual(own["cublas_status"], "failed: fake: no cuda_products")
+            for key in ("cublas_products_seconds", "cublas_products", "share_of_cublas", "target_share_of_cublas"):
+                self.assertIsNone(own[key])
+            self.assertEqual((own["status"], rival["status"]), ("measured", "measured"))
+            self.assertAlmostEqual(own["updates_per_second"], 3200)
+            self.assertAlmostEqual(rival["ratio"], 3.2)
+
     def test_table(self):
         own, rivals = self.measure(FakeContestant(3000, 1.0), FakeContestant(1000, 2.0))
         ensembles.compare_with_best([own], rivals)
@@ -134,7 +169,8 @@ class Measuring(unittest.TestCase):
         self.assertIn("not installed", text)
 
 
-# Occam's worker on a GPU that this machine need not have: 1 ms an epoch of a member, checks of 1 ms.
+# Occam's worker on a GPU that this machine need not have: 1 ms an epoch of a member, checks of 1 ms, products of
+# cuBLAS 100 ns a unit of a member.
 WORKER = f"""
 import json, sys
 members = 1
@@ -151,6 +187,7 @@ for line in sys.stdin:
             "ceilings": {json.dumps({**CEILINGS, "multiprocessors": 132})},
             "cublas": {{"version": "13.1.0"}},
             "cuda_sgemm": {{"gflops": 45e3}},
+            "cuda_products": {{"seconds": 1e-7 * sum(request.get("widths", [])) * members, "products": []}},
             "run": {{"updates": 4 * members * request.get("epochs", 1), **seconds}},
             "fit": {{"updates": [5001], **seconds}},
         }}.get(op, seconds)
@@ -197,7 +234,21 @@ class Cuda(unittest.TestCase):
         for row in self.rows:
             if row["status"] == "measured":
                 self.assertAlmostEqual(row["share_of_sgemm"], row["gflops"] / 45e3)
-                self.assertEqual(row["target_share_of_sgemm"], 0.85 if row["net"] == (2000,) else None)
+
+    def test_shares_of_cublas(self):
+        for row in self.rows:
+            if row["status"] == "measured":
+                units = 52 + sum(row["net"])
+                self.assertAlmostEqual(row["cublas_products_seconds"], 1e-7 * units * row["members"])
+                self.assertAlmostEqual(row["share_of_cublas"], 4000 * 1e-7 * units)
+                self.assertEqual(row["target_share_of_cublas"], 0.85 if row["net"] == (2000,) else None)
+                self.assertNotIn("target_share_of_sgemm", row)
+
+    def test_the_page_documents_every_key(self):
+        with open(PAGE, encoding="utf-8") as page:
+            documented = page.read()
+        keys = {*self.result, *(key for row in self.rows for key in row)}
+        self.assertEqual({key for key in keys if f"`{key}`" not in documented}, set())
 
     def test_a_quick_run_measures_the_nets_that_have_targets(self):
         settings = Settings(
@@ -219,13 +270,20 @@ class Cuda(unittest.TestCase):
 
     def test_without_cublas_the_rest_is_measured(self):
         settings = Settings(rounds=1, stretch_seconds=0.01, repeats=1, train_rows=1000, quick=True, parts=("training",))
-        without = WORKER.replace('{"version": "13.1.0"}', '{"error": "cuBLAS cannot be loaded", "exit_code": 2}')
-        self.assertNotEqual(without, WORKER)
+        refusal = '{"error": "cuBLAS cannot be loaded", "exit_code": 2}'
+        without = re.sub(r'("cublas"|"cuda_products"): {.*},', rf"\1: {refusal},", WORKER)
+        self.assertEqual(without.count(refusal), 2)
         result = cuda_result(without, settings)
         self.assertIsNone(result["sgemm_gflops"])
-        row = result["ensembles"][0]
-        self.assertEqual((row["status"], row["share_of_sgemm"]), ("measured", None))
-        self.assertRegex("\n".join(table.cuda_lines(result)), r"cuBLAS sgemm +failed: Occam: cuBLAS cannot be loaded")
+        for row in result["ensembles"]:
+            if row["precision"] == "fp32":
+                self.assertEqual((row["status"], row["share_of_sgemm"]), ("measured", None))
+                self.assertEqual(row["share_of_cublas"], None)
+                self.assertEqual(row["cublas_status"], "failed: Occam: cuBLAS cannot be loaded")
+        text = "\n".join(table.cuda_lines(result))
+        self.assertRegex(text, r"cuBLAS sgemm +failed: Occam: cuBLAS cannot be loaded")
+        self.assertRegex(text, r"2000 +fp32 +132 +4,000 .*% +failed\n")
+        self.assertNotIn("target 85%", text)
 
     def test_rivals_that_are_missing_are_said_for_each_problem(self):
         missing = self.result["ensemble_rivals"]
@@ -239,9 +297,50 @@ class Cuda(unittest.TestCase):
         self.assertRegex(text, r"tf32 +300,000 GFLOP/s")
         self.assertRegex(text, r"copy +4,000 GB/s")
         self.assertRegex(text, r"cuBLAS 13\.1\.0 sgemm +45,000 GFLOP/s")
-        self.assertRegex(text, r"2000 +fp32 +1024 .*% \(target 85% (met|missed)\)")
-        self.assertRegex(text, r"100x100 +fp32 +1024 +4,000 ")
+        self.assertRegex(text, r"of floor +of sgemm +of cuBLAS +to best rival")
+        self.assertRegex(text, r"2000 +fp32 +1024 .*% +[0-9.]+% +82\.1% \(target 85% missed\)")
+        self.assertRegex(text, r"100x100 +fp32 +1024 +4,000 .*% +10\.1%\n")
         self.assertNotIn("multiprocessors", text)
+
+
+@built
+class Products(unittest.TestCase):
+    """The worker's operation cuda_products."""
+
+    def setUp(self):
+        self.worker = self.enterContext(Contestant("Occam", [BUILT_WORKER]))
+
+    def test_bad_requests_are_refused_in_one_line(self):
+        request = {"widths": [50, 2000, 2], "batch": 256, "members": 132}
+        for changed, message in (
+            ({"widths": [50]}, "widths: inputs and outputs are needed, 1 given"),
+            ({"widths": [50, 0, 2]}, "widths, batch, members: 0 is not within [1, 1048576]"),
+            ({"batch": -1}, "widths, batch, members: -1 is not within [1, 1048576]"),
+            ({"members": 2000000}, "widths, batch, members: 2000000 is not within [1, 1048576]"),
+        ):
+            with self.assertRaises(ContestantError) as raised:
+                self.worker.ask("cuda_products", **{**request, **changed})
+            self.assertEqual((str(raised.exception), raised.exception.exit_code), (f"Occam: {message}", 2))
+
+    def test_every_product_of_an_update(self):
+        try:
+            self.worker.ask("info", device="cuda")
+            self.worker.ask("cublas")
+        except ContestantError as error:
+            self.skipTest(str(error))
+        reply = self.worker.ask("cuda_products", widths=[5, 7, 2], batch=16, members=3)
+        self.assertEqual(
+            [(row["layer"], row["product"]) for row in reply["products"]],
+            [
+                (0, "forward"),
+                (0, "weight_gradient"),
+                (1, "forward"),
+                (1, "weight_gradient"),
+                (1, "input_gradient"),
+            ],
+        )
+        self.assertGreater(min(row["seconds"] for row in reply["products"]), 0)
+        self.assertAlmostEqual(reply["seconds"], sum(row["seconds"] for row in reply["products"]))
 
 
 if __name__ == "__main__":

@@ -177,12 +177,14 @@ class Cublas(unittest.TestCase):
         self.assertNotIn("\n", str(raised.exception))
 
     def test_the_first_that_can_be_loaded_counts(self):
-        names = ("cublasGetStatusString", "cublasCreate_v2", "cublasDestroy_v2", "cublasSgemm_v2")
+        names = ["cublasGetStatusString", "cublasCreate_v2", "cublasDestroy_v2", "cublasSgemm_v2"]
+        names.append("cublasSgemmStridedBatched")
         property_of = 'extern "C" int cublasGetProperty(int which, int* value) { *value = 7 + which; return 0; }\n'
         whole = property_of + "".join(f'extern "C" void {name}() {{}}\n' for name in names)
         self.assertEqual(self.ask("/no/lib", self.library(whole)), "7.8.9")
-        with self.assertRaisesRegex(ContestantError, "cublasSgemm_v2"):
-            self.ask(self.library(whole.replace("cublasSgemm_v2", "cublasDgemm_v2")))
+        for name in ("cublasSgemm_v2", "cublasSgemmStridedBatched"):
+            with self.assertRaisesRegex(ContestantError, name):
+                self.ask(self.library(whole.replace(name, "cublasDgemm_v2")))
 
 
 if __name__ == "__main__":

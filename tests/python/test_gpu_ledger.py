@@ -144,8 +144,8 @@ class Ptxas(unittest.TestCase):
             ("_ZN5occam4cuda15resident_kernelILi128EEEvNS0_17ResidentArgumentsE", "128 rows"),
             ("_ZN5occam4cuda26one_hidden_backward_kernelILi1ELb0EEEvNS0_18O", "outputs: 1, any activation"),
             ("_ZN5occam4cuda25one_hidden_forward_kernelILi2ELb1EEEvNS0_18O", "outputs: 2, ReLU"),
-            ("_ZN5occam4cuda18sample_pass_kernelINS0_8PassTileILi3EEELb1EEEvNS0_19S", "128x312, ReLU"),
-            ("_ZN5occam4cuda18sample_pass_kernelINS0_8PassTileILi2EEELb0EEEvNS0_19S", "128x216, any activation"),
+            ("_ZN5occam4cuda18sample_pass_kernelINS0_8PassTileILi5ELi0EEELb1EEEvNS0_19S", "128x320, ReLU"),
+            ("_ZN5occam4cuda18sample_pass_kernelINS0_8PassTileILi3ELi1EEELb0EEEvNS0_19S", "128x208, any activation"),
         ):
             self.assertEqual(ptxas.tile_of(mangled), tile)
 

@@ -13,7 +13,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from machine_lib import listing, prediction, target, toolchain  # noqa: E402
+from machine_lib import listing, prediction, products, target, toolchain  # noqa: E402
 
 
 def program():
@@ -106,7 +106,22 @@ class Targets(unittest.TestCase):
         self.assertEqual(by_net[(100, 100), "fp32"].flop, 20_787_200)
         self.assertEqual(by_net[(100, 100), "fp32"].target, "350")
         self.assertEqual(by_net[(300, 300), "fp32"].target, "40.4 (50% of floor)")
-        self.assertEqual(by_net[(2000,), "fp32"].target, "80.2 (85% of sgemm)")
+        self.assertEqual(by_net[(2000,), "fp32"].target, "85% of cuBLAS's products")
+
+    def test_products_of_an_update(self):
+        found = [(p.layer, p.kind, p.m, p.n, p.k) for p in products.of_update((300, 200)) if not p.thin]
+        expected = [
+            (0, "forward", 256, 300, 50),
+            (0, "weight_gradient", 300, 50, 256),
+            (1, "forward", 256, 200, 300),
+            (1, "input_gradient", 256, 300, 200),
+            (1, "weight_gradient", 200, 300, 256),
+        ]
+        self.assertEqual(found, expected)
+        thin = [p for p in products.of_update((300, 200)) if p.thin]
+        self.assertEqual([p.kind for p in thin], ["forward", "input_gradient", "weight_gradient"])
+        for product in thin:  # 256 x 200 floats at 4.05 TB/s of 132 multiprocessors
+            self.assertAlmostEqual(product.thin_cycles, 256 * 200 * 4 * 132 * 1.98e9 / 4.05e12)
 
     def test_what_is_expected_of_a_plan(self):
         class Build:

@@ -122,6 +122,25 @@ json ceilings() {
           {"shared_gbs", found.shared_gbs}};
 }
 
+// What cuBLAS takes for the products of one update of all members, and for each.
+json cuda_products(const json& request) {
+  const std::vector<int> widths = request.at("widths");
+  const int batch = request.at("batch"), members = request.at("members");
+  require(widths.size() >= 2, "widths: inputs and outputs are needed, {} given", widths.size());
+  constexpr int kMost = 1 << 20;  // three of them multiplied, as bytes of floats, fit into 64 bits
+  std::vector<int> sizes = widths;
+  sizes.insert(sizes.end(), {batch, members});
+  for (const int size : sizes)
+    require(size >= 1 && size <= kMost, "widths, batch, members: {} is not within [1, {}]", size, kMost);
+  json products;
+  double seconds = 0;
+  for (const ProductTime& time : cuda_product_seconds(select_device("cuda").index, widths, batch, members)) {
+    products.push_back({{"layer", time.layer}, {"product", time.product}, {"seconds", time.seconds}});
+    seconds += time.seconds;
+  }
+  return {{"seconds", seconds}, {"products", products}};
+}
+
 // Writes the member's training and test rows as a model sees them, for the rivals.
 json export_data(const json& request) {
   const Problem problem(request);
@@ -171,6 +190,7 @@ class Worker {
     if (operation == "cublas")
       return {{"version", cublas_version(request.value("libraries", std::vector<std::string>{}))}};
     if (operation == "cuda_sgemm") return {{"gflops", cuda_sgemm_rate(select_device("cuda").index)}};
+    if (operation == "cuda_products") return cuda_products(request);
     if (operation == "ceilings") return ceilings();
     if (operation == "export") return export_data(request);
     if (operation == "fit") return whole_fit(request);

@@ -15,7 +15,7 @@ from .ensembles import BATCH, PRECISIONS
 from .measure import Contention, rates, take_turns
 
 MEMBERS = (1, 16, 132, 1024)
-WIDE = (2000,)  # in fp32 alone, beside cuBLAS's sgemm
+WIDE = (2000,)  # in fp32 alone, beside cuBLAS
 QUICK_NETS = (NETS[0], (300, 300), WIDE)
 
 
@@ -91,7 +91,7 @@ class CudaBench:
             return {"sgemm_gflops": None, "cublas": None, "sgemm_status": f"failed: {error}"}
 
     def ensembles(self, result):
-        """Rivals train the first net alone; the others are Occam's shares of the floor and of sgemm."""
+        """Rivals train the first net alone; the others are Occam's shares of the floor and of cuBLAS."""
         found = frameworks.find_rivals(self.pythons, "cuda", frameworks.ENSEMBLE_STYLES)
         measuring = ensembles.Ensembles(
             "cuda",

@@ -16,7 +16,7 @@ INPUTS, OUTPUTS, BATCH = 50, 2, 256
 PRECISIONS = ("fp32", "tf32", "bf16")
 MODEL_UPDATES = CHECK_EVERY = 5000
 ELEMENT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2}
-SGEMM_TARGETS = {(2000,): 0.85}  # share of cuBLAS's sgemm, by hidden layers
+CUBLAS_TARGETS = {(2000,): 0.85}  # share of what cuBLAS takes for the same products, by hidden layers
 OPEN_SECONDS = 1800  # the most that making data and trying variants may take
 LACKS = "this build does not offer it"
 
@@ -110,8 +110,29 @@ class Ensembles:
             "floor_models_per_second": floor and floor / MODEL_UPDATES,
             "share_of_floor": floor and rate / floor,
             "share_of_sgemm": sgemm and rate * flop * 1e-9 / sgemm,
-            "target_share_of_sgemm": SGEMM_TARGETS.get(hidden) if sgemm else None,
+            **self.cublas(occam, problem, members / rate),
             "samples": of_occam,
+        }
+
+    def cublas(self, occam, problem, seconds):
+        """What cuBLAS takes for the matrix products alone of one update of all members, beside the `seconds` of
+        Occam's whole update; on a GPU, in fp32. Where it fails, why, and the rest of the row stands."""
+        hidden, members, precision = problem["net"], problem["members"], problem["precision"]
+        status = reply = None
+        if self.device == "cuda" and precision == "fp32":
+            widths = [INPUTS, *hidden, OUTPUTS]
+            try:
+                reply = occam.ask("cuda_products", widths=widths, batch=BATCH, members=members)
+                status = "measured"
+            except ContestantError as error:
+                self.log(str(error))
+                status = f"failed: {error}"
+        return {
+            "cublas_status": status,
+            "cublas_products_seconds": reply and reply["seconds"],
+            "cublas_products": reply and reply["products"],
+            "share_of_cublas": reply and reply["seconds"] / seconds,
+            "target_share_of_cublas": CUBLAS_TARGETS.get(hidden) if reply else None,
         }
 
     def check_seconds(self, contestant):

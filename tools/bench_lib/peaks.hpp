@@ -29,8 +29,20 @@ double fma_rate_avx512();
 // those that CUDA 13 and 12 have. Throws a usage error where none can be loaded, a device error without CUDA.
 std::string cublas_version(const std::vector<std::string>& libraries);
 
-// cuBLAS in fp32, 8192 x 8192 x 8192, timed with events: GFLOP/s. Throws as cublas_version does.
+// cuBLAS in fp32, 8192 x 8192 x 8192, timed with events, the best of nine rounds: GFLOP/s. Throws as
+// cublas_version does, and a device error where memory is short.
 double cuda_sgemm_rate(int device);
+
+// What cuBLAS takes for each matrix product of one update of all members, likewise: a layer's z = x · wᵀ
+// ("forward"), dw = dzᵀ · x ("weight_gradient") and, but for the first, dx = dz · w ("input_gradient"), with the
+// members as a strided batch. A round is as many calls as take 20 ms. widths: inputs, hidden layers, outputs.
+struct ProductTime {
+  int layer;
+  const char* product;
+  double seconds;
+};
+std::vector<ProductTime> cuda_product_seconds(int device, const std::vector<int>& widths, int batch,
+                                              int members);
 
 // What a CUDA device does at best: multiply-adds (2 FLOP each) of the FP32 units and, through mma.sync, of
 // the tensor cores; bytes read and written by a copy of 1 GiB; bytes read from shared memory. outer_…: of outer

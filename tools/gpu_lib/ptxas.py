@@ -10,14 +10,14 @@ NAME = re.compile(r"(\d+)([A-Za-z_]\w*)")
 TILE = re.compile(r"4TileILi(\d+)ELi(\d+)ELi(\d+)ELi(\d+)E(?:EELb([01])E)?")
 SLICE = re.compile(r"_kernelILi(\d+)EE")
 ONE_HIDDEN = re.compile(r"one_hidden_\w+_kernelILi(\d+)ELb([01])EE")
-SAMPLE_PASS = re.compile(r"sample_pass_kernelINS0_8PassTileILi(\d+)EEELb([01])EE")
+SAMPLE_PASS = re.compile(r"sample_pass_kernelINS0_8PassTileILi(\d+)ELi(\d+)EEELb([01])EE")
 PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)EE")
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     kernel: str
-    tile: str  # "128x64", "64 rows" of a slice, "TF32", "outputs: 2, ReLU", "128x312, ReLU" or ""
+    tile: str  # "128x64", "64 rows" of a slice, "TF32", "outputs: 2, ReLU", "128x320, ReLU" or ""
     architecture: str
     registers: int
     stack: int  # bytes
@@ -51,8 +51,8 @@ def tile_of(mangled):
         outputs, relu = match.groups()
         return f"outputs: {outputs}, " + ("ReLU" if relu == "1" else "any activation")
     if match := SAMPLE_PASS.search(mangled):
-        quads, relu = match.groups()
-        return f"128x{24 * (4 * int(quads) + 1)}, " + ("ReLU" if relu == "1" else "any activation")
+        quads, singles, relu = match.groups()
+        return f"128x{16 * (4 * int(quads) + int(singles))}, " + ("ReLU" if relu == "1" else "any activation")
     match = TILE.search(mangled)
     if not match:
         return ""

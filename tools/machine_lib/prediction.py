@@ -71,13 +71,14 @@ class Prediction:
         return sorted(of_place.items(), key=lambda item: -(item[1][0] + item[1][issued]))
 
 
-def _launches(command, stdin, listing, timer, chip):
+def launches(command, stdin, listing, timer, chip, kernel="kernel"):
+    """Of a program on the machine: launches of the kernels whose name has `kernel` in it."""
     with tempfile.TemporaryDirectory() as folder:
         trace = f"{folder}/trace"
         environment = {
             **os.environ,
             "OCCAM_MACHINE_CODE": str(listing),
-            "OCCAM_MACHINE_TRACE": "kernel",
+            "OCCAM_MACHINE_TRACE": kernel,
             "OCCAM_MACHINE_TO": trace,
         }
         done = run(command, input=stdin, env=environment, capture_output=True)
@@ -98,7 +99,7 @@ def of_network(build, hidden, precision, chip):
         "test": 64,
     }
     few, many = (
-        _launches([worker], json.dumps({**request, "max_updates": updates}) + "\n", listing, timer, chip)
+        launches([worker], json.dumps({**request, "max_updates": updates}) + "\n", listing, timer, chip)
         for updates in (FEW, MANY)
     )
     return Prediction(few, many, MEMBERS, MANY - FEW)
@@ -109,7 +110,7 @@ def of_variant(build, number, chip):
     lab, timer = build.program("machine_lab"), build.program("machine_time")
     listing = build.listing()
     command = [lab, "--members", MEMBERS, "--rows", 20000, "--repeats", 1, "--variants", number, "--updates"]
-    few, many = (_launches([*command, updates], None, listing, timer, chip) for updates in (FEW, MANY))
+    few, many = (launches([*command, updates], None, listing, timer, chip) for updates in (FEW, MANY))
     return Prediction(few, many, MEMBERS, MANY - FEW)
 
 

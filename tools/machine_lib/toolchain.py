@@ -11,7 +11,6 @@ from .listing import listing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 ARCHITECTURE = "sm_90"  # what tests/machine decodes; a is for architecture-specific code
-_LISTING = "kernels.lst"
 
 
 class MachineError(Exception):
@@ -39,11 +38,15 @@ class Build:
     def __init__(self, folder, tools):
         self.folder, self._tools = pathlib.Path(folder), tools
 
-    def configure(self):
-        if (self.folder / "CMakeCache.txt").exists():
-            return
-        options = ["-G", "Ninja", "-DOCCAM_CUDA=ON", "-DOCCAM_CUDA_ARCHITECTURES=90a-real", "-DOCCAM_BENCH=ON"]
-        if run(["cmake", "-S", ROOT, "-B", self.folder, *options]).returncode:
+    def configure(self, *options):
+        """For CUDA where it is no build folder yet; then with `options`, if there are some."""
+        if not (self.folder / "CMakeCache.txt").exists():
+            self._cmake("-G", "Ninja", "-DOCCAM_CUDA=ON", "-DOCCAM_CUDA_ARCHITECTURES=90a-real", "-DOCCAM_BENCH=ON")
+        if options:
+            self._cmake(*options)
+
+    def _cmake(self, *options):
+        if run(["cmake", "-S", ROOT, "-B", self.folder, *options], stdout=subprocess.DEVNULL).returncode:
             raise MachineError(f"{self.folder} cannot be configured for CUDA; see above", 2)
 
     def program(self, name):
@@ -75,19 +78,23 @@ class Build:
         return [self.folder / "liboccam.a", *more]
 
     def listing(self):
-        """The listing of all kernels, made anew where a source is newer."""
-        path = self.folder / "machine" / _LISTING
-        if path.exists() and all(path.stat().st_mtime > source.stat().st_mtime for source in self.sources()):
+        """The listing of all kernels."""
+        return self.listing_of(self.sources(), "kernels.lst")
+
+    def listing_of(self, sources, name):
+        """The listing of the kernels in object files or archives, made anew where one is newer."""
+        path = self.folder / "machine" / name
+        if path.exists() and all(path.stat().st_mtime > source.stat().st_mtime for source in sources):
             return path
         nvdisasm = tool("nvdisasm", self._tools)
         with tempfile.TemporaryDirectory() as folder, open(f"{path}.new", "w", encoding="utf-8") as out:
-            for cubin in self.cubins(self.sources(), folder):
+            for cubin in self.cubins(sources, folder):
                 print(*listing(cubin, nvdisasm), sep="\n", file=out)
         pathlib.Path(f"{path}.new").replace(path)
         return path
 
     def source_lines(self, kernel):
-        """{address: "file:line < file:line …"} of a kernel's instructions, from the innermost inlined function out."""
+        """{address: "file:line < file:line …"} of a kernel's instructions, the innermost inlined function first."""
         nvdisasm = tool("nvdisasm", self._tools)
         with tempfile.TemporaryDirectory() as folder:
             for cubin in self.cubins(self.sources(), folder):
