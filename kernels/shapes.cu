@@ -6,6 +6,7 @@
 #include "backward.hpp"
 #include "forward.cuh"
 #include "law/shape.hpp"
+#include "occam/limits.hpp"
 #include "weight_step.cuh"
 
 namespace occam::cuda {
@@ -22,15 +23,24 @@ constexpr int kBlocks = 3;
 constexpr int kWarp = 32;
 constexpr int kColumns = kWarp;                        // pixels of an image row that are staged at a time
 constexpr int kStageStride = ForwardTile::kN + kQuad;  // floats from pixel to pixel
-constexpr int kImageRows = 256;                        // of the image, looked through at a time
+constexpr int kImageRows = 96;                         // of the image, looked through at a time
 constexpr int kListed = 128;                           // samples looked through at a time
+
+// A sample's box where it lies, and the columns of an image row that it lights, in two bytes each.
+struct PlacedBox {
+  int top, left, height, width, value, span;
+};
+static_assert(kMostSide <= 0xFFFF);
 
 struct ForwardStage {
   alignas(
       16) float weight[2][kColumns * kStageStride];  // [pixel][unit]; one is used while the other is filled
-  law::ShapePlace place[ForwardTile::kM];
-  law::ShapeSpan columns[kImageRows];  // that some sample lights
+  PlacedBox box[ForwardTile::kM];
+  float pixel[ForwardTile::kM][kColumns + 1];     // of the staged columns
+  unsigned lit[kImageRows][ForwardTile::kM + 1];  // begin and, from bit 16 on, end; rows in different banks
+  law::ShapeSpan columns[kImageRows];             // that some sample lights
 };
+static_assert(sizeof(ForwardStage) <= kSharedOfEveryDevice);
 
 // Those of the samples in hand that light the tile, all at once.
 struct GradientListed : ShapeTile {
@@ -56,6 +66,24 @@ __device__ __forceinline__ law::ShapePlace place_of(const Member& member, Split 
   return member.places[member.first[static_cast<int>(split)] + (batch ? batch[s] : first_row + s)];
 }
 
+// A sample's box at its place, and what law::lit_span says of it.
+__device__ __forceinline__ PlacedBox placed(const law::Shapes& shapes, const law::ShapePlace& place) {
+  const law::ShapeBox& box = shapes.box[place.shape];
+  return {box.top + place.dy, box.left + place.dx, box.height, box.width, box.value, box.span};
+}
+__device__ __forceinline__ law::ShapeSpan lit_columns(const law::Shapes& shapes, const PlacedBox& box,
+                                                      int y) {
+  if (shapes.background != 0.0f) return {0, shapes.width};
+  const int i = y - box.top;
+  if (i < 0 || i >= box.height) return {0, 0};
+  const law::ShapeSpan span = shapes.span[box.span + i];
+  const int begin = box.left + span.begin, end = box.left + span.end;
+  return {begin > 0 ? begin : 0, end < shapes.width ? (end > 0 ? end : 0) : shapes.width};
+}
+__device__ __forceinline__ law::ShapeSpan unpacked(unsigned lit) {
+  return {static_cast<int>(lit & 0xFFFFu), static_cast<int>(lit >> 16)};
+}
+
 // Whether a sample lights one of the pixels [first, first + count).
 __device__ __forceinline__ bool lights(const law::Shapes& shapes, const law::ShapePlace& place, int first,
                                        int count) {
@@ -68,14 +96,25 @@ __device__ __forceinline__ bool lights(const law::Shapes& shapes, const law::Sha
   return false;
 }
 
-// Finds the columns that some of the block's samples light, of image rows from `first` on.
+// Finds the columns that each of the block's samples lights, and those that some do, of image rows from `first` on; between
+// barriers.
 __device__ __forceinline__ void find_columns(const law::Shapes& shapes, int rows, int first,
                                              ForwardStage& stage) {
+  constexpr int kSamples = ForwardTile::kM;
   const int count = shapes.height - first < kImageRows ? shapes.height - first : kImageRows;
+#pragma unroll 4  // their loads overlap
+  for (int item = static_cast<int>(threadIdx.x); item < count * kSamples; item += ForwardTile::kThreads) {
+    const int s = item % kSamples, y = item / kSamples;
+    if (s >= rows) continue;
+    const law::ShapeSpan span = lit_columns(shapes, stage.box[s], first + y);
+    stage.lit[y][s] = static_cast<unsigned>(span.begin) | static_cast<unsigned>(span.end) << 16;
+  }
+  __syncthreads();
   for (int y = static_cast<int>(threadIdx.x); y < count; y += ForwardTile::kThreads) {
     law::ShapeSpan all{shapes.width, 0};
+#pragma unroll 4
     for (int s = 0; s < rows; ++s) {
-      const law::ShapeSpan span = law::lit_span(shapes, stage.place[s], first + y);
+      const law::ShapeSpan span = unpacked(stage.lit[y][s]);
       if (span.begin >= span.end) continue;
       all.begin = span.begin < all.begin ? span.begin : all.begin;
       all.end = span.end > all.end ? span.end : all.end;
@@ -113,28 +152,65 @@ __device__ __forceinline__ void fetch_weights(const float* weight, std::int64_t 
   copy_async_commit();
 }
 
-// value[i][j] += Σ_x pixel(sample i, y, x) · weight[j][x] over the staged columns [first, last).
+// Which of the staged columns [first, last) sample s lights, counted from the first; image row y is the of_stage-th that is
+// looked through.
+__device__ __forceinline__ law::ShapeSpan staged_columns(const ForwardStage& stage, int rows, int s,
+                                                         int of_stage, int first, int last) {
+  if (s >= rows) return {0, 0};
+  const law::ShapeSpan span = unpacked(stage.lit[of_stage][s]);
+  return {(span.begin > first ? span.begin : first) - first, (span.end < last ? span.end : last) - first};
+}
+
+// value[i][j] += Σ_x pixel(sample i, y, x) · weight[j][x] over the staged columns. The threads that share a sample bring
+// its pixels together.
 template <class T>
-__device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, const ForwardStage& stage,
-                                                 const float* staged, int rows, int y, int first, int last,
-                                                 float (&value)[T::kPerM][T::kPerN]) {
+__device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, ForwardStage& stage,
+                                                 const float* staged, int rows, int y, int of_stage,
+                                                 int first, int last, float (&value)[T::kPerM][T::kPerN]) {
+  law::ShapeSpan span[T::kPerM];
+  bool some = false;
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) {
-    const int s = T::template row<Order::depth>(i);
-    if (s >= rows) continue;
-    const law::ShapePlace place = stage.place[s];
-    const law::ShapeSpan span = law::lit_span(shapes, place, y);
-    const law::ShapeRow pixels = law::shape_row(shapes, place, y);
-    const int end = span.end < last ? span.end : last;
-#pragma unroll 4  // their loads overlap
-    for (int x = span.begin > first ? span.begin : first; x < end; ++x) {
-      const float pixel = pixels[x];
-      float weight[T::kPerN];
-      read_step<T::kPerN, T::kThreadsN>(staged + (x - first) * kStageStride + kQuad * T::n(), weight);
-      OCCAM_UNROLL
-      for (int j = 0; j < T::kPerN; ++j) value[i][j] = law::fma(pixel, weight[j], value[i][j]);
+    span[i] = staged_columns(stage, rows, T::template row<Order::depth>(i), of_stage, first, last);
+    some |= span[i].begin < span[i].end;
+  }
+  if (!__any_sync(0xFFFFFFFFu, some)) return;
+  float pixel[T::kPerM][kColumns / T::kThreadsN];
+  OCCAM_UNROLL
+  for (int i = 0; i < T::kPerM; ++i) {
+    if (span[i].begin >= span[i].end) continue;
+    const PlacedBox& box = stage.box[T::template row<Order::depth>(i)];
+    const int of_box = y - box.top, left = box.left - first;
+    const bool inside = of_box >= 0 && of_box < box.height;
+    const float* const from = shapes.value + box.value + of_box * box.width - left;
+    OCCAM_UNROLL
+    for (int k = 0; k < kColumns / T::kThreadsN; ++k) {
+      const int x = T::n() + k * T::kThreadsN;
+      pixel[i][k] = shapes.background;
+      if (inside && x >= left && x < left + box.width && x < span[i].end) pixel[i][k] = from[x];
     }
   }
+  OCCAM_UNROLL
+  for (int i = 0; i < T::kPerM; ++i) {
+    if (span[i].begin >= span[i].end) continue;
+    OCCAM_UNROLL
+    for (int k = 0; k < kColumns / T::kThreadsN; ++k)
+      stage.pixel[T::template row<Order::depth>(i)][T::n() + k * T::kThreadsN] = pixel[i][k];
+  }
+  __syncwarp();
+  OCCAM_UNROLL
+  for (int i = 0; i < T::kPerM; ++i) {
+    const float* const pixels = stage.pixel[T::template row<Order::depth>(i)];
+#pragma unroll 4  // their loads overlap
+    for (int x = span[i].begin; x < span[i].end; ++x) {
+      const float of_sample = pixels[x];
+      float weight[T::kPerN];
+      read_step<T::kPerN, T::kThreadsN>(staged + x * kStageStride + kQuad * T::n(), weight);
+      OCCAM_UNROLL
+      for (int j = 0; j < T::kPerN; ++j) value[i][j] = law::fma(of_sample, weight[j], value[i][j]);
+    }
+  }
+  __syncwarp();  // before other pixels take these' place
 }
 
 // ---- kernels ----------------------------------------------------------------------------------------------
@@ -154,8 +230,8 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks) shape_forward_kernel(Sha
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
   auto& stage = shared<ForwardStage>();
   for (int s = static_cast<int>(threadIdx.x); s < of_block; s += T::kThreads)
-    stage.place[s] =
-        place_of(member, of.split, a.batch ? a.batch + place : nullptr, a.first_row, first_m + s);
+    stage.box[s] = placed(
+        shapes, place_of(member, of.split, a.batch ? a.batch + place : nullptr, a.first_row, first_m + s));
 
   for (int item = static_cast<int>(threadIdx.x); item < 2 * kColumns * kStageStride; item += T::kThreads)
     stage.weight[item / (kColumns * kStageStride)][item % (kColumns * kStageStride)] = 0.0f;
@@ -184,7 +260,7 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks) shape_forward_kernel(Sha
       copy_async_wait<0>();
       __syncthreads();  // these weights have arrived, and nobody reads the others any more
       fetch(next, which ^ 1);
-      multiply_columns<T>(shapes, stage, stage.weight[which], of_block, first_y + now.y, now.first,
+      multiply_columns<T>(shapes, stage, stage.weight[which], of_block, first_y + now.y, now.y, now.first,
                           now.last(stage), value);
       now = next;
     }

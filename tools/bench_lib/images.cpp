@@ -15,7 +15,8 @@ using nlohmann::json;
 json fit_images(const json& request) {
   const int members = request.value("members", 1);
   const Device device = device_of(request);
-  const ShapeSpec spec = stars_and_moons();
+  ShapeSpec spec = stars_and_moons();
+  spec.train = request.value("train", spec.train), spec.test_rows = request.value("test", spec.test_rows);
   const MlpSpec network{.inputs = spec.height() * spec.width(), .hidden = {1024, 1024}};
   const Training training{.optimizer = {.kind = OptimizerKind::adam, .learning_rate = 1e-4},
                           .stop = {.criterion = StopCriterion::none,
