@@ -162,7 +162,7 @@ __device__ __forceinline__ law::ShapeSpan staged_columns(const ForwardStage& sta
 }
 
 // value[i][j] += Σ_x pixel(sample i, y, x) · weight[j][x] over the staged columns. The threads that share a sample bring
-// its pixels together.
+// its pixels together; a barrier of the block comes before the next ones take their place.
 template <class T>
 __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, ForwardStage& stage,
                                                  const float* staged, int rows, int y, int of_stage,
@@ -210,7 +210,6 @@ __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, Forw
       for (int j = 0; j < T::kPerN; ++j) value[i][j] = law::fma(of_sample, weight[j], value[i][j]);
     }
   }
-  __syncwarp();  // before other pixels take these' place
 }
 
 // ---- kernels ----------------------------------------------------------------------------------------------
