@@ -26,17 +26,13 @@ constexpr int kStageStride = ForwardTile::kN + kQuad;  // floats from pixel to p
 constexpr int kImageRows = 96;                         // of the image, looked through at a time
 constexpr int kListed = 128;                           // samples looked through at a time
 
-// A sample's box where it lies, and the columns of an image row that it lights, in two bytes each.
-struct PlacedBox {
-  int top, left, height, width, value, span;
-};
-static_assert(kMostSide <= 0xFFFF);
+static_assert(kMostSide <= 0x7FFF);  // columns, also those right of the image, in two bytes
 
 struct ForwardStage {
   alignas(
       16) float weight[2][kColumns * kStageStride];  // [pixel][unit]; one is used while the other is filled
-  PlacedBox box[ForwardTile::kM];
-  float pixel[ForwardTile::kM][kColumns + 1];     // of the staged columns
+  law::ShapeBox box[ForwardTile::kM];                // at their places
+  float pixel[ForwardTile::kM][kColumns + 1];        // of the staged columns
   unsigned lit[kImageRows][ForwardTile::kM + 1];  // begin and, from bit 16 on, end; rows in different banks
   law::ShapeSpan columns[kImageRows];             // that some sample lights
 };
@@ -66,19 +62,9 @@ __device__ __forceinline__ law::ShapePlace place_of(const Member& member, Split 
   return member.places[member.first[static_cast<int>(split)] + (batch ? batch[s] : first_row + s)];
 }
 
-// A sample's box at its place, and what law::lit_span says of it.
-__device__ __forceinline__ PlacedBox placed(const law::Shapes& shapes, const law::ShapePlace& place) {
-  const law::ShapeBox& box = shapes.box[place.shape];
-  return {box.top + place.dy, box.left + place.dx, box.height, box.width, box.value, box.span};
-}
-__device__ __forceinline__ law::ShapeSpan lit_columns(const law::Shapes& shapes, const PlacedBox& box,
-                                                      int y) {
-  if (shapes.background != 0.0f) return {0, shapes.width};
-  const int i = y - box.top;
-  if (i < 0 || i >= box.height) return {0, 0};
-  const law::ShapeSpan span = shapes.span[box.span + i];
-  const int begin = box.left + span.begin, end = box.left + span.end;
-  return {begin > 0 ? begin : 0, end < shapes.width ? (end > 0 ? end : 0) : shapes.width};
+// Columns in one word; a shape may end left of the image, which lights none.
+__device__ __forceinline__ unsigned packed(const law::ShapeSpan& span) {
+  return static_cast<unsigned>(span.begin) | static_cast<unsigned>(span.end > 0 ? span.end : 0) << 16;
 }
 __device__ __forceinline__ law::ShapeSpan unpacked(unsigned lit) {
   return {static_cast<int>(lit & 0xFFFFu), static_cast<int>(lit >> 16)};
@@ -88,8 +74,9 @@ __device__ __forceinline__ law::ShapeSpan unpacked(unsigned lit) {
 __device__ __forceinline__ bool lights(const law::Shapes& shapes, const law::ShapePlace& place, int first,
                                        int count) {
   const int last = first + count - 1;
+  const law::ShapeBox box = law::placed(shapes, place);
   for (int y = first / shapes.width; y <= last / shapes.width && y < shapes.height; ++y) {
-    const law::ShapeSpan span = law::lit_span(shapes, place, y);
+    const law::ShapeSpan span = law::lit_span(shapes, box, y);
     const int begin = y * shapes.width + span.begin, end = y * shapes.width + span.end;
     if (span.begin < span.end && begin <= last && end > first) return true;
   }
@@ -106,8 +93,7 @@ __device__ __forceinline__ void find_columns(const law::Shapes& shapes, int rows
   for (int item = static_cast<int>(threadIdx.x); item < count * kSamples; item += ForwardTile::kThreads) {
     const int s = item % kSamples, y = item / kSamples;
     if (s >= rows) continue;
-    const law::ShapeSpan span = lit_columns(shapes, stage.box[s], first + y);
-    stage.lit[y][s] = static_cast<unsigned>(span.begin) | static_cast<unsigned>(span.end) << 16;
+    stage.lit[y][s] = packed(law::lit_span(shapes, stage.box[s], first + y));
   }
   __syncthreads();
   for (int y = static_cast<int>(threadIdx.x); y < count; y += ForwardTile::kThreads) {
@@ -179,15 +165,11 @@ __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, Forw
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) {
     if (span[i].begin >= span[i].end) continue;
-    const PlacedBox& box = stage.box[T::template row<Order::depth>(i)];
-    const int of_box = y - box.top, left = box.left - first;
-    const bool inside = of_box >= 0 && of_box < box.height;
-    const float* const from = shapes.value + box.value + of_box * box.width - left;
+    const law::ShapeRow row = law::shape_row(shapes, stage.box[T::template row<Order::depth>(i)], y);
     OCCAM_UNROLL
     for (int k = 0; k < kColumns / T::kThreadsN; ++k) {
       const int x = T::n() + k * T::kThreadsN;
-      pixel[i][k] = shapes.background;
-      if (inside && x >= left && x < left + box.width && x < span[i].end) pixel[i][k] = from[x];
+      pixel[i][k] = x < span[i].end ? row[first + x] : 0.0f;
     }
   }
   OCCAM_UNROLL
@@ -229,7 +211,7 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks) shape_forward_kernel(Sha
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
   auto& stage = shared<ForwardStage>();
   for (int s = static_cast<int>(threadIdx.x); s < of_block; s += T::kThreads)
-    stage.box[s] = placed(
+    stage.box[s] = law::placed(
         shapes, place_of(member, of.split, a.batch ? a.batch + place : nullptr, a.first_row, first_m + s));
 
   for (int item = static_cast<int>(threadIdx.x); item < 2 * kColumns * kStageStride; item += T::kThreads)

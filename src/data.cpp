@@ -137,7 +137,7 @@ void draw_images(const ShapeData& data, std::int64_t first, std::int64_t count, 
     const law::ShapePlace place = data.set->place(data.seed, split, first + i - first_row(data, split));
     y[i] = place.shape;
     for (int row = 0; row < shapes.height; ++row) {
-      const law::ShapeSpan span = law::shape_span(shapes, place, row);
+      const law::ShapeSpan span = law::shape_span(shapes, law::placed(shapes, place), row);
       float* const out = x + i * pixels + std::int64_t{row} * shapes.width;
       for (int column = span.begin; column < span.end; ++column)
         out[column] = law::shape_pixel(shapes, place, row, column);

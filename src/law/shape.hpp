@@ -35,21 +35,29 @@ struct Shapes {
   const ShapeSpan* span;  // rows of all boxes
 };
 
-// Columns of image row y that differ from the background; empty where begin >= end.
-OCCAM_HD ShapeSpan shape_span(const Shapes& shapes, const ShapePlace& place, int y) {
-  const ShapeBox& box = shapes.box[place.shape];
-  const int i = y - box.top - place.dy;
+// The box where a row's place puts it.
+OCCAM_HD ShapeBox placed(const Shapes& shapes, const ShapePlace& place) {
+  ShapeBox box = shapes.box[place.shape];
+  box.top += place.dy, box.left += place.dx;
+  return box;
+}
+
+// Columns of image row y that differ from the background, with the box at its place; empty where begin >= end.
+OCCAM_HD ShapeSpan shape_span(const Shapes& shapes, const ShapeBox& box, int y) {
+  const int i = y - box.top;
   if (i < 0 || i >= box.height) return {0, 0};
   const ShapeSpan span = shapes.span[box.span + i];
-  const int left = box.left + place.dx;
-  const int begin = left + span.begin, end = left + span.end;
+  const int begin = box.left + span.begin, end = box.left + span.end;
   return {begin > 0 ? begin : 0, end < shapes.width ? end : shapes.width};
 }
 
 // Columns of image row y whose pixels are not 0: what a product must go through.
-OCCAM_HD ShapeSpan lit_span(const Shapes& shapes, const ShapePlace& place, int y) {
+OCCAM_HD ShapeSpan lit_span(const Shapes& shapes, const ShapeBox& box, int y) {
   if (shapes.background != 0.0f) return {0, shapes.width};
-  return shape_span(shapes, place, y);
+  return shape_span(shapes, box, y);
+}
+OCCAM_HD ShapeSpan lit_span(const Shapes& shapes, const ShapePlace& place, int y) {
+  return lit_span(shapes, placed(shapes, place), y);
 }
 
 // A row of the image by column: the shape's box covers [begin, end), and the rest is background.
@@ -61,17 +69,16 @@ struct ShapeRow {
   OCCAM_HD float operator[](int x) const { return x >= begin && x < end ? value[x - begin] : background; }
 };
 
-OCCAM_HD ShapeRow shape_row(const Shapes& shapes, const ShapePlace& place, int y) {
-  const ShapeBox& box = shapes.box[place.shape];
-  const int i = y - box.top - place.dy, begin = box.left + place.dx;
+OCCAM_HD ShapeRow shape_row(const Shapes& shapes, const ShapeBox& box, int y) {
+  const int i = y - box.top;
   const bool inside = i >= 0 && i < box.height;
-  return {shapes.value + box.value + (inside ? i * box.width : 0), begin, inside ? begin + box.width : begin,
-          shapes.background};
+  return {shapes.value + box.value + (inside ? i * box.width : 0), box.left,
+          inside ? box.left + box.width : box.left, shapes.background};
 }
 
 // Pixel (y, x) of the image.
 OCCAM_HD float shape_pixel(const Shapes& shapes, const ShapePlace& place, int y, int x) {
-  return shape_row(shapes, place, y)[x];
+  return shape_row(shapes, placed(shapes, place), y)[x];
 }
 
 }  // namespace occam::law
