@@ -3,6 +3,8 @@
 // lights one in twenty pixels, and what bounds training is the optimiser's traffic: weights that no training
 // row lights are never touched.
 
+#include <algorithm>
+
 #include "backward.hpp"
 #include "forward.cuh"
 #include "law/shape.hpp"
@@ -18,13 +20,14 @@ using ForwardTile = Tile<32, 8, 2, 8>;
 using ShapeTile = Tile<16, 16, 4, 4>;
 
 // Blocks of a multiprocessor that registers leave room for: others work while one waits.
-constexpr int kBlocks = 3;
+constexpr int kBlocks = 3, kGradientBlocks = 3;
 
 constexpr int kWarp = 32;
 constexpr int kColumns = kWarp;                        // pixels of an image row that are staged at a time
 constexpr int kStageStride = ForwardTile::kN + kQuad;  // floats from pixel to pixel
 constexpr int kImageRows = 96;                         // of the image, looked through at a time
 constexpr int kListed = 128;                           // samples looked through at a time
+constexpr int kBlocksEnough = 2048;  // of a launch; more would only look for samples more often
 
 static_assert(kMostSide <= 0x7FFF);  // columns, also those right of the image, in two bytes
 
@@ -45,9 +48,9 @@ struct GradientListed : ShapeTile {
 struct GradientStage {
   alignas(16) Stage<ShapeTile::kM, kListed, Order::extent> delta;
   alignas(16) Stage<ShapeTile::kN, kListed, Order::extent> pixel;
-  law::ShapePlace place[kListed];
   unsigned lit[kListed / kWarp];  // which of the samples light the tile, a bit each
   int listed[kListed];            // those, ascending
+  law::ShapeBox box[kListed];     // theirs, at their places
 };
 static_assert(sizeof(GradientStage) <= kSharedOfEveryDevice);
 
@@ -70,11 +73,10 @@ __device__ __forceinline__ law::ShapeSpan unpacked(unsigned lit) {
   return {static_cast<int>(lit & 0xFFFFu), static_cast<int>(lit >> 16)};
 }
 
-// Whether a sample lights one of the pixels [first, first + count).
-__device__ __forceinline__ bool lights(const law::Shapes& shapes, const law::ShapePlace& place, int first,
+// Whether a sample, its box at its place, lights one of the pixels [first, first + count).
+__device__ __forceinline__ bool lights(const law::Shapes& shapes, const law::ShapeBox& box, int first,
                                        int count) {
   const int last = first + count - 1;
-  const law::ShapeBox box = law::placed(shapes, place);
   for (int y = first / shapes.width; y <= last / shapes.width && y < shapes.height; ++y) {
     const law::ShapeSpan span = law::lit_span(shapes, box, y);
     const int begin = y * shapes.width + span.begin, end = y * shapes.width + span.end;
@@ -194,6 +196,71 @@ __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, Forw
   }
 }
 
+// Lists those of the samples from first_s on, kListed at most, that light the tile's pixels; their number. Every thread
+// calls it.
+template <class T>
+__device__ __forceinline__ int list_samples(const law::Shapes& shapes, const Member& member,
+                                            const std::uint32_t* batch, int first_s, int rows, int first_n,
+                                            GradientStage& stage) {
+  static_assert(kListed <= T::kThreads, "a thread looks at one sample");
+  const int thread = static_cast<int>(threadIdx.x);
+  bool meets = false;
+  law::ShapeBox box;
+  if (thread < kListed && first_s + thread < rows) {
+    box = law::placed(shapes, place_of(member, Split::train, batch, 0, first_s + thread));
+    meets = lights(shapes, box, first_n, T::kN);
+  }
+  const unsigned mine = __ballot_sync(0xFFFFFFFFu, meets);
+  if (thread < kListed && thread % kWarp == 0) stage.lit[thread / kWarp] = mine;
+  __syncthreads();
+  int count = 0, before = 0;
+  OCCAM_UNROLL
+  for (int w = 0; w < kListed / kWarp; ++w) {
+    if (w == thread / kWarp) before = count;
+    count += __popc(stage.lit[w]);
+  }
+  if (meets) {
+    const int at = before + __popc(mine & ((1u << thread % kWarp) - 1u));
+    stage.listed[at] = thread, stage.box[at] = box;
+  }
+  __syncthreads();
+  return count;
+}
+
+// What stands for samples up to a whole quad adds nothing.
+__device__ __forceinline__ int whole_quads(int count) { return (count + kQuad - 1) / kQuad * kQuad; }
+
+// The tile's pixels of the listed samples.
+template <class T>
+__device__ __forceinline__ void stage_pixels(const law::Shapes& shapes, int first_n, int pixels, int count,
+                                             GradientStage& stage) {
+  static_assert(T::kThreads % T::kN == 0);
+  const int n = static_cast<int>(threadIdx.x) % T::kN, pixel = first_n + n, y = pixel / shapes.width,
+            x = pixel % shapes.width, steps = whole_quads(count);
+#pragma unroll 4  // their loads overlap
+  for (int k = static_cast<int>(threadIdx.x) / T::kN; k < steps; k += T::kThreads / T::kN)
+    stage.pixel.value[k * T::kN + n] =
+        k < count && pixel < pixels ? law::shape_row(shapes, stage.box[k], y)[x] : 0.0f;
+}
+
+// Starts to fetch the listed samples' deltas of a tile's units; delta: of the first sample looked through and of the
+// tile's first unit, [sample][stride]. Units beyond the last one are those of no sample.
+template <class T>
+__device__ __forceinline__ void fetch_delta(const float* delta, std::int64_t stride, int units, int count,
+                                            GradientStage& stage) {
+  constexpr int kAcross = T::kM / kQuad;
+  const int steps = whole_quads(count);
+  for (int item = static_cast<int>(threadIdx.x); item < steps * kAcross; item += T::kThreads) {
+    const int k = item / kAcross, at = item % kAcross * kQuad;
+    float* const to = stage.delta.value + k * T::kM + at;
+    if (k < count && at < units)
+      copy_async<16>(to, delta + stage.listed[k] * stride + at);
+    else
+      *reinterpret_cast<float4*>(to) = make_float4(-0.0f, -0.0f, -0.0f, -0.0f);
+  }
+  copy_async_commit();
+}
+
 // ---- kernels ----------------------------------------------------------------------------------------------
 
 template <class T>
@@ -251,87 +318,59 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks) shape_forward_kernel(Sha
 }
 
 // weight gradient[j][k] = Σ_s delta[s][j] · pixel[s][k] over the samples that light the tile's pixels, in
-// batch order: the others would add zeros. bias gradient[j] = Σ_s delta[s][j] by the blocks of k = 0.
+// batch order: the others would add zeros. bias gradient[j] = Σ_s delta[s][j] by the blocks of k = 0. A block has T::kN
+// pixels and `units` units, which it goes through a tile at a time: it looks for samples once, unless they are too many.
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, kBlocks)
-    shape_weight_gradient_kernel(ShapeWeightGradientArguments a) {
-  static_assert(T::kM <= T::kThreads, "a thread sums one unit's bias gradient");
+__global__ void __launch_bounds__(T::kThreads, kGradientBlocks)
+    shape_weight_gradient_kernel(ShapeWeightGradientArguments a, int units) {
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
   if (rows == 0) return;
-  const int across = tiles(a.layer.in, T::kN);
-  const int first_m = static_cast<int>(blockIdx.x) / across * T::kM,
-            first_n = static_cast<int>(blockIdx.x) % across * T::kN;
-  const int id = a.slots.member_of(slot), thread = static_cast<int>(threadIdx.x);
+  const int across = tiles(a.layer.in, T::kN), thread = static_cast<int>(threadIdx.x);
+  const int first_n = static_cast<int>(blockIdx.x) % across * T::kN,
+            begin_m = static_cast<int>(blockIdx.x) / across * units,
+            end_m = begin_m + units < a.layer.out ? begin_m + units : a.layer.out;
+  const int id = a.slots.member_of(slot);
   const Member& member = a.wave.members[id];
-  const auto is_live = [&](int n) { return member.live[n / kQuad] != 0; };
-  static_assert(T::kN / kQuad <= T::kThreads, "a thread looks at one quad");
-  static_assert(T::kThreads % T::kM == 0 && T::kThreads % T::kN == 0);
-  const int looked_at = first_n + kQuad * thread;
-  const bool live = __syncthreads_or(kQuad * thread < T::kN && looked_at < a.layer.in && is_live(looked_at));
-  if (!live && first_n != 0) return;
-  const law::Shapes shapes = *member.shapes;
+  static_assert(T::kN / kQuad <= kWarp, "a lane looks at one quad");
+  const int looked_at = first_n + thread % kWarp * kQuad;
+  const unsigned live = __ballot_sync(0xFFFFFFFFu, thread % kWarp < T::kN / kQuad && looked_at < a.layer.in &&
+                                                       member.live[looked_at / kQuad] != 0);
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
-  const float* delta = a.delta + place * a.layer.out_stride;
+  const float* const delta = a.delta + place * a.layer.out_stride;
+  if (first_n == 0)
+    for (int m = begin_m + thread; m < end_m; m += T::kThreads) {
+      float gradient = 0.0f;
+      for (int s = 0; s < rows; ++s) gradient += delta[static_cast<std::int64_t>(s) * a.layer.out_stride + m];
+      Trainee{a.wave, id}.step(a.layer.bias + m, gradient);
+    }
+  if (live == 0) return;
   auto& stage = shared<GradientStage>();
-
-  float gradient[T::kPerM][T::kPerN] = {}, bias_gradient = 0.0f;
-  const bool has_bias = first_n == 0 && thread < T::kM && first_m + thread < a.layer.out;
-  const int pixel = first_n + thread % T::kN, y = pixel / shapes.width, x = pixel % shapes.width;
-  if (has_bias)
-    for (int s = 0; s < rows; ++s)
-      bias_gradient += delta[static_cast<std::int64_t>(s) * a.layer.out_stride + first_m + thread];
-  if (first_m + T::kM > a.layer.out)  // the tile's other units, of which nothing is kept
-    for (int i = thread; i < T::kM * kListed; i += T::kThreads) stage.delta.value[i] = 0.0f;
-  for (int first_s = 0; live && first_s < rows; first_s += kListed) {
-    static_assert(kListed <= T::kThreads, "a thread looks at one sample");
-    bool meets = false;
-    if (thread < kListed && first_s + thread < rows) {
-      stage.place[thread] = place_of(member, Split::train, a.batch + place, 0, first_s + thread);
-      meets = lights(shapes, stage.place[thread], first_n, T::kN);
+  int count = 0;
+  for (int first_m = begin_m; first_m < end_m; first_m += T::kM) {
+    float gradient[T::kPerM][T::kPerN] = {};
+    for (int first_s = 0; first_s < rows; first_s += kListed) {
+      if (first_m == begin_m || rows > kListed) {
+        const law::Shapes shapes = *member.shapes;
+        count = list_samples<T>(shapes, member, a.batch + place, first_s, rows, first_n, stage);
+        stage_pixels<T>(shapes, first_n, a.layer.in, count, stage);
+      }
+      fetch_delta<T>(delta + static_cast<std::int64_t>(first_s) * a.layer.out_stride + first_m,
+                     a.layer.out_stride, a.layer.out - first_m, count, stage);
+      copy_async_wait<0>();
+      __syncthreads();
+      const int steps = whole_quads(count);
+      OCCAM_NO_UNROLL
+      for (int k = 0; k < steps; k += kQuad)
+        multiply_quad<GradientListed, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
+      __syncthreads();  // what follows takes the place of deltas
     }
-    const unsigned mine = __ballot_sync(0xFFFFFFFFu, meets);
-    if (thread < kListed && thread % kWarp == 0) stage.lit[thread / kWarp] = mine;
-    __syncthreads();
-    int count = 0, before = 0;
-    OCCAM_UNROLL
-    for (int w = 0; w < kListed / kWarp; ++w) {
-      if (w == thread / kWarp) before = count;
-      count += __popc(stage.lit[w]);
-    }
-    if (meets) stage.listed[before + __popc(mine & ((1u << thread % kWarp) - 1u))] = thread;
-    __syncthreads();
-    // What stands for samples up to a whole quad adds nothing. Who still multiplies reads neither places nor lists.
-    const int steps = (count + kQuad - 1) / kQuad * kQuad;
-    for (int item = thread; item < steps * (T::kM / kQuad); item += T::kThreads) {
-      const int k = item / (T::kM / kQuad), at = item % (T::kM / kQuad) * kQuad;
-      float* const to = stage.delta.value + k * T::kM + at;
-      if (k >= count)
-        *reinterpret_cast<float4*>(to) = make_float4(-0.0f, -0.0f, -0.0f, -0.0f);
-      else if (first_m + at < a.layer.out)
-        copy_async<16>(to, delta + static_cast<std::int64_t>(first_s + stage.listed[k]) * a.layer.out_stride +
-                               first_m + at);
-    }
-    copy_async_commit();
-#pragma unroll 4  // their loads overlap
-    for (int k = thread / T::kN; k < steps; k += T::kThreads / T::kN)
-      stage.pixel.value[k * T::kN + thread % T::kN] =
-          k < count && pixel < a.layer.in ? law::shape_pixel(shapes, stage.place[stage.listed[k]], y, x)
-                                          : 0.0f;
-    copy_async_wait<0>();
-    __syncthreads();
-    OCCAM_NO_UNROLL
-    for (int k = 0; k < steps; k += kQuad)
-      multiply_quad<GradientListed, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
-  }
-  const Trainee trainee{a.wave, id};
-  if (live) {
     static_assert(sizeof(stage.delta) >= sizeof(float) * T::kM * T::kN);
-    __syncthreads();
     put_gradients<T, T::kN>(stage.delta.value, gradient);
     __syncthreads();
-    step_tile<T, T::kN>(trainee, a.layer, first_m, first_n, stage.delta.value, is_live);
+    step_tile<T, T::kN>(Trainee{a.wave, id}, a.layer, first_m, first_n, stage.delta.value,
+                        [&](int n) { return (live >> (n - first_n) / kQuad & 1u) != 0; });
+    __syncthreads();  // the next tile's deltas take the place of gradients
   }
-  if (has_bias) trainee.step(a.layer.bias + first_m + thread, bias_gradient);
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------
@@ -353,10 +392,13 @@ void launch_shape_weight_gradient(Stream& stream, const ShapeWeightGradientArgum
           "shape weight gradient: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
   require(a.delta && a.batch, "shape weight gradient: no delta, or no batch");
   using T = ShapeTile;
-  const dim3 grid(static_cast<unsigned>(tiles(a.layer.out, T::kM) * tiles(a.layer.in, T::kN)),
+  const int down = tiles(a.layer.out, T::kM), across = tiles(a.layer.in, T::kN);
+  const int of_block = static_cast<int>(std::clamp(
+      std::int64_t{down} * across * a.slots.count / kBlocksEnough, std::int64_t{1}, std::int64_t{down}));
+  const dim3 grid(static_cast<unsigned>(tiles(down, of_block) * across),
                   static_cast<unsigned>(a.slots.count));
   launch(stream, "shape_weight_gradient", shape_weight_gradient_kernel<T>, grid, dim3(T::kThreads),
-         sizeof(GradientStage), a);
+         sizeof(GradientStage), a, of_block * T::kM);
 }
 
 }  // namespace occam::cuda

@@ -199,13 +199,15 @@ std::vector<std::uint8_t> lit_pixels(const law::Shapes& shapes, const std::vecto
   distinct.erase(std::unique(distinct.begin(), distinct.end(),
                              [&](const auto& a, const auto& b) { return key(a) == key(b); }),
                  distinct.end());
-  for (const law::ShapePlace& place : distinct)
+  for (const law::ShapePlace& place : distinct) {
+    const law::ShapeBox box = law::placed(shapes, place);
     for (int y = 0; y < shapes.height; ++y) {
-      const law::ShapeSpan span = law::lit_span(shapes, place, y);
-      for (int x = span.begin; x < span.end; ++x)
-        if (law::shape_pixel(shapes, place, y, x) != 0)
-          lit[static_cast<std::size_t>(y) * width + static_cast<std::size_t>(x)] = 1;
+      const law::ShapeSpan span = law::lit_span(shapes, box, y);
+      const law::ShapeRow row = law::shape_row(shapes, box, y);
+      std::uint8_t* const of_row = lit.data() + static_cast<std::size_t>(y) * width;
+      for (int x = span.begin; x < span.end; ++x) of_row[x] |= static_cast<std::uint8_t>(row[x] != 0);
     }
+  }
   return lit;
 }
 

@@ -59,10 +59,11 @@ const std::map<std::string, Op> kOps = {{"ATOMS", Op::atoms},     {"B2R", Op::b2
                                         {"VIMNMX", Op::vimnmx},   {"VOTE", Op::vote},
                                         {"VOTEU", Op::vote},      {"VIADDMNMX", Op::viaddmnmx},
                                         {"VIMNMX3", Op::vimnmx3}, {"WARPSYNC", Op::warpsync},
-                                        {"UPLOP3", Op::plop3},    {"BRXU", Op::brx},
-                                        {"YIELD", Op::yield},     {"CCTL", Op::fence},
-                                        {"CGAERRBAR", Op::fence}, {"CGANOP", Op::fence},
-                                        {"ERRBAR", Op::fence},    {"MEMBAR", Op::fence}};
+                                        {"UPLOP3", Op::plop3},    {"UPOPC", Op::popc},
+                                        {"BRXU", Op::brx},        {"YIELD", Op::yield},
+                                        {"CCTL", Op::fence},      {"CGAERRBAR", Op::fence},
+                                        {"CGANOP", Op::fence},    {"ERRBAR", Op::fence},
+                                        {"MEMBAR", Op::fence}};
 
 const std::map<std::string, Special> kSpecialRegisters = {{"SR_TID.X", kTidX},
                                                           {"SR_TID.Y", kTidY},
