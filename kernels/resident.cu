@@ -221,7 +221,7 @@ template <int slice>
 __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentArguments a) {
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
-  if (progress.remaining == 0) return;
+  if (progress.remaining == 0 || (a.passes_plain && is_plain(a.wave.members[id]))) return;
   const ResidentPlan& plan = a.plan;
   const OnChipMember t{plan, a.wave.members[id], &shared<float>()};
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;

@@ -41,10 +41,11 @@ struct ResidentArguments {
   WaveView wave;
   int members;
   Loss loss;
+  bool passes_plain;  // leaves plain members to a launch of their own
   ResidentPlan plan;
 };
 
-// Every member does its progress.remaining updates. Progress itself stays as it is.
+// Every member, or every one that is not plain, does its progress.remaining updates. Progress itself stays as it is.
 void launch_resident(Stream& stream, const ResidentArguments& arguments);
 
 // What the plan's kernel takes of the present device.

@@ -66,14 +66,6 @@ struct TensorArguments {
   TensorPlan plan;
 };
 
-// Plain SGD and no dropout: what whole batches are for. A member's plan follows from itself, not from its company,
-// because here the plan decides about the bits.
-OCCAM_HD bool is_plain(const law::OptimizerConstants& optimizer, law::Dropout inputs, law::Dropout hidden) {
-  return optimizer.kind == OptimizerKind::sgd && optimizer.momentum == 0.0f && inputs.threshold == 0 &&
-         hidden.threshold == 0;
-}
-OCCAM_HD bool is_plain(const Member& m) { return is_plain(m.optimizer, m.input_dropout, m.hidden_dropout); }
-
 // Every member, or every one that is not plain, does its progress.remaining updates. Progress itself stays as it is.
 void launch_resident_tensor(Stream& stream, const TensorArguments& arguments);
 

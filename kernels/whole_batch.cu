@@ -44,7 +44,7 @@ __device__ __forceinline__ void each_parameter_quad(const ResidentPlan& plan, co
 __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(ResidentArguments a) {
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
-  if (progress.remaining == 0) return;
+  if (progress.remaining == 0 || !is_plain(a.wave.members[id])) return;
   float* const base = &shared<float>();
   const BatchRows rows{a.wave.members[id], a.wave.members[id].train_x,
                        reinterpret_cast<std::uint32_t*>(base + B::kRowNumbers),

@@ -29,7 +29,8 @@ struct WholeBatch {
 };
 static_assert(WholeBatch::kHalf * WholeBatch::kUnits <= WholeBatch::kSamples * WholeBatch::kInputs);
 
-// Plain SGD, ReLU and no dropout; every member does its progress.remaining updates. Progress itself stays as it is.
+// Of ReLU networks; every plain member does its progress.remaining updates, others are passed by. Progress itself stays
+// as it is.
 void launch_whole_batch(Stream& stream, const ResidentArguments& arguments);
 
 KernelResources whole_batch_resources();

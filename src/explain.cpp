@@ -17,22 +17,24 @@ namespace {
 // What a plan needs to know of a GPU.
 struct Chip {
   std::string name;
+  int capability;                // 90: compute capability 9.0
   std::size_t shared_per_block;  // bytes
   int multiprocessors;
   double cycles_per_second, bytes_per_second;  // bytes of device memory; 0: not known
 };
 
-// Operations a cycle and multiprocessor: 128 fused multiply-adds (compute capability 8.6 and 9.0), and those
-// of Hopper's dense tensor cores.
-double flop_per_cycle(Precision precision) {
-  switch (precision) {
-    case Precision::tf32: return 2048;
-    case Precision::bf16: return 4096;
-    default: return 2 * 128;
-  }
+// Operations a cycle and multiprocessor, of fused multiply-adds and of dense tensor cores with sums in fp32, by the data
+// sheets of A100, H200, B200 and the GeForce RTX 30 to 50.
+double flop_per_cycle(int capability, Precision precision) {
+  if (precision == Precision::fp32) return capability == 80 ? 2 * 64 : 2 * 128;
+  const double tf32 = capability == 80                        ? 1024
+                      : capability >= 90 && capability < 100  ? 2048
+                      : capability >= 100 && capability < 120 ? 4096
+                                                              : 256;
+  return precision == Precision::tf32 ? tf32 : 2 * tf32;
 }
 
-const Chip kH200{"H200 by its data sheet", 227 * 1024, 132, 1.98e9, 4.8e12};
+const Chip kH200{"H200 by its data sheet", 90, 227 * 1024, 132, 1.98e9, 4.8e12};
 // Of one of its multiprocessors, beside what a block's plan asks for.
 constexpr int kSharedOfMultiprocessor = 228 * 1024, kSharedOfBlock = 1024, kThreads = 2048,
               kRegisters = 65536;
@@ -57,7 +59,7 @@ double changed_floats(const MlpSpec& spec, const cuda::TrainingNeeds& needs, con
 std::string floor_of(const Chip& chip, const MlpSpec& spec, const Training& training,
                      const cuda::TrainingNeeds& needs, const PixelShares& pixels, bool through_memory) {
   const double one = (flop_per_update(spec, training.batch, pixels.lit) + flop_of_adversary(spec, training)) /
-                     (flop_per_cycle(training.precision) * chip.cycles_per_second);
+                     (flop_per_cycle(chip.capability, training.precision) * chip.cycles_per_second);
   const double operations = one / chip.multiprocessors;
   std::string text = fmt::format("    floor {:.2f} us an update on one multiprocessor, {:.3f} us on all",
                                  one * 1e6, operations * 1e6);
@@ -185,7 +187,11 @@ std::string explain_plan(const Device& device, const MlpSpec& spec, const Traini
 #if OCCAM_HAS_CUDA
   if (device.kind == DeviceKind::cuda) {
     const cuda::DeviceProperties gpu = cuda::device_properties(device.index);
-    const Chip chip{gpu.name, gpu.shared_per_block, gpu.multiprocessors, gpu.cycles_per_second,
+    const Chip chip{gpu.name,
+                    10 * gpu.major + gpu.minor,
+                    gpu.shared_per_block,
+                    gpu.multiprocessors,
+                    gpu.cycles_per_second,
                     gpu.bytes_per_second};
     return text + explain_cuda(chip, spec, training, images,
                                images ? "" : registers(device, spec, training, chip.shared_per_block));

@@ -231,6 +231,46 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
                       static_cast<double>(shared_limit) / 1024, static_cast<double>(least) / 1024)};
 }
 
+namespace {
+
+// One plan for all, or one of whole batches for plain members and one for the others; plan_for(trainings) has a plan for
+// them, or none.
+template <class PlanFor>
+auto plans_of(const MlpSpec& spec, std::span<const Training> trainings, const PlanFor& plan_for) {
+  using Plans = std::vector<typename decltype(plan_for(trainings))::value_type>;
+  std::vector<Training> plain, others;
+  for (const Training& training : trainings)
+    (TrainingNeeds(spec, {&training, 1}).plain ? plain : others).push_back(training);
+  if (!plain.empty() && !others.empty()) {
+    const auto of_plain = plan_for(plain), of_others = plan_for(others);
+    if (of_plain && of_others && of_plain->whole_batch) return Plans{*of_plain, *of_others};
+  }
+  const auto of_all = plan_for(trainings);
+  return of_all ? Plans{*of_all} : Plans{};
+}
+
+}  // namespace
+
+std::vector<ResidentPlan> plan_resident(const MlpSpec& spec, std::span<const Training> trainings,
+                                        std::size_t shared_limit, bool images) {
+  return plans_of(spec, trainings, [&](std::span<const Training> of) {
+    return plan_resident(spec, of[0].batch, TrainingNeeds(spec, of, images), shared_limit).resident;
+  });
+}
+
+std::vector<TensorPlan> plan_tensor(const MlpSpec& spec, std::span<const Training> trainings,
+                                    std::size_t shared_limit, bool images) {
+  return plans_of(spec, trainings, [&](std::span<const Training> of) {
+    const TensorAnswer answer =
+        plan_tensor(spec, of[0].batch, TrainingNeeds(spec, of, images), of[0].precision, shared_limit);
+    require(answer.plan.has_value(),
+            "precision {}: plan resident on tensor cores does not take this network: {} "
+            "(use precision fp32)",
+            name_of(of[0].precision), answer.obstacle);
+    return answer.plan;
+  });
+}
+
 std::optional<EvaluationPlan> plan_evaluation(const MlpSpec& spec, std::size_t shared_limit) {
   if (spec.hidden.size() + 1 > kMaxEvaluationLayers) return std::nullopt;
   const DeviceLayout layout(spec);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "cuda/layout.hpp"
 #include "evaluate.hpp"
@@ -54,6 +55,13 @@ struct TensorAnswer {
 };
 TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& needs, Precision precision,
                          std::size_t shared_limit);
+
+// The plans of a wave: one for all members, or one of whole batches for plain members and one for the others.
+// In fp32 none where plan tiled takes them; in tf32 and bf16 a usage error, for no other plan stands in.
+std::vector<ResidentPlan> plan_resident(const MlpSpec& spec, std::span<const Training> trainings,
+                                        std::size_t shared_limit, bool images);
+std::vector<TensorPlan> plan_tensor(const MlpSpec& spec, std::span<const Training> trainings,
+                                    std::size_t shared_limit, bool images);
 
 // The plan that scores a network in one launch, if its parameters fit on the chip beside a slice of rows.
 std::optional<EvaluationPlan> plan_evaluation(const MlpSpec& spec, std::size_t shared_limit);

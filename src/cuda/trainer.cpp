@@ -12,15 +12,18 @@ namespace {
 
 class ResidentTrainer final : public Trainer {
  public:
-  ResidentTrainer(WaveData& data, std::span<const Training> trainings, const ResidentPlan& plan)
-      : Trainer(data, trainings), plan_(plan) {}
+  ResidentTrainer(WaveData& data, std::span<const Training> trainings, std::vector<ResidentPlan> plans)
+      : Trainer(data, trainings), plans_(std::move(plans)) {}
 
  private:
   void launch_updates(std::int64_t) override {
-    launch_resident(data_.stream(), {wave_, data_.members(), data_.spec().loss, plan_});
+    const bool passes_plain = plans_[0].whole_batch;
+    for (const ResidentPlan& plan : plans_)
+      launch_resident(data_.stream(),
+                      {wave_, data_.members(), data_.spec().loss, passes_plain && !plan.whole_batch, plan});
   }
 
-  ResidentPlan plan_;
+  std::vector<ResidentPlan> plans_;
 };
 
 // Whether no gradient needs device memory.
@@ -49,35 +52,6 @@ class TensorTrainer final : public Trainer {
   std::vector<TensorPlan> plans_;
   DeviceBuffer<float> gradients_;
 };
-
-// The plans on tensor cores: one for all, or one of whole batches for plain members and one for the others. A usage
-// error where there is none; no other plan stands in for it.
-std::vector<TensorPlan> tensor_plans(const MlpSpec& spec, std::span<const Training> trainings,
-                                     std::size_t shared_limit, bool images) {
-  const Precision precision = trainings[0].precision;
-  const auto plan_for = [&](std::span<const Training> of) {
-    const TensorAnswer answer =
-        plan_tensor(spec, trainings[0].batch, TrainingNeeds(spec, of, images), precision, shared_limit);
-    require(answer.plan.has_value(),
-            "precision {}: plan resident on tensor cores does not take this network: {} "
-            "(use precision fp32)",
-            name_of(precision), answer.obstacle);
-    return *answer.plan;
-  };
-  std::vector<Training> plain, others;
-  for (const Training& training : trainings)
-    (TrainingNeeds(spec, {&training, 1}).plain ? plain : others).push_back(training);
-  if (plain.empty() || others.empty()) return {plan_for(trainings)};
-  const TensorPlan of_plain = plan_for(plain);
-  if (!of_plain.whole_batch) return {plan_for(trainings)};
-  return {of_plain, plan_for(others)};
-}
-
-std::optional<ResidentPlan> chosen(const MlpSpec& spec, std::span<const Training> trainings,
-                                   std::size_t shared_limit, bool images) {
-  return plan_resident(spec, trainings[0].batch, TrainingNeeds(spec, trainings, images), shared_limit)
-      .resident;
-}
 
 }  // namespace
 
@@ -179,9 +153,9 @@ std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> 
                                       std::size_t shared_limit) {
   if (trainings[0].precision != Precision::fp32)
     return std::make_unique<TensorTrainer>(data, trainings,
-                                           tensor_plans(data.spec(), trainings, shared_limit, data.images()));
-  if (const auto plan = chosen(data.spec(), trainings, shared_limit, data.images()))
-    return std::make_unique<ResidentTrainer>(data, trainings, *plan);
+                                           plan_tensor(data.spec(), trainings, shared_limit, data.images()));
+  std::vector<ResidentPlan> plans = plan_resident(data.spec(), trainings, shared_limit, data.images());
+  if (!plans.empty()) return std::make_unique<ResidentTrainer>(data, trainings, std::move(plans));
   return std::make_unique<TiledTrainer>(data, trainings, shared_limit);
 }
 
@@ -191,12 +165,12 @@ std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> train
       TrainingNeeds(spec, trainings).slots * DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
   const auto fixed = static_cast<std::int64_t>(sizeof(Progress)) + state;
   if (trainings[0].precision != Precision::fp32) {
-    const bool on_chip = are_on_chip(tensor_plans(spec, trainings, shared_limit, images));
+    const bool on_chip = are_on_chip(plan_tensor(spec, trainings, shared_limit, images));
     return on_chip ? fixed : fixed + DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
   }
-  return chosen(spec, trainings, shared_limit, images)
-             ? fixed
-             : fixed + TiledTrainer::member_bytes(spec, trainings, images);
+  return plan_resident(spec, trainings, shared_limit, images).empty()
+             ? fixed + TiledTrainer::member_bytes(spec, trainings, images)
+             : fixed;
 }
 
 }  // namespace occam::cuda

@@ -59,6 +59,26 @@ TEST_P(TrainOnTheChip, WholeBatches) {
   }
 }
 
+// Plain members do so beside others, too, which have a launch of their own.
+TEST_P(TrainOnTheChip, WholeBatchesInCompany) {
+  Ensemble e{.spec = {.inputs = 4, .hidden = {92, 92}}};
+  Training training;
+  training.batch = 129;
+  Training other = training;
+  other.optimizer.momentum = 0.9;
+  e.add(slabs(4, 140, 0, 1, true, 1), other, 5);
+  e.add(slabs(4, 150, 0, 1, true, 2), training, 6);
+  other = training, other.hidden_dropout = 0.3;
+  e.add(slabs(4, 129, 0, 1, true, 3), other, 7);
+  training.optimizer.weight_decay = 0.01;
+  e.add(slabs(4, 129, 0, 1, true, 4), training, 8);
+  const std::vector<cuda::ResidentPlan> plans =
+      cuda::plan_resident(e.spec, e.trainings, std::size_t{227} << 10, false);
+  ASSERT_EQ(plans.size(), 2u);
+  ASSERT_TRUE(plans[0].whole_batch && !plans[1].whole_batch);
+  ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{1, 2, 1, 1}, {2, 0, 1, 1}}));
+}
+
 // Samples taken through all layers and back in one launch: one layer to as many as it takes, which end anywhere in a quad,
 // at the tiles' most and just where they begin to be taken; blocks that the batch fills, leaves and does without; rows that
 // were gathered before.
@@ -74,6 +94,7 @@ TEST_P(TrainOnTheChip, SamplePass) {
   const Activation relu = Activation::relu;
   std::vector<Shape> shapes = {
       {5, {193, 200}, 70, 70 + 1, Loss::cross_entropy, relu, 0},
+      {2, {260, 257}, 66, 66 + 2, Loss::cross_entropy, relu, 0},
       {3, {203, 204, 196, 65}, 66, 130, Loss::binary_cross_entropy, Activation::tanh, 0.2}};
   if (!is_slow())
     shapes.insert(shapes.end(), {{50, {300, 300}, 256, 256 + 129, Loss::cross_entropy, relu, 0},

@@ -313,6 +313,22 @@ class Checks(Folder):
         self.assertEqual(self.statuses(), {"ceilings": "passed", "contract tests": "not run"})
         self.assertRegex(output, r"contract tests: not run \(takes \d+ s, \d+ s of the budget are left\)")
 
+    def test_a_step_leaves_the_budget_of_those_to_come(self):
+        module = load_program()
+        least = dict(ceilings=0, variants=1000, precisions=60)
+        with mock.patch.dict(module.STEPS, least), mock.patch("sys.stderr"):
+            self.assertEqual(module.kept_for(["variants", "precisions", "ceilings"], 99), 60)
+            options = module.parse_arguments(["--steps", "ceilings,precisions"])
+            heading, given = {"schema": 1, "device": {}, **MADE_OF}, []
+
+            def takes_all(name, _folder, _report, execute, _quick):
+                given.append((name, round(execute.left())))
+                return {"name": name, "status": "passed"}
+
+            with mock.patch.object(module, "run_step", takes_all):
+                module.check(self.pack, self.folder / "result.json", heading, options, runner.Runner(budget=100))
+        self.assertEqual(given, [("ceilings", 40), ("precisions", 100)])
+
     def test_a_step_that_the_budget_cuts_off_has_not_run(self):
         module = load_program()
         with mock.patch.dict(module.STEPS, variants=0), mock.patch("sys.stderr"):

@@ -60,6 +60,9 @@ class Steps(unittest.TestCase):
             for cases, code, output, status in (
                 ([PASSED], 0, no_errors, "passed"),
                 ([PASSED], 0, "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)\n", "passed"),
+                ([PASSED], 86, "========= RACECHECK SUMMARY: 2 hazards displayed (0 errors, 2 warnings)\n", "passed"),
+                ([FAILED], 86, "========= RACECHECK SUMMARY: 2 hazards displayed (0 errors, 2 warnings)\n", "failed"),
+                ([PASSED], 86, "========= RACECHECK SUMMARY: 2 hazards displayed (1 error, 1 warning)\n", "failed"),
                 ([PASSED], 86, "========= ERROR SUMMARY: 3 errors\n", "failed"),
                 ([PASSED], 0, "it did not attach\n", "failed"),
                 ([], 0, no_errors, "failed"),

@@ -18,17 +18,19 @@ namespace {
 constexpr int kThreads = 256, kBlocksEach = 4, kChains = 16, kTiles = 8, kSteps = 4096, kLoads = 8,
               kCopies = 4, kOuter = 8, kOuterThreads = 128;
 constexpr int kRepeats = 8;
+constexpr float kWarmUpMs = 500;  // an idle device takes a while to its full clock
 constexpr std::size_t kCopyBytes = std::size_t{1} << 30;
 constexpr int kSharedFloats = 4 * kThreads * kLoads;  // 32 KiB
 
 // ---- kernels ----------------------------------------------------------------------------------------------
 
-// kChains independent multiply-adds a step and 8 warps a scheduler hide the latency of one many times over.
+// kChains independent multiply-adds a step and 8 warps a scheduler hide the latency of one many times over. What ends a
+// pass of the loop, and takes turns of its own, comes after 512 of them.
 __global__ void __launch_bounds__(kThreads) ffma_kernel(float factor, float* sink) {
   float sum[kChains];
 #pragma unroll
   for (int c = 0; c < kChains; ++c) sum[c] = static_cast<float>(threadIdx.x + c);
-#pragma unroll 4
+#pragma unroll 32
   for (int step = 0; step < kSteps; ++step) {
 #pragma unroll
     for (int c = 0; c < kChains; ++c) sum[c] = __fmaf_rn(sum[c], factor, factor);
@@ -80,7 +82,7 @@ template <bool bf16>
 __global__ void __launch_bounds__(kThreads) mma_kernel(std::uint32_t operand, float* sink) {
   float d[kTiles][4] = {};
   const std::uint32_t a = operand + threadIdx.x % 2, b = operand;
-#pragma unroll 2
+#pragma unroll 8
   for (int step = 0; step < kSteps; ++step) {
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
@@ -170,6 +172,16 @@ double least_seconds(const Held& on, const char* what, const Run& run) {
   return best_ms * 1e-3;
 }
 
+void warm_up(const Held& on, int blocks, float* sink) {
+  check(cudaEventRecord(on.start), "warm up");
+  for (float ms = 0; ms < kWarmUpMs;) {
+    for (int launch = 0; launch < kRepeats; ++launch) ffma_kernel<<<blocks, kThreads>>>(0.5f, sink);
+    check(cudaEventRecord(on.stop), "warm up");
+    check(cudaEventSynchronize(on.stop), "warm up");
+    check(cudaEventElapsedTime(&ms, on.start, on.stop), "warm up");
+  }
+}
+
 }  // namespace
 
 CudaCeilings cuda_ceilings(int device) {
@@ -189,6 +201,7 @@ CudaCeilings cuda_ceilings(int device) {
   constexpr int copy_blocks = kCopyBytes / (sizeof(float4) * kThreads * kCopies);
   const double threads = static_cast<double>(blocks) * kThreads, warps = threads / 32;
   const double giga = 1e-9, mma = warps * kSteps * kTiles * 2 * 16 * 8;  // times the depth: FLOP of a launch
+  warm_up(on, blocks, sink);
   CudaCeilings found;
   found.multiprocessors = multiprocessors;
   found.ffma_gflops = threads * kSteps * kChains * 2 * giga /

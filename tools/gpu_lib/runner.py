@@ -40,13 +40,13 @@ def wait(process, timeout):
 
 
 class Runner:
-    """Runs commands one after the other, all of them within `budget` seconds."""
+    """Runs commands one after the other, all of them within `budget` seconds but the last `kept`."""
 
     def __init__(self, log=None, budget=math.inf):
-        self.log, self.deadline = log, time.monotonic() + budget
+        self.log, self.deadline, self.kept = log, time.monotonic() + budget, 0.0
 
     def left(self):
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self.deadline - time.monotonic() - self.kept)
 
     def __call__(self, command, timeout):
         return run(command, min(timeout, self.left()), self.log)

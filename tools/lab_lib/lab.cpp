@@ -123,7 +123,7 @@ class Problem {
                         nullptr,         nullptr,          layout_.stride()};
     Event begin, end;
     begin.record(stream);
-    launch(stream, ResidentArguments{wave, options_.members, Loss::cross_entropy, plan});
+    launch(stream, ResidentArguments{wave, options_.members, Loss::cross_entropy, false, plan});
     end.record(stream);
     stream.synchronize();
     std::vector<float> trained(initial_.size());
@@ -201,7 +201,7 @@ json run(const Options& options) {
         std::find(options.only.begin(), options.only.end(), variant.number) == options.only.end())
       continue;
     const ResidentPlan plan = place(problem.layout(), options, variant.slice, !variant.holds_gradients);
-    std::string why = obstacle(variant, {{}, options.members, Loss::cross_entropy, plan});
+    std::string why = obstacle(variant, {{}, options.members, Loss::cross_entropy, false, plan});
     if (static_cast<std::size_t>(plan.bytes) > device.shared_per_block)
       why = fmt::format("it needs {} bytes of shared memory, a block has {}", plan.bytes,
                         device.shared_per_block);
