@@ -170,6 +170,26 @@ double flop_of_adversary(const MlpSpec& spec, const Training& training) {
   return 4 * weights * training.batch * training.adversary->iterations * training.adversary->restarts;
 }
 
+std::string plan_of(const Device& device, const MlpSpec& spec, const Training& training,
+                    [[maybe_unused]] bool images) {
+  if (device.kind == DeviceKind::cpu) return fmt::format("cpu, {}", cpu::instruction_set());
+#if OCCAM_HAS_CUDA
+  const std::size_t shared = cuda::device_properties(device.index).shared_per_block;
+  const cuda::TrainingNeeds needs(spec, {&training, 1}, images);
+  const auto resident = [](const auto& plan) {
+    return plan.whole_batch ? std::string("cuda, resident, whole batch")
+                            : fmt::format("cuda, resident, slices of {}", plan.slice);
+  };
+  if (training.precision != Precision::fp32) {
+    const auto plan = cuda::plan_tensor(spec, training.batch, needs, training.precision, shared).plan;
+    if (plan) return resident(*plan) + " on tensor cores";
+  } else if (const auto plan = cuda::plan_resident(spec, training.batch, needs, shared).resident) {
+    return resident(*plan);
+  }
+#endif
+  return "cuda, tiled";
+}
+
 std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training,
                          std::optional<PixelShares> images) {
   const double adversary = flop_of_adversary(spec, training);

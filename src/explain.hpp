@@ -18,6 +18,10 @@ double flop_per_update(const MlpSpec& spec, int batch, double lit_share = 1);
 // What an adversary adds to it: each of its iterations passes forward and back to the input.
 double flop_of_adversary(const MlpSpec& spec, const Training& training);
 
+// By what code a member is trained: "cpu, avx512", "cuda, resident, whole batch", "cuda, tiled". On tensor cores a part
+// of what the bits depend on.
+std::string plan_of(const Device& device, const MlpSpec& spec, const Training& training, bool images);
+
 // A few lines, each indented by two. Without a GPU the plan for one is told, too: for an H200, by its data
 // sheet. images: of images of shapes.
 std::string explain_plan(const Device& device, const MlpSpec& spec, const Training& training,

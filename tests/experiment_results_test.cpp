@@ -5,8 +5,11 @@
 #include <limits>
 #include <sstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "cpu/engine.hpp"
 
 extern "C" char* openblas_get_corename();
 
@@ -83,6 +86,7 @@ TEST(Results, DivergedMembersAreNullAndLeftOut) {
   EXPECT_EQ(c["status"], nlohmann::json({"converged", "converged", "diverged", "limit"}));
   EXPECT_EQ(c["metrics"]["s_randomized_auc"], nlohmann::json({0.501, 0.499, nullptr, 0.5}));
   EXPECT_EQ(c["metrics"]["updates"], nlohmann::json({5001, 5001, nullptr, 10001}));
+  EXPECT_EQ(c["plan"], fmt::format("cpu, {}", cpu::instruction_set()));
   EXPECT_EQ(c["protocol"], "published");
   EXPECT_EQ(c["published"]["s_randomized_auc"], 0.507);
   EXPECT_FALSE(c["published"].contains("train_seconds"));

@@ -8,6 +8,7 @@
 
 #include <cblas.h>
 
+#include "explain.hpp"
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
 
@@ -82,6 +83,9 @@ nlohmann::ordered_json case_json(const Run& run, std::size_t c, const std::vecto
   nlohmann::ordered_json j;
   j["name"] = planned.settings.name;
   j["config"] = planned.config;
+  if (!planned.data.empty())
+    j["plan"] = plan_of(run.device, planned.settings.network, planned.settings.training,
+                        std::holds_alternative<ShapeData>(planned.data.front()));
   j["seeds"] = members.labels;
   if (members.product) {
     for (const char* name : {"data", "init", "order"})
