@@ -83,6 +83,18 @@ ShapeSpec stars_and_moons(const MaskStyle& style) {
   return spec;
 }
 
+Places conflict_places(const ShapeSpec& spec, int k) {
+  const auto own = static_cast<std::size_t>(k), next = (own + 1) % spec.biased.size();
+  Places places;
+  for (const Rectangle& b : spec.biased[next])
+    for (const Rectangle& u : spec.uniform[own]) {
+      const Rectangle both{std::max(b.left, u.left), std::min(b.right, u.right), std::max(b.top, u.top),
+                           std::min(b.bottom, u.bottom)};
+      if (both.left < both.right && both.top < both.bottom) places.push_back(both);
+    }
+  return places;
+}
+
 void validate(const ShapeSpec& spec) {
   require(spec.classes() >= 2 && spec.classes() <= 256,
           "shapes: {} masks; give one to each of 2 to 256 classes", spec.classes());
@@ -96,6 +108,7 @@ void validate(const ShapeSpec& spec) {
     check_places(spec, k, "uniform", spec.uniform[static_cast<std::size_t>(k)]);
     if (spec.test == Arrangement::swapped)
       check_places(spec, k, "swapped", spec.biased[(static_cast<std::size_t>(k) + 1) % classes]);
+    if (spec.test == Arrangement::conflict) check_places(spec, k, "conflict", conflict_places(spec, k));
   }
   require(spec.bias >= 0 && spec.bias <= 1, "shapes: the bias {} is outside [0, 1]", spec.bias);
   require(std::isfinite(spec.background), "shapes: the background {} is not a finite number",
@@ -115,6 +128,7 @@ void validate(const ShapeSpec& spec) {
 
 ShapeSet::ShapeSet(const ShapeSpec& spec) : spec_(spec) {
   validate(spec_);
+  for (int k = 0; k < spec_.classes(); ++k) conflict_.push_back(conflict_places(spec_, k));
   const auto width = static_cast<std::size_t>(spec_.width());
   for (const Mask& mask : spec_.masks) {
     const Extent e = extent_of(mask);
@@ -161,6 +175,8 @@ law::ShapePlace ShapeSet::place(std::uint32_t data_seed, Split split, std::int64
   std::int64_t turn = number;
   if (arrangement == Arrangement::swapped) {
     places = &spec_.biased[static_cast<std::size_t>((shape + 1) % classes)];
+  } else if (arrangement == Arrangement::conflict) {
+    places = &conflict_[k];
   } else if (arrangement == Arrangement::iid) {
     const auto biased = static_cast<std::int64_t>(std::nearbyint(spec_.bias * static_cast<double>(of_class)));
     const std::int64_t up_to_here = number * biased / of_class;

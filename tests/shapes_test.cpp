@@ -74,7 +74,8 @@ TEST(Shapes, BiasIsTheExactShareOfRowsInBiasedPlaces) {
 }
 
 TEST(Shapes, TestSetsLieWhereTheirArrangementSays) {
-  for (const Arrangement arrangement : {Arrangement::iid, Arrangement::uniform, Arrangement::swapped}) {
+  for (const Arrangement arrangement :
+       {Arrangement::iid, Arrangement::uniform, Arrangement::swapped, Arrangement::conflict}) {
     ShapeSpec spec = stars_and_moons();
     spec.test = arrangement;
     const Data data = shape_data(spec, {5}).front();
@@ -84,8 +85,13 @@ TEST(Shapes, TestSetsLieWhereTheirArrangementSays) {
       stars += place.shape == 0;
       const Places& places = arrangement == Arrangement::iid       ? spec.biased[k]
                              : arrangement == Arrangement::uniform ? spec.uniform[k]
-                                                                   : spec.biased[1 - k];
+                             : arrangement == Arrangement::swapped
+                                 ? spec.biased[1 - k]
+                                 : conflict_places(spec, static_cast<int>(k));
       EXPECT_TRUE(inside(place, places)) << place.shape << " at " << place.dx << ", " << place.dy;
+      if (arrangement == Arrangement::conflict) {
+        EXPECT_TRUE(inside(place, spec.uniform[k]) && inside(place, spec.biased[1 - k]));
+      }
     }
     EXPECT_EQ(stars, 2000);
     // Training rows do not depend on what is tested.
@@ -96,6 +102,30 @@ TEST(Shapes, TestSetsLieWhereTheirArrangementSays) {
       return p.shape == q.shape && p.dx == q.dx && p.dy == q.dy;
     }));
   }
+}
+
+// The next class's biased places, cut to the own uniform ones; in the order of the places, each used equally often.
+TEST(Shapes, ConflictPlaces) {
+  ShapeSpec spec = stars_and_moons();
+  EXPECT_EQ(conflict_places(spec, 0), (Places{{46, 60, 39, 64}, {-46, -39, -56, -34}}));
+  EXPECT_EQ(conflict_places(spec, 1), (Places{{-46, -22, 44, 64}, {55, 60, -56, -33}}));
+  spec.test = Arrangement::conflict;
+  std::map<std::pair<int, int>, int> count;  // by class and place
+  const Data data = shape_data(spec, {5}).front();
+  for (const law::ShapePlace& place : shape_places(std::get<ShapeData>(data), Split::test))
+    for (int r = 0; r < 2; ++r)
+      count[{place.shape, r}] +=
+          inside(place, conflict_places(spec, place.shape)[static_cast<std::size_t>(r)]);
+  for (int k = 0; k < 2; ++k)
+    for (int r = 0; r < 2; ++r) EXPECT_EQ((count[{k, r}]), 1000) << k << " " << r;
+
+  spec = test::small_shapes();
+  spec.masks.push_back(spec.masks[0]);
+  spec.biased = {{{0, 4, 0, 1}}, {{2, 6, 0, 2}, {-1, 1, 0, 1}}, {{5, 7, -2, 0}}};
+  spec.uniform = {{{0, 3, 0, 1}, {3, 5, 1, 2}}, {{0, 1, 0, 1}}, {{-2, 2, 0, 1}}};
+  EXPECT_EQ(conflict_places(spec, 0), (Places{{2, 3, 0, 1}, {3, 5, 1, 2}, {0, 1, 0, 1}}));
+  EXPECT_EQ(conflict_places(spec, 1), Places{});
+  EXPECT_EQ(conflict_places(spec, 2), (Places{{0, 2, 0, 1}}));
 }
 
 TEST(Shapes, AnImageIsItsMaskMovedAndCropped) {
@@ -291,6 +321,14 @@ TEST(Shapes, SwappedPlacesAreCheckedWhereTheyAreUsed) {
   EXPECT_NO_THROW(validate(spec));
   spec.test = Arrangement::swapped;
   expect_refused(spec, "swapped place");
+}
+
+TEST(Shapes, ConflictPlacesAreNeededWhereTheyAreUsed) {
+  ShapeSpec spec = test::small_shapes();
+  spec.uniform[1] = {{0, 1, 0, 1}};  // none of class 0's biased ones
+  EXPECT_NO_THROW(validate(spec));
+  spec.test = Arrangement::conflict;
+  expect_refused(spec, "class 1 has no conflict place");
 }
 
 }  // namespace

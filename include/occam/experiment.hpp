@@ -198,7 +198,8 @@ class Experiment {
   // Seeds that --quick, no flag and --full stand for.
   void sizes(const Sizes& sizes);
 
-  // The cases are of images of shapes. Their metrics: iid_, uniform_ and swapped_ accuracy, loss and AUC.
+  // The cases are of images of shapes. Their metrics: iid_, uniform_, swapped_ and conflict_ accuracy,
+  // loss and AUC.
   void shapes();
 
   // The members are no MLPs: this computation makes them. Its numbers are the only settings with a flag.

@@ -51,9 +51,10 @@ using Places = std::vector<Rectangle>;  // a union whose parts are used equally 
 
 // What the test rows are.
 enum class Arrangement : std::int32_t {
-  iid = 0,      // as the training rows
-  uniform = 1,  // every shape in its `uniform` places
-  swapped = 2,  // every shape in the biased places of the next class
+  iid = 0,       // as the training rows
+  uniform = 1,   // every shape in its `uniform` places
+  swapped = 2,   // every shape in the biased places of the next class
+  conflict = 3,  // every shape in its conflict_places()
 };
 
 struct ShapeSpec {
@@ -70,6 +71,10 @@ struct ShapeSpec {
   int classes() const { return static_cast<int>(masks.size()); }
   std::int64_t rows() const { return train + validation + test_rows; }
 };
+
+// Where training could have shown class k's shape, but the place speaks for the next class: its biased places, as far
+// as they lie in class k's uniform ones. Empty where none does.
+Places conflict_places(const ShapeSpec& spec, int k);
 
 // The published experiment: stars are class 0, moons class 1.
 ShapeSpec stars_and_moons(const MaskStyle& style = {});

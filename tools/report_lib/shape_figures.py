@@ -25,7 +25,7 @@ from .style import (
 from .tables import flatten
 
 COLUMNS = 8
-ROWS = (("train", "training"), ("iid", "i.i.d. test"), ("swapped", "swapped places"), ("uniform", "uniform places"))
+ROWS = ("train", "iid", "swapped", "conflict", "uniform")
 GROUND = LinearSegmentedColormap.from_list("shape", [LIGHT["ink"], LIGHT["surface"]])
 
 
@@ -55,7 +55,7 @@ def quarter(image):
 def picture_rows(case):
     """[(label, images, classes, predicted or None)] of the sets that are there."""
     rows = []
-    for name, label in ROWS:
+    for name in ROWS:
         prefix = "train/" if name == "train" else f"images/{name}_"
         images = case.arrays.get("train/image" if name == "train" else f"images/{name}")
         classes = case.arrays.get(f"{prefix}class")
@@ -63,6 +63,7 @@ def picture_rows(case):
             continue
         chosen = varied([(int(c), *quarter(image)) for c, image in zip(classes, images)])
         predicted = None if name == "train" else case.arrays.get(f"{prefix}predicted")
+        label = SET_LABELS.get(name, "training")
         rows.append((label, images[chosen], classes[chosen], None if predicted is None else predicted[chosen]))
     return rows
 
@@ -86,10 +87,25 @@ def draw_images(case):
         line[0].text(
             -0.08, 0.5, label, transform=line[0].transAxes, rotation=90, ha="right", va="center", fontsize=8.5
         )
+    there = {name for name in SHAPE_SETS if f"images/{name}" in case.arrays}
     return figure, (
-        "Images and what the first member says of them: ✓ right, ✗ wrong. Training images bear their class. In "
-        "swapped places every shape stands where training had only the other one."
+        "Images and what the first member says of them: ✓ right, ✗ wrong. Training images bear their class."
+        + places_text(case.config.get("bias"), there)
     )
+
+
+def places_text(bias, there):
+    """Where the shapes of the sets that are there stand."""
+    text = ""
+    if "swapped" in there:
+        text = " In swapped places every shape stands " + (
+            "where training had the other one."
+            if bias == 1
+            else "in the biased places of the other one, some of which may lie beyond all that training gave it."
+        )
+    if "conflict" in there:
+        text += " Conflicting places are those of them that are among its own uniform ones."
+    return text
 
 
 def draw_saliency(case):
