@@ -310,6 +310,19 @@ TEST(Shapes, BadSpecificationsAreRefused) {
   refused("bias 1.1", [](ShapeSpec& s) { s.bias = 1.1; });
   refused("contrast 0", [](ShapeSpec& s) { s.contrast = 0; });
   refused("background inf", [](ShapeSpec& s) { s.background = INFINITY; });
+  // What a pixel is has to be a float, and another one than the background.
+  refused("background 1e+39", [](ShapeSpec& s) { s.background = 1e39; });
+  refused("contrast 1e+39", [](ShapeSpec& s) { s.contrast = 1e39; });
+  refused("contrast 3e+38", [](ShapeSpec& s) { s.background = s.contrast = 3e38; });
+  refused("contrast 1e-50", [](ShapeSpec& s) { s.contrast = 1e-50; });
+  refused("contrast -1e-09", [](ShapeSpec& s) { s.background = 1, s.contrast = -1e-9; });
+  refused("mask 1", [](ShapeSpec& s) {
+    for (float& coverage : s.masks[1].coverage) coverage *= 1e-30f;
+    s.contrast = 1e-20;
+  });
+  refused("257 x 256 pixels", [](ShapeSpec& s) {
+    for (Mask& mask : s.masks) mask = {257, 256, std::vector<float>(257 * 256, 1.0f)};
+  });
   refused("negative", [](ShapeSpec& s) { s.train = -1; });
   refused("rows; give", [](ShapeSpec& s) { s.train = s.test_rows = 0; });
 }

@@ -80,9 +80,9 @@ Places conflict_places(const ShapeSpec& spec, int k);
 ShapeSpec stars_and_moons(const MaskStyle& style = {});
 
 // Throws a usage error that names the offending value: fewer than two masks, masks of different canvases or
-// without a pixel, no place, an empty rectangle, an offset that pushes a shape off the canvas (in part
-// without `crop`, wholly with it), a bias outside [0, 1], values that are not finite, no rows or more than
-// 2^31 − 1.
+// without a pixel, more than 65536 pixels, no place, an empty rectangle, an offset that pushes a shape off the canvas
+// (in part without `crop`, wholly with it), a bias outside [0, 1], pixels that are not finite or do not differ from
+// the background in single precision, no rows or more than 2^31 − 1.
 void validate(const ShapeSpec& spec);
 
 }  // namespace occam
