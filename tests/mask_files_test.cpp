@@ -281,6 +281,18 @@ TEST_F(MaskFiles, DamagedPng) {
                   .starts_with("is a damaged PNG image ("));
 }
 
+// A pixel of a colour that the palette lacks, in the first pass or in the last.
+TEST_F(MaskFiles, PaletteIndicesBeyondThePalette) {
+  const std::string colours = chunk("PLTE", bytes({0, 0, 0, 255, 255, 255, 255, 0, 0}));
+  const std::string message =
+      "is a damaged PNG image (a pixel has colour 3 of a palette of 3); write it again";
+  EXPECT_EQ(refusal("p.png", png(3, kPalette, 8, {bytes({2, 1, 0}), bytes({1, 3, 0})}, colours)), message);
+  EXPECT_EQ(refusal("p2.png", png(4, kPalette, 2, {bytes({0b01001011})}, colours)), message);
+  EXPECT_EQ(refusal("pi.png", png_start(1, 2, kPalette, 8, 1) + colours + png_end(bytes({0, 1, 0, 3}))),
+            message);
+  EXPECT_EQ(read("bits.png", png(1, kPalette, 2, {bytes({0b01111111})}, colours)).coverage, Values{1});
+}
+
 // The most memory that this process ever had, bytes.
 std::int64_t peak_memory() {
   rusage usage;
