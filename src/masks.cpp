@@ -280,16 +280,14 @@ NpyArray read_npy_image(const std::string& path) {
     content.resize(old + static_cast<std::size_t>(stream.gcount()));
   };
   read_up_to(std::size_t{1} << 17);  // the longest header of version 1 is half as long
-  const NpyHeader header = parse_npy_header(content, path);
+  constexpr NpyType kTypes[] = {NpyType::boolean, NpyType::uint8, NpyType::float32, NpyType::float64};
+  const NpyHeader header = parse_npy_header(content, path, kTypes);
   if (header.shape.size() != 2)
     fail(ErrorKind::data, "{}: the array has shape {}; a mask needs [height, width]", path,
          shape_text(header.shape));
   if (header.shape[0] > kMostSide || header.shape[1] > kMostSide)
     fail(ErrorKind::data, "{}: has {} x {} pixels; at most {} a side are read, make the mask smaller", path,
          header.shape[0], header.shape[1], kMostSide);
-  if (header.type == NpyType::int32 || header.type == NpyType::int64)
-    fail(ErrorKind::data, "{}: the array is {}; convert it with astype to bool, uint8, float32 or float64",
-         path, name_of(header.type));
   read_up_to(header.size + header.elements * size_of(header.type) + 1);
   return parse_npy(content, path);
 }
