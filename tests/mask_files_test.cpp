@@ -236,6 +236,44 @@ TEST_F(MaskFiles, StylesApply) {
       "the canvas");
 }
 
+// Whatever the box of the shape: pixel by pixel, and to half a pixel about its middle.
+TEST_F(MaskFiles, QuarterTurnsAreExact) {
+  std::uint32_t random = 1;
+  for (int height = 1; height <= 12; ++height)
+    for (int width = 1; width <= 12; ++width) {
+      // As small a canvas as can be, with the shape on either side of its middle.
+      const int side = std::max(height, width), either = (height + width) / 2 % 2;
+      const int top = (side - height + either) / 2, left = (side - width + either) / 2;
+      Mask rest{side, side, Values(static_cast<std::size_t>(side * side), 0)};
+      for (int y = 0; y < height; ++y)
+        for (int x = 0; x < width; ++x) {
+          random = random * 1664525 + 1013904223;
+          rest.coverage[static_cast<std::size_t>((top + y) * side + left + x)] =
+              static_cast<float>((random >> 16) + 1) / 65536;
+        }
+      const std::string file = npy(rest.coverage, {side, side});
+      for (const int rotation : {90, -90, 180, 270, -450, 720})
+        for (const bool antialias : {false, true}) {
+          SCOPED_TRACE(fmt::format("{} x {} by {}, antialias {}", height, width, rotation, antialias));
+          const int quarters = (rotation / 90 % 4 + 4) % 4;
+          const Mask turned =
+              read("q.npy", file, {.rotation = static_cast<double>(rotation), .antialias = antialias});
+          const PixelBox box = box_of(turned);
+          ASSERT_EQ(box.bottom - box.top + 1, quarters % 2 == 0 ? height : width);
+          ASSERT_EQ(box.right - box.left + 1, quarters % 2 == 0 ? width : height);
+          ASSERT_LE(std::abs(box.top + box.bottom + 1 - (2 * top + height)), 1);
+          ASSERT_LE(std::abs(box.left + box.right + 1 - (2 * left + width)), 1);
+          for (int y = 0; y < height; ++y)
+            for (int x = 0; x < width; ++x) {
+              const int to_y[] = {y, x, height - 1 - y, width - 1 - x},
+                        to_x[] = {x, height - 1 - y, width - 1 - x, y};
+              ASSERT_EQ(at(turned, box.top + to_y[quarters], box.left + to_x[quarters]),
+                        at(rest, top + y, left + x));
+            }
+        }
+    }
+}
+
 // ---- files that are refused ------------------------------------------------------------------------------
 
 TEST_F(MaskFiles, NoSuchFileAndNoSuchKind) {
