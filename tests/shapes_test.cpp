@@ -14,6 +14,7 @@
 #include "occam/shapes.hpp"
 #include "occam/training.hpp"
 #include "shape_set.hpp"
+#include "support/oracle.hpp"
 #include "support/small_data.hpp"
 #include "support/small_shapes.hpp"
 
@@ -264,6 +265,46 @@ TEST(ShapesTraining, AttacksAndRandomisedRowsAreThoseOfTheRowsAsFloats) {
     return all;
   }()};
   EXPECT_EQ(logits(models, 0, images, half).values, logits(models, 0, floats, half).values);
+}
+
+// d(logit 1 − logit 0)/d(pixel) of images against central differences of the oracle in double precision.
+TEST(ShapesTraining, InputGradientsAreFiniteDifferences) {
+  ShapeSpec shapes = test::small_shapes();
+  shapes.crop = true, shapes.bias = 0, shapes.uniform = {{{-9, 10, -7, 7}}, {{-8, 10, -7, 7}}};
+  const Data data = shape_data(shapes, {6}).front();
+  const MlpSpec network{
+      .inputs = 12 * 17, .hidden = {9, 5}, .activation = Activation::tanh, .batch_norm = true};
+  const std::vector<float> parameters = test::random_parameters(network, 8);
+  test::OneMember model(network, data, Seeds{}, Training{}, parameters);
+  const HostTable rows = materialize(data, Split::test);
+  constexpr std::size_t kRows = 3;
+  const std::span<const float> images = std::span(rows.x).first(kRows * 12 * 17);
+  std::vector<float> gradient(images.size());
+  model.wave().input_gradient(0, images, std::vector<float>{-1, 1, -1, 1, -1, 1}, gradient);
+
+  const reference::Net net = test::oracle_net(network);
+  const reference::Parameters weights = test::oracle_parameters(network, parameters);
+  reference::Batch batch;
+  batch.x.assign(images.begin(), images.end()), batch.labels.assign(kRows, 0);
+  const auto difference = [&](std::size_t row) {
+    const reference::Vector logits =
+        reference::forward(net, weights, batch, reference::Mode::inference).logits;
+    return logits[2 * row + 1] - logits[2 * row];
+  };
+  double largest = 0;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    constexpr double kStep = 1e-5;
+    const std::size_t row = i / (12 * 17);
+    const double x = batch.x[i];
+    batch.x[i] = x + kStep;
+    const double above = difference(row);
+    batch.x[i] = x - kStep;
+    const double expected = (above - difference(row)) / (2 * kStep);
+    batch.x[i] = x;
+    ASSERT_NEAR(gradient[i], expected, 1e-5 + 1e-4 * std::abs(expected)) << i;
+    largest = std::max(largest, std::abs(expected));
+  }
+  EXPECT_GT(largest, 0.01);
 }
 
 TEST(ShapesTraining, InputDropoutAndAdversariesAreRefused) {
