@@ -103,9 +103,17 @@ std::string blamed_flags(const Options& options) {
   return blamed.empty() ? "a flag" : fmt::format("{}", fmt::join(blamed, ", "));
 }
 
+// What a recipe leaves to its masks, and to proportion.
+void resolve(ShapeRecipe& recipe, const ShapeSpec& spec) {
+  recipe.height = spec.height(), recipe.width = spec.width();
+  recipe.biased0 = spec.biased[0], recipe.biased1 = spec.biased[1];
+  recipe.uniform0 = spec.uniform[0], recipe.uniform1 = spec.uniform[1];
+}
+
 // What must be equal for published values to apply: every field, and S.
 nlohmann::ordered_json protocol_of(Case c, const Options& options) {
   read_groups(c, options);
+  if (c.shapes) resolve(*c.shapes, shape_spec(*c.shapes));
   c.measures = {};
   return config_of(c, false);
 }
@@ -255,8 +263,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     for (const Arrangement arrangement : {Arrangement::uniform, Arrangement::swapped})
       validate(shape_spec(*c.shapes, arrangement));
     c.simple.clear();
-    const ShapeSpec& spec = std::get<ShapeData>(planned.data.front()).set->spec();
-    c.shapes->height = spec.height(), c.shapes->width = spec.width();  // a file brings its own
+    resolve(*c.shapes, std::get<ShapeData>(planned.data.front()).set->spec());
     for (const std::string* mask : {&c.shapes->mask0, &c.shapes->mask1})
       if (std::filesystem::is_regular_file(*mask)) {
         const std::string sum = checksum(*mask);
