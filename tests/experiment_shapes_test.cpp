@@ -117,8 +117,26 @@ TEST_F(ShapeCases, CanvasesThatMasksDoNotFit) {
   EXPECT_EQ(refusal({"--mask1", c}),
             fmt::format("--canvas: {} has 20 x 30 pixels, but star 200 x 200; give 20x30", c));
   EXPECT_EQ(refusal({"--mask0", a, "--canvas", "30x20"}), "no error");
+  EXPECT_EQ(refusal({"--mask0", a, "--canvas", "40x40"}),
+            fmt::format("--canvas: 40 x 40 pixels, but {} has 30 x 20; give 30x20", a));
   EXPECT_THAT(refusal({"--canvas", "257x256"}), HasSubstr("257 x 256 pixels"));
   EXPECT_THAT(refusal({"--canvas", "257x256"}), HasSubstr("--canvas"));
+}
+
+TEST_F(ShapeCases, AFlagThatUndoesASweepIsNamedWithIt) {
+  std::vector<Case> own = own_cases();
+  own.push_back(own.front());
+  own[0].name = "width=16", own[0].network.hidden = {16, 16};
+  own[1].name = "width=64", own[1].network.hidden = {64, 64};
+  std::string swept = "width", untouched;
+  const std::vector<OwnOption> options = {{"sweep", &swept, "help", {"width"}},
+                                          {"other", &untouched, "help", {}}};
+  const CommandLine line =
+      parse({"--sweep", "width", "--test", "30", "--hidden", "64x64", "--lr", "0.1"}, options);
+  const std::string message =
+      test::message_of(ErrorKind::usage, [&] { make_plan("tool", own, line.options, false, 1); });
+  EXPECT_THAT(message, HasSubstr("cases 'width=16' and 'width=64' are the same run"));
+  EXPECT_THAT(message, HasSubstr("(--sweep width, --hidden)"));
 }
 
 }  // namespace

@@ -151,6 +151,10 @@ TEST(StarsAndMoons, ImpossibleFlagsAreOneLine) {
   refused({"--uniform1", "90:91:0:1"}, 2, "pushes the whole shape");
   refused({"--scale", "0"}, 2, "scale 0");
   refused({"--contrast", "0"}, 2, "contrast 0");
+  refused({"--contrast", "1e39"}, 2, "contrast 1e+39");
+  refused({"--contrast", "1e-50"}, 2, "contrast 1e-50");
+  refused({"--background", "1e39"}, 2, "background 1e+39");
+  refused({"--sweep", "width"}, 2, "(--sweep width, --hidden)");
   refused({"--mask0", folder / "none.png"}, 3, "none.png");
   refused({"--input-dropout", "0.1"}, 2, "input-dropout");
   refused({"--simple", "0"}, 2, "simple");
