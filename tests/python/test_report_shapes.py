@@ -5,7 +5,7 @@ import unittest
 import report_case  # first: it puts the tools on the path
 import numpy as np
 import synthetic_result
-from report_lib import figures, overview, shape_figures
+from report_lib import figures, overview, page, shape_figures
 from report_lib.loading import load_result
 
 SIDE, IMAGES, TESTED, SEEDS = 20, 12, 40, 3
@@ -130,7 +130,9 @@ class Shapes(report_case.Small):
 class Sweeps(report_case.Small):
     def cases(self, **values):
         ((field, of_field),) = values.items()
-        made = [make_case(f"{field}={value}", **{field: value})[0] for value in of_field]
+        return self.of([make_case(f"{field}={value}", **{field: value})[0] for value in of_field])
+
+    def of(self, made):
         result = synthetic_result.document(made, "stars_and_moons")
         return load_result(synthetic_result.write(self.folder, result, {})).cases
 
@@ -140,7 +142,30 @@ class Sweeps(report_case.Small):
         self.assertEqual(shape_figures.swept(depth), ("hidden layers", [0, 1, 2], ["0", "1", "2"]))
         width = self.cases(hidden=["8x8", "64x64"])
         self.assertEqual(shape_figures.swept(width), ("width", [8.0, 64.0], ["8", "64"]))
+        lists = self.cases(hidden=["8x16", "8x64", "8x32"])
+        self.assertEqual(shape_figures.swept(lists), ("hidden", [0, 1, 2], ["8x16", "8x64", "8x32"]))
+        both = self.cases(hidden=["linear", "8", "64x64"])
+        self.assertEqual(shape_figures.swept(both), ("hidden", [0, 1, 2], ["linear", "8", "64x64"]))
         self.assertIsNone(shape_figures.swept(self.cases(mask0=["star", "crescent"])))
+
+    def test_places_and_inputs_that_follow_from_the_canvas_do_not_count(self):
+        made = [make_case(canvas, canvas=canvas, inputs=inputs, biased0=places)[0]
+                for canvas, inputs, places in (("40x40", 1600, "1:2:3:4"), ("20x30", 600, "1:2:1:2"))]
+        self.assertEqual(shape_figures.swept(self.of(made)), ("canvas", [1600, 600], ["40x40", "20x30"]))
+
+    def test_why_there_is_no_curve_is_said(self):
+        made = [make_case(f"{bias} {scale}", bias=bias, scale=scale)[0] for bias in (1.0, 0.5) for scale in (1.0, 2.0)]
+        for cases, why in (
+            (self.of(made), ["No curve of accuracy against what varies: the cases differ in bias and scale."]),
+            (self.cases(mask0=["star", "crescent"]),
+             ["No curve of accuracy against what varies: the values of mask0 have no order."]),
+            (self.cases(bias=[1.0, 0.5]), []),
+            (self.cases(bias=[1.0]), []),
+        ):
+            self.assertEqual(shape_figures.no_sweep(cases), why)
+        result = synthetic_result.document(made, "stars_and_moons")
+        text = page.render(load_result(synthetic_result.write(self.folder, result, {})))
+        self.assertIn("the cases differ in bias and scale", text)
 
     def test_curves_run_from_left_to_right(self):
         figure, caption = shape_figures.draw_sweep(self.cases(bias=[1.0, 0.0, 0.5]))
