@@ -6,7 +6,8 @@
 // ReLU, Adam with learning rate 1e-4 (the script's later 0.001 never reaches the optimiser), batches of 100,
 // 5 epochs; test sets of 2,000 images a class; the last model.
 // --sweep asks when shape wins: with less bias, larger shapes, more images, deeper or wider networks. All
-// networks of a sweep train for the same 200 updates.
+// networks of a sweep train for the same 200 updates. With less bias `conflict` answers, not `swapped`: about two in
+// five of the swapped places are places in which no training image of the class stands, whatever the bias.
 #include <fmt/format.h>
 
 #include "occam/experiment.hpp"

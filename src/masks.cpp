@@ -132,16 +132,24 @@ class Picture {
 
 // ---- drawing ---------------------------------------------------------------------------------------------
 
-// From a canvas back to the shape at rest: the inverse of `scale` and of a clockwise rotation about `pivot`.
+// From a canvas back to the shape at rest: the inverse of `scale` and of a clockwise rotation about the middle of its
+// box. A quarter turn takes pixels to pixels: where they would come to lie across borders, the middle moves by half a
+// pixel towards that of the canvas.
 class Motion {
  public:
-  Motion(Point pivot, const MaskStyle& style) : pivot_(pivot), scale_(style.scale) {
-    const double angle = std::remainder(style.rotation, 360) * std::numbers::pi / 180;
+  Motion(const Box& box, Point canvas_middle, const MaskStyle& style)
+      : pivot_(box.middle()), middle_(pivot_), scale_(style.scale) {
+    const double degrees = std::remainder(style.rotation, 360), angle = degrees * std::numbers::pi / 180;
     cosine_ = std::cos(angle), sine_ = std::sin(angle);
+    if (std::fmod(degrees, 90) != 0) return;
+    cosine_ = std::round(cosine_), sine_ = std::round(sine_);
+    if (sine_ == 0 || std::fmod(box.width() + box.height(), 2) != 1) return;
+    middle_.x += middle_.x < canvas_middle.x ? .5 : -.5;
+    middle_.y += middle_.y < canvas_middle.y ? .5 : -.5;
   }
 
   Point at_rest(Point p) const {
-    const double x = (p.x - pivot_.x) / scale_, y = (p.y - pivot_.y) / scale_;
+    const double x = (p.x - middle_.x) / scale_, y = (p.y - middle_.y) / scale_;
     return {pivot_.x + (cosine_ * x + sine_ * y), pivot_.y + (cosine_ * y - sine_ * x)};
   }
 
@@ -150,11 +158,11 @@ class Motion {
     const double c = std::abs(cosine_), s = std::abs(sine_);
     const double x = scale_ * (c * box.width() + s * box.height()) / 2;
     const double y = scale_ * (s * box.width() + c * box.height()) / 2;
-    return {pivot_.x - x, pivot_.x + x, pivot_.y - y, pivot_.y + y};
+    return {middle_.x - x, middle_.x + x, middle_.y - y, middle_.y + y};
   }
 
  private:
-  Point pivot_;
+  Point pivot_, middle_;  // at rest, on the canvas
   double scale_, cosine_ = 1, sine_ = 0;
 };
 
@@ -221,7 +229,7 @@ Mask draw(int height, int width, const Shape& shape, const MaskStyle& style, con
   const Box box = shape.box();
   // Nothing wider than the canvas's diagonal fits, however it is turned; this also bounds the loops below.
   require_inside(style.scale * std::max(box.width(), box.height()) <= std::hypot(height + 1, width + 1));
-  const Motion motion(box.middle(), style);
+  const Motion motion(box, {width / 2., height / 2.}, style);
   const Box window = motion.moved(box);
   std::vector<double> coverage(static_cast<std::size_t>(height) * static_cast<std::size_t>(width), 0);
   bool empty = true;
@@ -280,16 +288,14 @@ NpyArray read_npy_image(const std::string& path) {
     content.resize(old + static_cast<std::size_t>(stream.gcount()));
   };
   read_up_to(std::size_t{1} << 17);  // the longest header of version 1 is half as long
-  const NpyHeader header = parse_npy_header(content, path);
+  constexpr NpyType kTypes[] = {NpyType::boolean, NpyType::uint8, NpyType::float32, NpyType::float64};
+  const NpyHeader header = parse_npy_header(content, path, kTypes);
   if (header.shape.size() != 2)
     fail(ErrorKind::data, "{}: the array has shape {}; a mask needs [height, width]", path,
          shape_text(header.shape));
   if (header.shape[0] > kMostSide || header.shape[1] > kMostSide)
     fail(ErrorKind::data, "{}: has {} x {} pixels; at most {} a side are read, make the mask smaller", path,
          header.shape[0], header.shape[1], kMostSide);
-  if (header.type == NpyType::int32 || header.type == NpyType::int64)
-    fail(ErrorKind::data, "{}: the array is {}; convert it with astype to bool, uint8, float32 or float64",
-         path, name_of(header.type));
   read_up_to(header.size + header.elements * size_of(header.type) + 1);
   return parse_npy(content, path);
 }

@@ -14,7 +14,8 @@
 namespace occam {
 
 void validate(const MlpSpec& spec) {
-  require(spec.inputs >= 1 && spec.inputs <= 65536, "inputs: {} is outside 1 … 65536", spec.inputs);
+  require(spec.inputs >= 1 && spec.inputs <= kMostInputs, "inputs: {} is outside 1 … {}", spec.inputs,
+          kMostInputs);
   require(spec.hidden.size() <= 15, "hidden: {} layers, at most 15 are supported", spec.hidden.size());
   for (const int width : spec.hidden)
     require(width >= 1 && width <= kMostWidth, "hidden {}: width {} is outside 1 … {}",

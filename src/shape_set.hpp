@@ -29,6 +29,7 @@ class ShapeSet {
 
  private:
   ShapeSpec spec_;
+  std::vector<Places> conflict_;  // [class]
   std::vector<law::ShapeBox> boxes_;
   std::vector<float> values_;
   std::vector<law::ShapeSpan> spans_;

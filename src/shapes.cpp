@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <tuple>
 
 #include "occam/error.hpp"
@@ -34,6 +35,18 @@ Extent extent_of(const Mask& mask) {
   return e;
 }
 
+// Pixels are floats.
+void check_values(const ShapeSpec& spec) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  require(std::abs(spec.background) <= kLargest, "shapes: the background {} is not a number within ±{:.3g}",
+          spec.background, kLargest);
+  require(std::isfinite(spec.contrast) && spec.contrast != 0,
+          "shapes: the contrast {} is not a finite number other than 0", spec.contrast);
+  require(std::abs(spec.background + spec.contrast) <= kLargest,
+          "shapes: the contrast {} on the background {} makes pixels outside ±{:.3g}", spec.contrast,
+          spec.background, kLargest);
+}
+
 void check_mask(const ShapeSpec& spec, int k) {
   const Mask& mask = spec.masks[static_cast<std::size_t>(k)];
   require(mask.height >= 1 && mask.height <= kMostSide && mask.width >= 1 && mask.width <= kMostSide,
@@ -47,6 +60,13 @@ void check_mask(const ShapeSpec& spec, int k) {
   for (const float value : mask.coverage)
     require(value >= 0 && value <= 1, "shapes: mask {} has a coverage of {}, outside 0 … 1", k, value);
   require(!extent_of(mask).empty(), "shapes: mask {} covers no pixel", k);
+  const auto lit = static_cast<float>(spec.background +
+                                      spec.contrast * static_cast<double>(std::ranges::max(mask.coverage)));
+  require(
+      lit != static_cast<float>(spec.background),
+      "shapes: at the contrast {} no pixel of mask {} differs from the background {} in single precision; "
+      "give a larger one",
+      spec.contrast, k, spec.background);
 }
 
 // No offset of a rectangle pushes the shape off the canvas: in part, or with `crop` wholly.
@@ -83,6 +103,18 @@ ShapeSpec stars_and_moons(const MaskStyle& style) {
   return spec;
 }
 
+Places conflict_places(const ShapeSpec& spec, int k) {
+  const auto own = static_cast<std::size_t>(k), next = (own + 1) % spec.biased.size();
+  Places places;
+  for (const Rectangle& b : spec.biased[next])
+    for (const Rectangle& u : spec.uniform[own]) {
+      const Rectangle both{std::max(b.left, u.left), std::min(b.right, u.right), std::max(b.top, u.top),
+                           std::min(b.bottom, u.bottom)};
+      if (both.left < both.right && both.top < both.bottom) places.push_back(both);
+    }
+  return places;
+}
+
 void validate(const ShapeSpec& spec) {
   require(spec.classes() >= 2 && spec.classes() <= 256,
           "shapes: {} masks; give one to each of 2 to 256 classes", spec.classes());
@@ -90,20 +122,20 @@ void validate(const ShapeSpec& spec) {
   require(spec.biased.size() == classes && spec.uniform.size() == classes,
           "shapes: biased places of {} classes and uniform ones of {} for {} masks", spec.biased.size(),
           spec.uniform.size(), classes);
+  check_values(spec);
   for (int k = 0; k < spec.classes(); ++k) check_mask(spec, k);
+  require(
+      spec.height() * spec.width() <= kMostInputs,
+      "shapes: an image has {} x {} pixels; {} are the most, make the canvas (--canvas) or the masks smaller",
+      spec.height(), spec.width(), kMostInputs);
   for (int k = 0; k < spec.classes(); ++k) {
     check_places(spec, k, "biased", spec.biased[static_cast<std::size_t>(k)]);
     check_places(spec, k, "uniform", spec.uniform[static_cast<std::size_t>(k)]);
     if (spec.test == Arrangement::swapped)
       check_places(spec, k, "swapped", spec.biased[(static_cast<std::size_t>(k) + 1) % classes]);
+    if (spec.test == Arrangement::conflict) check_places(spec, k, "conflict", conflict_places(spec, k));
   }
   require(spec.bias >= 0 && spec.bias <= 1, "shapes: the bias {} is outside [0, 1]", spec.bias);
-  require(std::isfinite(spec.background), "shapes: the background {} is not a finite number",
-          spec.background);
-  require(std::isfinite(spec.contrast) && spec.contrast != 0,
-          "shapes: the contrast {} is not a finite number "
-          "other than 0",
-          spec.contrast);
   require(spec.train >= 0 && spec.validation >= 0 && spec.test_rows >= 0,
           "shapes: {} train, {} validation and {} test rows; none may be negative", spec.train,
           spec.validation, spec.test_rows);
@@ -115,6 +147,7 @@ void validate(const ShapeSpec& spec) {
 
 ShapeSet::ShapeSet(const ShapeSpec& spec) : spec_(spec) {
   validate(spec_);
+  for (int k = 0; k < spec_.classes(); ++k) conflict_.push_back(conflict_places(spec_, k));
   const auto width = static_cast<std::size_t>(spec_.width());
   for (const Mask& mask : spec_.masks) {
     const Extent e = extent_of(mask);
@@ -161,6 +194,8 @@ law::ShapePlace ShapeSet::place(std::uint32_t data_seed, Split split, std::int64
   std::int64_t turn = number;
   if (arrangement == Arrangement::swapped) {
     places = &spec_.biased[static_cast<std::size_t>((shape + 1) % classes)];
+  } else if (arrangement == Arrangement::conflict) {
+    places = &conflict_[k];
   } else if (arrangement == Arrangement::iid) {
     const auto biased = static_cast<std::int64_t>(std::nearbyint(spec_.bias * static_cast<double>(of_class)));
     const std::int64_t up_to_here = number * biased / of_class;

@@ -236,6 +236,44 @@ TEST_F(MaskFiles, StylesApply) {
       "the canvas");
 }
 
+// Whatever the box of the shape: pixel by pixel, and to half a pixel about its middle.
+TEST_F(MaskFiles, QuarterTurnsAreExact) {
+  std::uint32_t random = 1;
+  for (int height = 1; height <= 12; ++height)
+    for (int width = 1; width <= 12; ++width) {
+      // As small a canvas as can be, with the shape on either side of its middle.
+      const int side = std::max(height, width), either = (height + width) / 2 % 2;
+      const int top = (side - height + either) / 2, left = (side - width + either) / 2;
+      Mask rest{side, side, Values(static_cast<std::size_t>(side * side), 0)};
+      for (int y = 0; y < height; ++y)
+        for (int x = 0; x < width; ++x) {
+          random = random * 1664525 + 1013904223;
+          rest.coverage[static_cast<std::size_t>((top + y) * side + left + x)] =
+              static_cast<float>((random >> 16) + 1) / 65536;
+        }
+      const std::string file = npy(rest.coverage, {side, side});
+      for (const int rotation : {90, -90, 180, 270, -450, 720})
+        for (const bool antialias : {false, true}) {
+          SCOPED_TRACE(fmt::format("{} x {} by {}, antialias {}", height, width, rotation, antialias));
+          const int quarters = (rotation / 90 % 4 + 4) % 4;
+          const Mask turned =
+              read("q.npy", file, {.rotation = static_cast<double>(rotation), .antialias = antialias});
+          const PixelBox box = box_of(turned);
+          ASSERT_EQ(box.bottom - box.top + 1, quarters % 2 == 0 ? height : width);
+          ASSERT_EQ(box.right - box.left + 1, quarters % 2 == 0 ? width : height);
+          ASSERT_LE(std::abs(box.top + box.bottom + 1 - (2 * top + height)), 1);
+          ASSERT_LE(std::abs(box.left + box.right + 1 - (2 * left + width)), 1);
+          for (int y = 0; y < height; ++y)
+            for (int x = 0; x < width; ++x) {
+              const int to_y[] = {y, x, height - 1 - y, width - 1 - x},
+                        to_x[] = {x, height - 1 - y, width - 1 - x, y};
+              ASSERT_EQ(at(turned, box.top + to_y[quarters], box.left + to_x[quarters]),
+                        at(rest, top + y, left + x));
+            }
+        }
+    }
+}
+
 // ---- files that are refused ------------------------------------------------------------------------------
 
 TEST_F(MaskFiles, NoSuchFileAndNoSuchKind) {
@@ -281,6 +319,18 @@ TEST_F(MaskFiles, DamagedPng) {
                   .starts_with("is a damaged PNG image ("));
 }
 
+// A pixel of a colour that the palette lacks, in the first pass or in the last.
+TEST_F(MaskFiles, PaletteIndicesBeyondThePalette) {
+  const std::string colours = chunk("PLTE", bytes({0, 0, 0, 255, 255, 255, 255, 0, 0}));
+  const std::string message =
+      "is a damaged PNG image (a pixel has colour 3 of a palette of 3); write it again";
+  EXPECT_EQ(refusal("p.png", png(3, kPalette, 8, {bytes({2, 1, 0}), bytes({1, 3, 0})}, colours)), message);
+  EXPECT_EQ(refusal("p2.png", png(4, kPalette, 2, {bytes({0b01001011})}, colours)), message);
+  EXPECT_EQ(refusal("pi.png", png_start(1, 2, kPalette, 8, 1) + colours + png_end(bytes({0, 1, 0, 3}))),
+            message);
+  EXPECT_EQ(read("bits.png", png(1, kPalette, 2, {bytes({0b01111111})}, colours)).coverage, Values{1});
+}
+
 // The most memory that this process ever had, bytes.
 std::int64_t peak_memory() {
   rusage usage;
@@ -314,10 +364,15 @@ TEST_F(MaskFiles, NpyThatIsNoMask) {
   EXPECT_EQ(refusal("a.npy", npy(Values{1}, {1, 1, 1})),
             "the array has shape [1, 1, 1]; a mask needs [height, width]");
   EXPECT_EQ(refusal("a.npy", npy(Values{1}, {})), "the array has shape []; a mask needs [height, width]");
-  EXPECT_EQ(refusal("a.npy", npy(std::vector<std::int64_t>{1}, {1, 1})),
-            "the array is int64; convert it with astype to bool, uint8, float32 or float64");
-  EXPECT_EQ(refusal("a.npy", npy(std::vector<std::int32_t>{1}, {1, 1})),
-            "the array is int32; convert it with astype to bool, uint8, float32 or float64");
+  // Whatever the type, the advice is of those that masks may have.
+  std::string halves = npy(Values{1}, {1, 1});
+  halves.replace(halves.find("<f4"), 3, "<f2");
+  for (const auto& [file, type] : {std::pair(npy(std::vector<std::int64_t>{1}, {1, 1}), "<i8"),
+                                   {npy(std::vector<std::int32_t>{1}, {1, 1}), "<i4"},
+                                   {halves, "<f2"}})
+    EXPECT_EQ(
+        refusal("a.npy", file),
+        fmt::format("type {} is not read; convert it with astype to float32, float64, uint8 or bool", type));
   EXPECT_EQ(
       refusal("a.npy", npy(Values{1}, {4096, 4096})),
       "float32 of shape [4096, 4096] needs 67108864 bytes of data, found 4; the file is damaged, write it "

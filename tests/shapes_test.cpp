@@ -14,6 +14,7 @@
 #include "occam/shapes.hpp"
 #include "occam/training.hpp"
 #include "shape_set.hpp"
+#include "support/oracle.hpp"
 #include "support/small_data.hpp"
 #include "support/small_shapes.hpp"
 
@@ -74,7 +75,8 @@ TEST(Shapes, BiasIsTheExactShareOfRowsInBiasedPlaces) {
 }
 
 TEST(Shapes, TestSetsLieWhereTheirArrangementSays) {
-  for (const Arrangement arrangement : {Arrangement::iid, Arrangement::uniform, Arrangement::swapped}) {
+  for (const Arrangement arrangement :
+       {Arrangement::iid, Arrangement::uniform, Arrangement::swapped, Arrangement::conflict}) {
     ShapeSpec spec = stars_and_moons();
     spec.test = arrangement;
     const Data data = shape_data(spec, {5}).front();
@@ -84,8 +86,13 @@ TEST(Shapes, TestSetsLieWhereTheirArrangementSays) {
       stars += place.shape == 0;
       const Places& places = arrangement == Arrangement::iid       ? spec.biased[k]
                              : arrangement == Arrangement::uniform ? spec.uniform[k]
-                                                                   : spec.biased[1 - k];
+                             : arrangement == Arrangement::swapped
+                                 ? spec.biased[1 - k]
+                                 : conflict_places(spec, static_cast<int>(k));
       EXPECT_TRUE(inside(place, places)) << place.shape << " at " << place.dx << ", " << place.dy;
+      if (arrangement == Arrangement::conflict) {
+        EXPECT_TRUE(inside(place, spec.uniform[k]) && inside(place, spec.biased[1 - k]));
+      }
     }
     EXPECT_EQ(stars, 2000);
     // Training rows do not depend on what is tested.
@@ -96,6 +103,30 @@ TEST(Shapes, TestSetsLieWhereTheirArrangementSays) {
       return p.shape == q.shape && p.dx == q.dx && p.dy == q.dy;
     }));
   }
+}
+
+// The next class's biased places, cut to the own uniform ones; in the order of the places, each used equally often.
+TEST(Shapes, ConflictPlaces) {
+  ShapeSpec spec = stars_and_moons();
+  EXPECT_EQ(conflict_places(spec, 0), (Places{{46, 60, 39, 64}, {-46, -39, -56, -34}}));
+  EXPECT_EQ(conflict_places(spec, 1), (Places{{-46, -22, 44, 64}, {55, 60, -56, -33}}));
+  spec.test = Arrangement::conflict;
+  std::map<std::pair<int, int>, int> count;  // by class and place
+  const Data data = shape_data(spec, {5}).front();
+  for (const law::ShapePlace& place : shape_places(std::get<ShapeData>(data), Split::test))
+    for (int r = 0; r < 2; ++r)
+      count[{place.shape, r}] +=
+          inside(place, conflict_places(spec, place.shape)[static_cast<std::size_t>(r)]);
+  for (int k = 0; k < 2; ++k)
+    for (int r = 0; r < 2; ++r) EXPECT_EQ((count[{k, r}]), 1000) << k << " " << r;
+
+  spec = test::small_shapes();
+  spec.masks.push_back(spec.masks[0]);
+  spec.biased = {{{0, 4, 0, 1}}, {{2, 6, 0, 2}, {-1, 1, 0, 1}}, {{5, 7, -2, 0}}};
+  spec.uniform = {{{0, 3, 0, 1}, {3, 5, 1, 2}}, {{0, 1, 0, 1}}, {{-2, 2, 0, 1}}};
+  EXPECT_EQ(conflict_places(spec, 0), (Places{{2, 3, 0, 1}, {3, 5, 1, 2}, {0, 1, 0, 1}}));
+  EXPECT_EQ(conflict_places(spec, 1), Places{});
+  EXPECT_EQ(conflict_places(spec, 2), (Places{{0, 2, 0, 1}}));
 }
 
 TEST(Shapes, AnImageIsItsMaskMovedAndCropped) {
@@ -236,6 +267,46 @@ TEST(ShapesTraining, AttacksAndRandomisedRowsAreThoseOfTheRowsAsFloats) {
   EXPECT_EQ(logits(models, 0, images, half).values, logits(models, 0, floats, half).values);
 }
 
+// d(logit 1 − logit 0)/d(pixel) of images against central differences of the oracle in double precision.
+TEST(ShapesTraining, InputGradientsAreFiniteDifferences) {
+  ShapeSpec shapes = test::small_shapes();
+  shapes.crop = true, shapes.bias = 0, shapes.uniform = {{{-9, 10, -7, 7}}, {{-8, 10, -7, 7}}};
+  const Data data = shape_data(shapes, {6}).front();
+  const MlpSpec network{
+      .inputs = 12 * 17, .hidden = {9, 5}, .activation = Activation::tanh, .batch_norm = true};
+  const std::vector<float> parameters = test::random_parameters(network, 8);
+  test::OneMember model(network, data, Seeds{}, Training{}, parameters);
+  const HostTable rows = materialize(data, Split::test);
+  constexpr std::size_t kRows = 3;
+  const std::span<const float> images = std::span(rows.x).first(kRows * 12 * 17);
+  std::vector<float> gradient(images.size());
+  model.wave().input_gradient(0, images, std::vector<float>{-1, 1, -1, 1, -1, 1}, gradient);
+
+  const reference::Net net = test::oracle_net(network);
+  const reference::Parameters weights = test::oracle_parameters(network, parameters);
+  reference::Batch batch;
+  batch.x.assign(images.begin(), images.end()), batch.labels.assign(kRows, 0);
+  const auto difference = [&](std::size_t row) {
+    const reference::Vector logits =
+        reference::forward(net, weights, batch, reference::Mode::inference).logits;
+    return logits[2 * row + 1] - logits[2 * row];
+  };
+  double largest = 0;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    constexpr double kStep = 1e-5;
+    const std::size_t row = i / (12 * 17);
+    const double x = batch.x[i];
+    batch.x[i] = x + kStep;
+    const double above = difference(row);
+    batch.x[i] = x - kStep;
+    const double expected = (above - difference(row)) / (2 * kStep);
+    batch.x[i] = x;
+    ASSERT_NEAR(gradient[i], expected, 1e-5 + 1e-4 * std::abs(expected)) << i;
+    largest = std::max(largest, std::abs(expected));
+  }
+  EXPECT_GT(largest, 0.01);
+}
+
 TEST(ShapesTraining, InputDropoutAndAdversariesAreRefused) {
   MlpEnsemble models({.inputs = 12 * 17, .hidden = {4}}, {Seeds{}}, test::cpu());
   const std::vector<Data> data = shape_data(test::small_shapes(), {0});
@@ -280,6 +351,19 @@ TEST(Shapes, BadSpecificationsAreRefused) {
   refused("bias 1.1", [](ShapeSpec& s) { s.bias = 1.1; });
   refused("contrast 0", [](ShapeSpec& s) { s.contrast = 0; });
   refused("background inf", [](ShapeSpec& s) { s.background = INFINITY; });
+  // What a pixel is has to be a float, and another one than the background.
+  refused("background 1e+39", [](ShapeSpec& s) { s.background = 1e39; });
+  refused("contrast 1e+39", [](ShapeSpec& s) { s.contrast = 1e39; });
+  refused("contrast 3e+38", [](ShapeSpec& s) { s.background = s.contrast = 3e38; });
+  refused("contrast 1e-50", [](ShapeSpec& s) { s.contrast = 1e-50; });
+  refused("contrast -1e-09", [](ShapeSpec& s) { s.background = 1, s.contrast = -1e-9; });
+  refused("mask 1", [](ShapeSpec& s) {
+    for (float& coverage : s.masks[1].coverage) coverage *= 1e-30f;
+    s.contrast = 1e-20;
+  });
+  refused("257 x 256 pixels", [](ShapeSpec& s) {
+    for (Mask& mask : s.masks) mask = {257, 256, std::vector<float>(257 * 256, 1.0f)};
+  });
   refused("negative", [](ShapeSpec& s) { s.train = -1; });
   refused("rows; give", [](ShapeSpec& s) { s.train = s.test_rows = 0; });
 }
@@ -291,6 +375,14 @@ TEST(Shapes, SwappedPlacesAreCheckedWhereTheyAreUsed) {
   EXPECT_NO_THROW(validate(spec));
   spec.test = Arrangement::swapped;
   expect_refused(spec, "swapped place");
+}
+
+TEST(Shapes, ConflictPlacesAreNeededWhereTheyAreUsed) {
+  ShapeSpec spec = test::small_shapes();
+  spec.uniform[1] = {{0, 1, 0, 1}};  // none of class 0's biased ones
+  EXPECT_NO_THROW(validate(spec));
+  spec.test = Arrangement::conflict;
+  expect_refused(spec, "class 1 has no conflict place");
 }
 
 }  // namespace

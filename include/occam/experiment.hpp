@@ -52,7 +52,7 @@ SlabSpec slab_spec(const SlabRecipe& recipe);
 struct ShapeRecipe {
   std::string mask0 = "star",
               mask1 = "crescent";  // of class 0 and 1: star, crescent, or a file for read_mask()
-  int height = 200, width = 200;   // canvas of analytic masks; a file brings its own
+  int height = 0, width = 0;       // canvas; 0: what files bring, else 200 x 200
   MaskStyle style;
   Places biased0, biased1, uniform0, uniform1;  // empty: the published ones, on another canvas in proportion
   double bias = 1, background = 0, contrast = 1;
@@ -61,7 +61,7 @@ struct ShapeRecipe {
 };
 
 // The specification whose test rows are arranged like this. Throws the errors of read_mask() and
-// validate(ShapeSpec).
+// validate(ShapeSpec), and usage errors where masks and canvas differ in size.
 ShapeSpec shape_spec(const ShapeRecipe& recipe, Arrangement test = Arrangement::iid);
 
 // What is measured beside the standard, S- and S^c-randomised test sets.
@@ -198,7 +198,8 @@ class Experiment {
   // Seeds that --quick, no flag and --full stand for.
   void sizes(const Sizes& sizes);
 
-  // The cases are of images of shapes. Their metrics: iid_, uniform_ and swapped_ accuracy, loss and AUC.
+  // The cases are of images of shapes. Their metrics: iid_, uniform_, swapped_ and conflict_ accuracy,
+  // loss and AUC.
   void shapes();
 
   // The members are no MLPs: this computation makes them. Its numbers are the only settings with a flag.

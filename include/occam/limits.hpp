@@ -5,7 +5,8 @@
 
 namespace occam {
 
-inline constexpr int kMostDim = 16384;  // coordinates of slabs and of a user's rows
+inline constexpr int kMostDim = 16384;     // coordinates of slabs and of a user's rows
+inline constexpr int kMostInputs = 65536;  // of a network: coordinates, or an image's pixels
 inline constexpr int kMostClasses = 256;
 inline constexpr std::int64_t kMostRows = 0x7FFFFFFF;
 inline constexpr int kMostSide = 4096;      // pixels of images and masks

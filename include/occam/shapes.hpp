@@ -51,9 +51,10 @@ using Places = std::vector<Rectangle>;  // a union whose parts are used equally 
 
 // What the test rows are.
 enum class Arrangement : std::int32_t {
-  iid = 0,      // as the training rows
-  uniform = 1,  // every shape in its `uniform` places
-  swapped = 2,  // every shape in the biased places of the next class
+  iid = 0,       // as the training rows
+  uniform = 1,   // every shape in its `uniform` places
+  swapped = 2,   // every shape in the biased places of the next class
+  conflict = 3,  // every shape in its conflict_places()
 };
 
 struct ShapeSpec {
@@ -71,13 +72,17 @@ struct ShapeSpec {
   std::int64_t rows() const { return train + validation + test_rows; }
 };
 
+// Where training could have shown class k's shape, but the place speaks for the next class: its biased places, as far
+// as they lie in class k's uniform ones. Empty where none does.
+Places conflict_places(const ShapeSpec& spec, int k);
+
 // The published experiment: stars are class 0, moons class 1.
 ShapeSpec stars_and_moons(const MaskStyle& style = {});
 
 // Throws a usage error that names the offending value: fewer than two masks, masks of different canvases or
-// without a pixel, no place, an empty rectangle, an offset that pushes a shape off the canvas (in part
-// without `crop`, wholly with it), a bias outside [0, 1], values that are not finite, no rows or more than
-// 2^31 − 1.
+// without a pixel, more than 65536 pixels, no place, an empty rectangle, an offset that pushes a shape off the canvas
+// (in part without `crop`, wholly with it), a bias outside [0, 1], pixels that are not finite or do not differ from
+// the background in single precision, no rows or more than 2^31 − 1.
 void validate(const ShapeSpec& spec);
 
 }  // namespace occam

@@ -23,6 +23,7 @@ std::string padded(const std::string& text, std::size_t columns) {
 const char* const kUsual[] = {"iid_accuracy",
                               "uniform_accuracy",
                               "swapped_accuracy",
+                              "conflict_accuracy",
                               "standard_auc",
                               "s_randomized_auc",
                               "sc_randomized_auc",

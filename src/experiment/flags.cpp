@@ -271,6 +271,8 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
     options.fields[field.flag] = split_list(field.flag, text);
   }
   for (const OwnOption& o : own)
+    if (app.count("--" + o.flag)) options.own.push_back("--" + o.flag + (o.truth ? "" : " " + *o.value));
+  for (const OwnOption& o : own)
     if (o.value && !o.words.empty() && !o.value->empty()) parse_word(o.flag, *o.value, o.words);
   if (!options.save.empty())
     for (const std::string& item : split_list("save", options.save))

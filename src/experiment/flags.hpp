@@ -33,6 +33,7 @@ struct Options {
   DataKind kind = DataKind::slab;  // what its cases generate
   // Values given for fields, in the order of fields(); a list has several.
   std::map<std::string, std::vector<std::string>> fields;
+  std::vector<std::string> own;  // the experiment's own flags that were given, "--sweep width"
 
   bool given(const std::string& field) const { return fields.contains(field); }
 };

@@ -95,17 +95,31 @@ void follow_linear_position(Case& c) {
   for (auto& [name, coordinates] : c.measures.groups) move(coordinates);
 }
 
-// What makes two cases one: flags with lists, where there are some. "--hidden, --lr"
-std::string blamed_flags(const Options& options) {
-  std::vector<std::string> all, lists;
-  for (const auto& [flag, values] : options.fields) (values.size() > 1 ? lists : all).push_back("--" + flag);
-  const std::vector<std::string>& blamed = lists.empty() ? all : lists;
+// What makes two cases one: flags with lists, where the experiment has one case for both; else its own flags, and those
+// that give both cases the one value in which they differed. "--hidden, --lr"
+std::string blamed_flags(const Case& one, const Case& other, bool one_origin, const Options& options) {
+  std::vector<std::string> all, lists, undone = options.own;
+  for (const Field& field : fields(options.kind)) {
+    const auto given = options.fields.find(field.flag);
+    if (given == options.fields.end()) continue;
+    (given->second.size() > 1 ? lists : all).push_back("--" + field.flag);
+    if (field.get && field.get(one) != field.get(other)) undone.push_back("--" + field.flag);
+  }
+  const std::vector<std::string>& blamed = !one_origin ? undone : lists.empty() ? all : lists;
   return blamed.empty() ? "a flag" : fmt::format("{}", fmt::join(blamed, ", "));
+}
+
+// What a recipe leaves to its masks, and to proportion.
+void resolve(ShapeRecipe& recipe, const ShapeSpec& spec) {
+  recipe.height = spec.height(), recipe.width = spec.width();
+  recipe.biased0 = spec.biased[0], recipe.biased1 = spec.biased[1];
+  recipe.uniform0 = spec.uniform[0], recipe.uniform1 = spec.uniform[1];
 }
 
 // What must be equal for published values to apply: every field, and S.
 nlohmann::ordered_json protocol_of(Case c, const Options& options) {
   read_groups(c, options);
+  if (c.shapes) resolve(*c.shapes, shape_spec(*c.shapes));
   c.measures = {};
   return config_of(c, false);
 }
@@ -255,8 +269,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     for (const Arrangement arrangement : {Arrangement::uniform, Arrangement::swapped})
       validate(shape_spec(*c.shapes, arrangement));
     c.simple.clear();
-    const ShapeSpec& spec = std::get<ShapeData>(planned.data.front()).set->spec();
-    c.shapes->height = spec.height(), c.shapes->width = spec.width();  // a file brings its own
+    resolve(*c.shapes, std::get<ShapeData>(planned.data.front()).set->spec());
     for (const std::string* mask : {&c.shapes->mask0, &c.shapes->mask1})
       if (std::filesystem::is_regular_file(*mask)) {
         const std::string sum = checksum(*mask);
@@ -306,7 +319,11 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       fmt::format(" {} {} {}", options.measure_at_checks, options.boundary_symmetric, options.precision);
   for (const Seeds& seeds : plan.members.seeds)
     identity += fmt::format(" {},{},{}", seeds.data, seeds.init, seeds.order);
-  std::map<std::string, std::string> seen;  // names by configuration
+  struct Seen {
+    std::string name;
+    std::size_t origin;
+  };
+  std::map<std::string, Seen> seen;  // by configuration
   for (const Expanded& expanded : expand(own, options, fields(options.kind))) {
     PlannedCase planned;
     configured(expanded.settings, planned);
@@ -316,11 +333,13 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       planned.published = nlohmann::json::parse(published_entry(experiment, expanded.settings.published));
     const std::string config = planned.config.dump();
     identity += "\n" + planned.settings.name + config;
-    const auto [same, is_new] = seen.emplace(config, planned.settings.name);
+    const auto [same, is_new] = seen.emplace(config, Seen{planned.settings.name, expanded.origin});
+    const auto& [name, origin] = same->second;
     require(
         is_new,
         "cases '{}' and '{}' are the same run: what they differ in is taken away, or means nothing here ({})",
-        same->second, planned.settings.name, blamed_flags(options));
+        name, planned.settings.name,
+        blamed_flags(own[origin], own[expanded.origin], origin == expanded.origin, options));
     plan.cases.push_back(std::move(planned));
   }
   for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;

@@ -4,16 +4,21 @@
 namespace occam::experiment {
 namespace {
 
-// "60x80" is 60 rows of 80 pixels.
+// "60x80" is 60 rows of 80 pixels; or auto.
 Field canvas_field() {
-  Field f{"canvas", Room::data, "rows x columns of an image, such as 200x200, for star and crescent"};
+  Field f{"canvas", Room::data,
+          "rows x columns of an image, such as 60x80; auto: as in the files, 200x200 for star and crescent"};
   f.set = [](Case& c, const std::string& text) {
+    c.shapes->height = c.shapes->width = 0;
+    if (text == "auto") return;
     const auto cross = text.find('x');
-    require(cross != std::string::npos, "--canvas: '{}' is not ROWSxCOLUMNS", text);
+    require(cross != std::string::npos, "--canvas: '{}' is not ROWSxCOLUMNS or auto", text);
     c.shapes->height = static_cast<int>(parse_integer("canvas", text.substr(0, cross), 1, kMostSide));
     c.shapes->width = static_cast<int>(parse_integer("canvas", text.substr(cross + 1), 1, kMostSide));
   };
-  f.get = [](const Case& c) { return fmt::format("{}x{}", c.shapes->height, c.shapes->width); };
+  f.get = [](const Case& c) -> std::string {
+    return c.shapes->height ? fmt::format("{}x{}", c.shapes->height, c.shapes->width) : "auto";
+  };
   f.json = f.get;
   return f;
 }

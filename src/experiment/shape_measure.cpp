@@ -11,8 +11,23 @@ namespace occam::experiment {
 namespace {
 
 constexpr std::int64_t kPictures = 12;
-constexpr std::pair<Arrangement, const char*> kSets[] = {
-    {Arrangement::iid, "iid"}, {Arrangement::uniform, "uniform"}, {Arrangement::swapped, "swapped"}};
+constexpr std::pair<Arrangement, const char*> kSets[] = {{Arrangement::iid, "iid"},
+                                                         {Arrangement::uniform, "uniform"},
+                                                         {Arrangement::swapped, "swapped"},
+                                                         {Arrangement::conflict, "conflict"}};
+
+struct TestSet {
+  std::string name;
+  Data data;
+};
+
+// Conflicting places may be missing; the other sets are always there.
+bool has(const ShapeSpec& spec, Arrangement arrangement) {
+  if (arrangement != Arrangement::conflict) return true;
+  for (int k = 0; k < spec.classes(); ++k)
+    if (conflict_places(spec, k).empty()) return false;
+  return true;
+}
 
 // The first rows of a split, on the host.
 struct Pictures {
@@ -48,7 +63,7 @@ std::vector<float> saliency(const MlpEnsemble& models, int member, const Data& d
 
 // What the pictures of a report are made from.
 void add_pictures(MemberRecord& record, const MlpEnsemble& models, int member, const Data& train,
-                  std::span<const Data> sets, Which which) {
+                  std::span<const TestSet> sets, Which which) {
   const ShapeSpec& spec = std::get<ShapeData>(train).set->spec();
   const std::int64_t height = spec.height(), width = spec.width();
   std::vector<float> masks;
@@ -62,19 +77,17 @@ void add_pictures(MemberRecord& record, const MlpEnsemble& models, int member, c
   if (rows(train, Split::train) > 0) add("train/image", "train/class", pictures(train, Split::train));
 
   std::vector<float> all;  // test images of all sets
-  for (std::size_t k = 0; k < std::size(kSets); ++k) {
-    const std::string name = kSets[k].second;
-    const Pictures some = pictures(sets[k], Split::test);
+  for (const auto& [name, data] : sets) {
+    const Pictures some = pictures(data, Split::test);
     add("images/" + name, "images/" + name + "_class", some);
     all.insert(all.end(), some.image.begin(), some.image.end());
   }
   const std::vector<float> logit = logits(models, member, all, which),
                            gradient = saliency(models, member, train, which, all);
-  const auto pixels = static_cast<std::size_t>(height * width),
-             count = all.size() / pixels / std::size(kSets);
+  const auto pixels = static_cast<std::size_t>(height * width), count = all.size() / pixels / sets.size();
   const int outputs = models.spec().outputs();
-  for (std::size_t k = 0; k < std::size(kSets); ++k) {
-    const std::string name = kSets[k].second;
+  for (std::size_t k = 0; k < sets.size(); ++k) {
+    const std::string& name = sets[k].name;
     std::vector<std::int32_t> predicted;
     for (std::size_t i = k * count; i < (k + 1) * count; ++i)
       predicted.push_back(
@@ -89,15 +102,15 @@ void add_pictures(MemberRecord& record, const MlpEnsemble& models, int member, c
 }
 
 // Scores and places of every test image.
-void add_scores(MemberRecord& record, const MlpEnsemble& models, int member, const Data& data,
-                const char* name, Which which) {
+void add_scores(MemberRecord& record, const MlpEnsemble& models, int member, const TestSet& tested,
+                Which which) {
+  const auto& [set, data] = tested;
   const Logits values = logits(models, member, data, {}, which);
   std::vector<std::int32_t> offsets;
   for (const law::ShapePlace& place : shape_places(std::get<ShapeData>(data), Split::test)) {
     offsets.push_back(place.dx);
     offsets.push_back(place.dy);
   }
-  const std::string set = name;
   record.arrays.push_back(member_array<float>("scores/" + set, scores_of(values), {values.rows}));
   record.arrays.push_back(member_array<std::int32_t>("classes/" + set, values.labels, {values.rows}));
   record.arrays.push_back(member_array<std::int32_t>("offsets/" + set, offsets, {values.rows, 2}));
@@ -111,18 +124,22 @@ void measure_shapes(const MlpEnsemble& models, std::span<const Data> data, const
     return plan.cases[static_cast<std::size_t>(places[i].planned_case)];
   };
   const Which which = case_of(0).settings.evaluate;
-  std::vector<std::vector<Data>> sets(places.size());  // [member][set]
+  std::vector<std::vector<TestSet>> sets(places.size());  // [member][set]
   for (const auto& [arrangement, name] : kSets) {
     std::vector<Data> of_set;
+    std::vector<bool> there;
     for (std::size_t i = 0; i < places.size(); ++i) {
       ShapeSpec spec = std::get<ShapeData>(data[i]).set->spec();
-      spec.test = arrangement;
+      there.push_back(has(spec, arrangement));
+      spec.test = there[i] ? arrangement : Arrangement::iid;  // which is scored, and forgotten
       of_set.push_back(shape_data(spec, {seed(data[i])}).front());
-      sets[i].push_back(of_set.back());
+      if (there[i]) sets[i].push_back({name, of_set.back()});
     }
+    if (std::ranges::count(there, true) == 0) continue;
     const Randomization as_it_is;
     const auto scores = score(models, of_set, {&as_it_is, 1}, which);
     for (std::size_t i = 0; i < places.size(); ++i) {
+      if (!there[i]) continue;
       const std::string prefix = std::string(name) + "_";
       records[i].metrics.emplace_back(prefix + "accuracy", scores[i].front().accuracy);
       records[i].metrics.emplace_back(prefix + "loss", scores[i].front().loss);
@@ -134,8 +151,7 @@ void measure_shapes(const MlpEnsemble& models, std::span<const Data> data, const
     const int m = static_cast<int>(i);
     add_history(record, which);
     if (places[i].member < options.keep)
-      for (std::size_t k = 0; k < std::size(kSets); ++k)
-        add_scores(record, models, m, sets[i][k], kSets[k].second, which);
+      for (const TestSet& set : sets[i]) add_scores(record, models, m, set, which);
     if (places[i].member == 0) add_pictures(record, models, m, data[i], sets[i], which);
     if (options.save_weights) {
       add_weights(record, "last", models, models.last(m));

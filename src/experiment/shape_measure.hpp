@@ -7,8 +7,8 @@
 
 namespace occam::experiment {
 
-// Metrics iid_, uniform_ and swapped_accuracy, _loss and _auc of the evaluated model (occam/shapes.hpp,
-// Arrangement). Arrays of the kept members, with <set> one of iid, uniform, swapped:
+// Metrics iid_, uniform_, swapped_ and, where every class has such places, conflict_accuracy, _loss and _auc of the
+// evaluated model (occam/shapes.hpp, Arrangement). Arrays of the kept members, with <set> one of these:
 //   scores/<set>, classes/<set>, offsets/<set>   [rows], [rows], [rows][2] (x, y)
 // and of the first member alone:
 //   masks                                        [classes][height][width]

@@ -1,5 +1,6 @@
 #include "io/npy_header.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <limits>
@@ -23,7 +24,8 @@ constexpr std::array<std::pair<std::string_view, NpyType>, 6> kTypes{{{"<f4", Np
 // Reads the dictionary {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), } from left to right.
 class Dictionary {
  public:
-  Dictionary(std::string_view text, const std::string& where) : text_(text), where_(where) {}
+  Dictionary(std::string_view text, const std::string& where, std::span<const NpyType> accepted)
+      : text_(text), where_(where), accepted_(accepted) {}
 
   void parse(NpyHeader& header) {
     bool descr = false, order = false, shape = false;
@@ -90,13 +92,20 @@ class Dictionary {
       fail(ErrorKind::data, "{}: structured arrays are not read; save each field as an array of its own",
            where_);
     const std::string_view descr = quoted();
+    const auto accepts = [this](NpyType type) {
+      return accepted_.empty() || std::ranges::find(accepted_, type) != accepted_.end();
+    };
     for (const auto& [name, type] : kTypes)
-      if (descr == name) return type;
+      if (descr == name && accepts(type)) return type;
     if (descr.find('O') != std::string_view::npos)
       fail(ErrorKind::data, "{}: arrays of Python objects are not read; save numbers instead", where_);
-    fail(ErrorKind::data,
-         "{}: type {} is not read; convert it with astype to float32, float64, int32, int64, uint8 or bool",
-         where_, descr);
+    std::vector<std::string> names;
+    for (const auto& [name, type] : kTypes)
+      if (accepts(type)) names.push_back(name_of(type));
+    const std::string last = names.back();
+    names.pop_back();
+    fail(ErrorKind::data, "{}: type {} is not read; convert it with astype to {} or {}", where_, descr,
+         fmt::join(names, ", "), last);
   }
   bool boolean() {
     if (accept("True")) return true;
@@ -124,12 +133,14 @@ class Dictionary {
 
   std::string_view text_;
   const std::string& where_;
+  std::span<const NpyType> accepted_;
   std::size_t at_ = 0;
 };
 
 }  // namespace
 
-NpyHeader parse_npy_header(std::span<const std::byte> file, const std::string& where) {
+NpyHeader parse_npy_header(std::span<const std::byte> file, const std::string& where,
+                           std::span<const NpyType> accepted) {
   const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
   if (!text.starts_with(kMagic) || text.size() < 10)
     fail(ErrorKind::data, "{}: is no .npy array (its first bytes are wrong); write it with numpy.save",
@@ -148,7 +159,7 @@ NpyHeader parse_npy_header(std::span<const std::byte> file, const std::string& w
     fail(ErrorKind::data, "{}: the .npy header is cut off; write the file again", where);
   NpyHeader header;
   header.size = prefix + length;
-  Dictionary(text.substr(prefix, length), where).parse(header);
+  Dictionary(text.substr(prefix, length), where, accepted).parse(header);
   for (const std::int64_t extent : header.shape)
     if (__builtin_mul_overflow(header.elements, static_cast<std::size_t>(extent), &header.elements) ||
         header.elements > std::numeric_limits<std::size_t>::max() / 8)

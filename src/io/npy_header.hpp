@@ -19,8 +19,9 @@ struct NpyHeader {
   std::size_t size = 0;      // bytes before the data
 };
 
-// Throws data errors that begin with `where`.
-NpyHeader parse_npy_header(std::span<const std::byte> file, const std::string& where);
+// Throws data errors that begin with `where`; so does an array of none of the `accepted` types. Empty: all are.
+NpyHeader parse_npy_header(std::span<const std::byte> file, const std::string& where,
+                           std::span<const NpyType> accepted = {});
 
 // Version 1 (2 where it is too long), padded to a multiple of 64 bytes.
 std::string npy_header(NpyType type, std::span<const std::int64_t> shape);

@@ -7,6 +7,7 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "occam/error.hpp"
 
@@ -52,6 +53,7 @@ class PngReader {
     for (std::size_t i = 0; i < image.samples.size(); ++i)  // 16 bits: the high byte comes first
       image.samples[i] =
           depth_ == 16 ? static_cast<std::uint16_t>(bytes[2 * i] << 8 | bytes[2 * i + 1]) : bytes[i];
+    if (png_get_color_type(png_, info_) == PNG_COLOR_TYPE_PALETTE) look_up_colours(image);
     return image;
   }
 
@@ -81,7 +83,10 @@ class PngReader {
   // Takes memory for a row: the size has to be checked before.
   bool start_reading() {
     if (setjmp(png_jmpbuf(png_))) return false;
-    png_set_expand(png_);
+    if (png_get_color_type(png_, info_) == PNG_COLOR_TYPE_PALETTE)
+      png_set_packing(png_);  // to a byte an index
+    else
+      png_set_expand(png_);
     png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
     channels_ = png_get_channels(png_, info_);
@@ -97,9 +102,34 @@ class PngReader {
     return true;
   }
 
+  // From indices to colours, with an opacity where the palette has one. libpng would read an index beyond the palette
+  // as black.
+  void look_up_colours(PngImage& image) {
+    png_colorp colours = nullptr;
+    png_bytep opacities = nullptr;
+    int count = 0, with_opacity = 0;
+    png_get_PLTE(png_, info_, &colours, &count);
+    png_get_tRNS(png_, info_, &opacities, &with_opacity, nullptr);
+    const std::vector<std::uint16_t> indices = std::move(image.samples);
+    image.samples.clear();
+    image.channels = with_opacity > 0 ? 4 : 3;
+    for (const int index : indices) {
+      if (index >= count) {
+        note(fmt::format("a pixel has colour {} of a palette of {}", index, count).c_str());
+        damaged();
+      }
+      const png_color& colour = colours[index];
+      image.samples.insert(image.samples.end(), {colour.red, colour.green, colour.blue});
+      if (with_opacity > 0)
+        image.samples.push_back(index < with_opacity ? opacities[index] : std::uint16_t{0xFF});
+    }
+  }
+
   [[noreturn]] void damaged() const {
     fail(ErrorKind::data, "{}: is a damaged PNG image ({}); write it again", path_, message_.data());
   }
+
+  void note(const char* message) { std::snprintf(message_.data(), message_.size(), "%s", message); }
 
   static void on_read(png_structp png, png_bytep to, std::size_t count) {
     const auto* reader = static_cast<const PngReader*>(png_get_io_ptr(png));
@@ -107,8 +137,7 @@ class PngReader {
     png_error(png, std::ferror(reader->file_) ? std::strerror(errno) : "it ends too early");
   }
   [[noreturn]] static void on_error(png_structp png, png_const_charp message) {
-    auto* reader = static_cast<PngReader*>(png_get_error_ptr(png));
-    std::snprintf(reader->message_.data(), reader->message_.size(), "%s", message);
+    static_cast<PngReader*>(png_get_error_ptr(png))->note(message);
     png_longjmp(png, 1);
   }
   static void on_warning(png_structp, png_const_charp) {}

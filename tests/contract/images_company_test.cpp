@@ -136,7 +136,7 @@ void expect_twins(const Ensemble& e, Backend& backend, std::int64_t updates) {
   }
 }
 
-// Batches one below and one above the samples of a tile (64), of a ballot (32) and of a list (256), on images
+// Batches around the samples of a ballot (32), of a tile (64) and of a list (128), and past two lists, on images
 // whose last pixel has a quad and a tile to itself.
 TEST_P(ImageCompany, AroundTheTiles) {
   constexpr int kHeight = 5, kWidth = 13;
@@ -151,7 +151,7 @@ TEST_P(ImageCompany, AroundTheTiles) {
     shapes.biased.push_back({{-9, 1, -2, 1}}), shapes.uniform.push_back({{-9, 1, -2, 1}});
   }
   const auto backend = make();
-  for (const int batch : {33, 63, 65, 255, 257}) {
+  for (const int batch : {33, 63, 65, 127, 128, 129, 257}) {
     SCOPED_TRACE(batch);
     shapes.train = batch + 33, shapes.test_rows = batch;
     Ensemble e{.spec = {.inputs = kHeight * kWidth, .hidden = {5}}};
@@ -162,8 +162,35 @@ TEST_P(ImageCompany, AroundTheTiles) {
   }
 }
 
-// Images with more columns than are staged at a time (32) and more rows than are looked through at a time (256), of a
-// shape that is dark in between.
+// Images of as many rows as are looked through at a time (96), one less and one more, with something to see in the
+// first and in the last of them.
+TEST_P(ImageCompany, AroundTheImageRows) {
+  constexpr int kWidth = 6;
+  const auto backend = make();
+  for (const int height : {95, 96, 97}) {
+    SCOPED_TRACE(height);
+    ShapeSpec shapes;
+    for (int k = 0; k < 2; ++k) {
+      Mask mask{height, kWidth, std::vector<float>(static_cast<std::size_t>(height * kWidth), 0.0f)};
+      for (int y = 0; y < height; ++y)
+        if (y < 3 || y > height - 4)
+          for (int x = 1 + k; x < 5; ++x)
+            mask.coverage[static_cast<std::size_t>(y * kWidth + x)] =
+                0.125f * static_cast<float>(1 + (x + y) % 8);
+      shapes.masks.push_back(mask);
+      shapes.biased.push_back({{-2, 2, -1, 2}}), shapes.uniform.push_back({{-2, 2, -1, 2}});
+    }
+    shapes.crop = true, shapes.train = 20, shapes.test_rows = 9;
+    Ensemble e{.spec = {.inputs = height * kWidth, .hidden = {5}}};
+    Training training;
+    training.optimizer.momentum = 0.9, training.batch = 9;
+    e.add(shape_data(shapes, {7}).front(), training, 8);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, *backend, 3));
+  }
+}
+
+// Images with more columns than are staged at a time (32), and rows to be looked through three times, of a shape that
+// is dark in between.
 TEST_P(ImageCompany, LargerThanAStage) {
   constexpr int kHeight = 260, kWidth = 70;
   ShapeSpec shapes;

@@ -1,5 +1,7 @@
 // Images of shapes on every body: training, scores and attacks have the bits of the same rows as floats on
 // the CPU.
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "contract/bodies.hpp"
@@ -117,6 +119,28 @@ TEST_P(ImageBody, RandomisedRowsAndAttacksAreThoseOfRowsOfFloats) {
   other->perturb({&member, 1}, Split::test, {&pgd, 1}, {&b, 1});
   EXPECT_EQ(a.perturbation, b.perturbation);
   EXPECT_EQ(a.logits, b.logits);
+}
+
+TEST_P(ImageBody, InputGradientsAreThoseOfRowsOfFloats) {
+  for (const ImageVariant& variant : image_variants()) {
+    SCOPED_TRACE(variant.name);
+    const Two two(variant, false);
+    const auto backend = make();
+    const HostTable images = materialize(two.data[0], Split::test);
+    std::vector<float> logit_gradient;
+    for (std::int64_t i = 0; i < images.rows * two.spec.outputs(); ++i)
+      logit_gradient.push_back(0.25f * static_cast<float>(i % 9 - 4));
+    const auto gradient = [&](const Data& data) {
+      const auto wave = backend->open({&two.spec, {&data, 1}, std::span(two.seeds).first(1), {}});
+      wave->load(0, two.starts[0]);
+      std::vector<float> of_images(images.x.size());
+      wave->input_gradient(0, images.x, logit_gradient, of_images);
+      return of_images;
+    };
+    const std::vector<float> found = gradient(two.data[0]);
+    EXPECT_EQ(found, gradient(as_array(two.data[0])));
+    EXPECT_GT(std::ranges::count_if(found, [](float g) { return g != 0; }), 0);
+  }
 }
 
 TEST_P(ImageBody, InputDropoutIsRefused) {

@@ -39,6 +39,7 @@ TEST(StarsAndMoons, NetworksLearnThePlace) {
     EXPECT_GE(metric("iid_accuracy"), 0.99);
     EXPECT_NEAR(metric("uniform_accuracy"), 0.5, 0.15);
     EXPECT_LE(metric("swapped_accuracy"), 0.05);
+    EXPECT_LE(metric("conflict_accuracy"), 0.05);
     EXPECT_EQ(metric("updates"), 80);
   }
   EXPECT_EQ(of["config"]["canvas"], "40x40");
@@ -51,6 +52,8 @@ TEST(StarsAndMoons, NetworksLearnThePlace) {
   EXPECT_EQ(arrays.read("FCN/masks").shape, (Shape{2, 40, 40}));
   EXPECT_EQ(arrays.read("FCN/scores/swapped").shape, (Shape{2, 400}));
   EXPECT_EQ(arrays.read("FCN/offsets/uniform").shape, (Shape{2, 400, 2}));
+  EXPECT_EQ(arrays.read("FCN/offsets/conflict").shape, (Shape{2, 400, 2}));
+  EXPECT_EQ(arrays.read("FCN/images/conflict").shape, (Shape{12, 40, 40}));
   EXPECT_EQ(arrays.read("FCN/images/iid").shape, (Shape{12, 40, 40}));
   EXPECT_EQ(arrays.read("FCN/saliency/iid").shape, (Shape{12, 40, 40}));
   // Scores say what the accuracy says.
@@ -84,11 +87,33 @@ TEST(StarsAndMoons, ShapeWinsWherePlacesSayNothing) {
   ASSERT_EQ(cases.size(), 8u);
   EXPECT_EQ(cases.front()["config"]["bias"], 1.0);
   EXPECT_EQ(cases.back()["config"]["bias"], 0.0);
-  const auto swapped = [](const nlohmann::json& c) {
-    return c["metrics"]["swapped_accuracy"][0].get<double>();
+  const auto accuracy = [&](const char* set, std::size_t at) {
+    return cases[at]["metrics"][std::string(set) + "_accuracy"][0].get<double>();
   };
-  EXPECT_LT(swapped(cases.front()), 0.05);
-  EXPECT_GT(swapped(cases.back()), 0.4);
+  EXPECT_LT(accuracy("swapped", 0), 0.05);
+  EXPECT_LT(accuracy("conflict", 0), 0.05);
+  EXPECT_GT(accuracy("swapped", 7), 0.4);
+  // Where places say nothing, none is harder than another; of swapped ones, some were never seen with the shape.
+  EXPECT_GT(accuracy("conflict", 7), 0.9);
+  EXPECT_GT(accuracy("conflict", 7), accuracy("swapped", 7));
+}
+
+TEST(StarsAndMoons, ConflictIsLeftOutWhereNoPlaceConflicts) {
+  const Folder folder;
+  const Ended ended = run("stars_and_moons",
+                          small(folder, "out", {"--seeds", "2", "--uniform1", "0:1:0:1,published"}), folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const nlohmann::json cases = result_of(folder / "out")["cases"];
+  const NpzReader arrays(folder / "out/stars_and_moons/arrays.npz");
+  for (const bool conflicts : {false, true}) {
+    const nlohmann::json& of = cases[conflicts ? 1 : 0];
+    EXPECT_EQ(of["metrics"].contains("conflict_accuracy"), conflicts);
+    EXPECT_EQ(of["metrics"]["swapped_accuracy"].size(), 2u);
+    const std::string name = of["name"].get<std::string>() + "/";
+    for (const char* array : {"scores/conflict", "images/conflict", "saliency/conflict"})
+      EXPECT_EQ(arrays.contains(name + array), conflicts) << array;
+    EXPECT_TRUE(arrays.contains(name + "saliency/swapped"));
+  }
 }
 
 TEST(StarsAndMoons, MasksOfTheUsersOwn) {
@@ -126,6 +151,10 @@ TEST(StarsAndMoons, ImpossibleFlagsAreOneLine) {
   refused({"--uniform1", "90:91:0:1"}, 2, "pushes the whole shape");
   refused({"--scale", "0"}, 2, "scale 0");
   refused({"--contrast", "0"}, 2, "contrast 0");
+  refused({"--contrast", "1e39"}, 2, "contrast 1e+39");
+  refused({"--contrast", "1e-50"}, 2, "contrast 1e-50");
+  refused({"--background", "1e39"}, 2, "background 1e+39");
+  refused({"--sweep", "width"}, 2, "(--sweep width, --hidden)");
   refused({"--mask0", folder / "none.png"}, 3, "none.png");
   refused({"--input-dropout", "0.1"}, 2, "input-dropout");
   refused({"--simple", "0"}, 2, "simple");

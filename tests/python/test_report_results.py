@@ -59,7 +59,8 @@ class Results(Made):
     def test_images_list_their_own_test_sets(self):
         case, _ = make_shapes()
         case["config"]["optimizer"] = "adam"
-        self.assertEqual(self.listed(case), [["iid accuracy", "uniform accuracy", "swapped accuracy", "updates"]])
+        sets = [f"{of} accuracy" for of in ("iid", "uniform", "swapped", "conflict")]
+        self.assertEqual(self.listed(case), [[*sets, "updates"]])
         columns = page.verdict_table(self.load(*({**case, "name": str(k)} for k in range(9))).cases)["names"]
         self.assertIn("swapped accuracy", columns)
 

@@ -11,6 +11,7 @@ from . import tables
 from .figures import case_plates
 from .loading import DETAILED_CASES
 from .overview import overview_plates
+from .shape_figures import no_sweep
 from .style import PALETTE, apply_settings, count, inline_svg, save_files
 
 FORMATS = {"both": ("png", "svg"), "png": ("png",), "svg": ("svg",)}
@@ -97,7 +98,7 @@ def render(result, files=None):
         result=result,
         summary=summary(result),
         verdicts=verdict_table(result.cases),
-        remarks=[*remarks(result), *result.notes],
+        remarks=[*remarks(result), *no_sweep(result.cases), *result.notes],
         independent=all(case.independent for case in result.cases),
         crossed=any(case.variance_shares for case in result.cases),
         overview=overview,

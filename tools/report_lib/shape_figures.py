@@ -3,6 +3,7 @@
 Each returns (figure, caption), or None when the case lacks what it shows. Sizes are CSS pixels.
 """
 
+import math
 import os
 
 import numpy as np
@@ -25,7 +26,7 @@ from .style import (
 from .tables import flatten
 
 COLUMNS = 8
-ROWS = (("train", "training"), ("iid", "i.i.d. test"), ("swapped", "swapped places"), ("uniform", "uniform places"))
+ROWS = ("train", "iid", "swapped", "conflict", "uniform")
 GROUND = LinearSegmentedColormap.from_list("shape", [LIGHT["ink"], LIGHT["surface"]])
 
 
@@ -55,7 +56,7 @@ def quarter(image):
 def picture_rows(case):
     """[(label, images, classes, predicted or None)] of the sets that are there."""
     rows = []
-    for name, label in ROWS:
+    for name in ROWS:
         prefix = "train/" if name == "train" else f"images/{name}_"
         images = case.arrays.get("train/image" if name == "train" else f"images/{name}")
         classes = case.arrays.get(f"{prefix}class")
@@ -63,6 +64,7 @@ def picture_rows(case):
             continue
         chosen = varied([(int(c), *quarter(image)) for c, image in zip(classes, images)])
         predicted = None if name == "train" else case.arrays.get(f"{prefix}predicted")
+        label = SET_LABELS.get(name, "training")
         rows.append((label, images[chosen], classes[chosen], None if predicted is None else predicted[chosen]))
     return rows
 
@@ -86,10 +88,25 @@ def draw_images(case):
         line[0].text(
             -0.08, 0.5, label, transform=line[0].transAxes, rotation=90, ha="right", va="center", fontsize=8.5
         )
+    there = {name for name in SHAPE_SETS if f"images/{name}" in case.arrays}
     return figure, (
-        "Images and what the first member says of them: ✓ right, ✗ wrong. Training images bear their class. In "
-        "swapped places every shape stands where training had only the other one."
+        "Images and what the first member says of them: ✓ right, ✗ wrong. Training images bear their class."
+        + places_text(case.config.get("bias"), there)
     )
+
+
+def places_text(bias, there):
+    """Where the shapes of the sets that are there stand."""
+    text = ""
+    if "swapped" in there:
+        text = " In swapped places every shape stands " + (
+            "where training had the other one."
+            if bias == 1
+            else "in the biased places of the other one, some of which may lie beyond all that training gave it."
+        )
+    if "conflict" in there:
+        text += " Conflicting places are those of them that are among its own uniform ones."
+    return text
 
 
 def draw_saliency(case):
@@ -177,27 +194,62 @@ def draw_shape_measures(case):
 # ---- sweeps ------------------------------------------------------------------------------------------------
 
 
-def swept(cases):
-    """(field, [x], [label]) of the one field in which cases of images differ; depth or width for networks; None where
-    there is no such field."""
+PLACES = ("biased0", "biased1", "uniform0", "uniform1")
+
+
+def with_images(cases):
+    return [case for case in cases if "uniform_accuracy" in case.metrics]
+
+
+def varying(cases):
+    """The fields in which cases of images differ, but for those that follow from the canvas."""
     flats = [flatten(case.config) for case in cases]
-    varying = [key for key in flats[0] if len({repr(flat.get(key)) for flat in flats}) > 1] if flats else []
-    if len(varying) != 1:
+    keys = [key for key in flats[0] if len({repr(flat.get(key)) for flat in flats}) > 1] if flats else []
+    follow = ("inputs", *PLACES) if "canvas" in keys else ()
+    return [key for key in keys if key not in follow]
+
+
+def swept(cases):
+    """(field, [x], [label]) of the one field in which cases of images differ; None where there is no such field, or its
+    values have no order. Of networks it is depth or width where they differ in that alone."""
+    keys = varying(cases)
+    if len(keys) != 1:
         return None
-    key, values = varying[0], [flat.get(varying[0]) for flat in flats]
+    (key,) = keys
+    values = [flatten(case.config).get(key) for case in cases]
     if key == "hidden":
-        widths = [[] if value == "linear" else str(value).split("x") for value in values]
-        if len({len(of) for of in widths}) > 1:
-            return "hidden layers", [len(of) for of in widths], [str(len(of)) for of in widths]
-        numbers = [float(of[0]) for of in widths]
-        return "width", numbers, [f"{x:g}" for x in numbers]
+        return swept_networks(values)
+    if key == "canvas":
+        return key, [math.prod(map(int, value.split("x"))) for value in values], values
     if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in values):
         return None
     return key.replace("_", " "), [float(value) for value in values], [f"{value:g}" for value in values]
 
 
+def swept_networks(values):
+    """swept() of hidden layers, "64x64": in their order where neither depth nor width alone tells them apart."""
+    widths = [[] if value == "linear" else [int(width) for width in value.split("x")] for value in values]
+    depths = [len(of) for of in widths]
+    if len({width for of in widths for width in of}) == 1:
+        return "hidden layers", depths, [str(depth) for depth in depths]
+    if len(set(depths)) == 1 and all(len(set(of)) == 1 for of in widths):
+        return "width", [float(of[0]) for of in widths], [str(of[0]) for of in widths]
+    return "hidden", [float(k) for k in range(len(values))], list(values)
+
+
+def no_sweep(cases):
+    """One sentence for a page of images without a curve over what varies; none where there is one, or one case."""
+    shown = with_images(cases)
+    keys = varying(shown)
+    if not keys or swept(shown):
+        return []
+    listed = " and ".join(filter(None, (", ".join(keys[:-1]), keys[-1])))
+    why = f"the cases differ in {listed}" if len(keys) > 1 else f"the values of {listed} have no order"
+    return [f"No curve of accuracy against what varies: {why}."]
+
+
 def draw_sweep(cases):
-    shown = [case for case in cases if "uniform_accuracy" in case.metrics]
+    shown = with_images(cases)
     axis_of = swept(shown) if len(shown) > 1 else None
     if axis_of is None:
         return None

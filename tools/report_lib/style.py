@@ -41,7 +41,7 @@ CLASS_COLORS = [LIGHT[f"class{index}"] for index in range(6)]
 
 # Test sets: of slab data, and of images of shapes, which are drawn as their likes among the first.
 SETS = ("standard", "s_randomized", "sc_randomized")
-SHAPE_SETS = ("iid", "uniform", "swapped")
+SHAPE_SETS = ("iid", "uniform", "swapped", "conflict")
 SET_LABELS = {
     "standard": "standard",
     "s_randomized": "$S$-randomised",
@@ -49,14 +49,16 @@ SET_LABELS = {
     "iid": "i.i.d. test",
     "uniform": "uniform places",
     "swapped": "swapped places",
+    "conflict": "conflicting places",
 }
 SET_ROLES = {
     **{name: name for name in SETS},
     "iid": "standard",
     "uniform": "sc_randomized",
     "swapped": "s_randomized",
+    "conflict": "class1",
 }
-SET_MARKERS = {"standard": "o", "s_randomized": "s", "sc_randomized": "D"}
+SET_MARKERS = {"standard": "o", "s_randomized": "s", "sc_randomized": "D", "class1": "^"}
 SET_MARKERS.update({name: SET_MARKERS[SET_ROLES[name]] for name in SHAPE_SETS})
 SET_LINES = {"standard": "-", "s_randomized": "-", "sc_randomized": (0, (3.2, 1.6))}
 
