@@ -189,9 +189,9 @@ TEST_P(ImageCompany, AroundTheImageRows) {
   }
 }
 
-// Images with more columns than are staged at a time (32), and rows to be looked through three times, of a shape that
-// is dark in between.
-TEST_P(ImageCompany, LargerThanAStage) {
+// Images of 260 rows of 70 pixels, with more columns than are staged at a time (32) and rows to be looked through three
+// times, of a shape that is dark in between.
+ShapeSpec large_images() {
   constexpr int kHeight = 260, kWidth = 70;
   ShapeSpec shapes;
   for (int k = 0; k < 2; ++k) {
@@ -204,11 +204,33 @@ TEST_P(ImageCompany, LargerThanAStage) {
     shapes.biased.push_back({{-40, 30, -3, 2}}), shapes.uniform.push_back({{-40, 30, -3, 2}});
   }
   shapes.crop = true, shapes.train = 20, shapes.test_rows = 9;
-  Ensemble e{.spec = {.inputs = kHeight * kWidth, .hidden = {66}}};
+  return shapes;
+}
+
+TEST_P(ImageCompany, LargerThanAStage) {
+  Ensemble e{.spec = {.inputs = 260 * 70, .hidden = {66}}};
   Training training;
   training.optimizer.kind = OptimizerKind::adam, training.batch = 9;
-  e.add(shape_data(shapes, {7}).front(), training, 8);
+  e.add(shape_data(large_images(), {7}).front(), training, 8);
   ASSERT_NO_FATAL_FAILURE(expect_twins(e, *make(), 2));
+}
+
+// So many weights that a block goes through tiles of units, in groups of which the last is smaller, with samples in one
+// list (128) and in more.
+TEST_P(ImageCompany, ManyTilesOfUnits) {
+  for (const int batch : {9, 130}) {
+    if (batch > 128 && is_slow()) continue;
+    SCOPED_TRACE(batch);
+    ShapeSpec shapes = large_images();
+    shapes.train = batch + 2;
+    Ensemble e{.spec = {.inputs = 260 * 70, .hidden = {280}}};
+    for (const std::uint32_t seed : {7u, 8u, 9u}) {
+      Training training;
+      training.optimizer.momentum = seed == 8 ? 0.9 : 0.0, training.batch = batch;
+      e.add(shape_data(shapes, {seed}).front(), training, seed);
+    }
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, *make(), 2));
+  }
 }
 
 // Where no row lights a block's pixels, biases are stepped all the same.
