@@ -39,9 +39,8 @@ std::vector<float> gradient_at(Classifier& model, std::span<const float> x, std:
         a, model.classes(), y[row], static_cast<std::uint32_t>(row), at.iteration, at.restart, at.update);
     const float count = static_cast<float>(
         law::rows_of_batch(static_cast<std::int64_t>(row), static_cast<std::int64_t>(y.size()), a.batch));
-    law::attack_loss_gradient(a.loss, model.loss(), row_of(logits, row, outputs).data(), model.outputs(),
-                              y[row], target, 1.0f / count,
-                              row_of(std::span(at_logits), row, outputs).data());
+    law::attack_loss_gradient(a.loss, row_of(logits, row, outputs).data(), model.outputs(), y[row], target,
+                              1.0f / count, row_of(std::span(at_logits), row, outputs).data());
   }
   model.input_gradient(x, at_logits, gradient);
   return gradient;
@@ -110,8 +109,7 @@ Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const s
     see();
     if (restart == 0) result.perturbation = perturbation, result.logits = logits;
     for (std::size_t row = 0; row < y.size(); ++row) {
-      const float loss =
-          law::sample_loss(model.loss(), logits.data() + row * outputs, model.outputs(), y[row]);
+      const float loss = law::label_loss(logits.data() + row * outputs, model.outputs(), y[row]);
       if (restart > 0 && !(loss >= worst_loss[row])) continue;
       worst_loss[row] = loss;
       std::ranges::copy(row_of(std::span(perturbation), row, inputs),

@@ -164,7 +164,7 @@ PgdArguments Attacker::pgd_arguments(const Group& group, int tracked) {
   PgdArguments a{};
   a.rows = attack_rows(group);
   a.attacks = attacks_.data();
-  a.loss = spec.loss, a.classes = spec.classes, a.inputs = spec.inputs, a.outputs = spec.outputs();
+  a.classes = spec.classes, a.inputs = spec.inputs, a.outputs = spec.outputs();
   a.x = x_.data();
   a.worst = ensure(worst_, "perturbations that count", in_hand * spec.inputs);
   a.worst_logits = ensure(worst_logits_, "logits that count", in_hand * outputs);
@@ -252,8 +252,7 @@ void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
   fill(stream, universal_);
   PgdArguments loss{};
   loss.rows = universal.rows, loss.attacks = attacks_.data();
-  loss.loss = data_.spec().loss, loss.classes = universal.classes;
-  loss.inputs = universal.inputs, loss.outputs = data_.spec().outputs();
+  loss.classes = universal.classes, loss.inputs = universal.inputs, loss.outputs = data_.spec().outputs();
   loss.logit_gradient = pass_.logit_gradient();
   SplitRows rows = split_rows(group);  // rows_in_hand_: those of batches that begin
   rows.firsts = firsts_.data();
