@@ -148,10 +148,11 @@ void Attacker::perturb_group(const Group& group, std::span<const Pgd> attacks, s
     launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, rows.split, rows.first,
                       group.capacity, rows_in_hand_.data());
     launch_split_rows(stream, rows);
+    heed(interrupt_);
     if (plan_) {
       run_at_once(arguments);
     } else {
-      run_pgd(data_, pass_, counters, arguments, iterations, restarts, iteration);
+      run_pgd(data_, pass_, counters, arguments, iterations, restarts, iteration, interrupt_);
     }
     copy_chunk(group, rows.first, tracked, attacks, out);
   }
@@ -265,6 +266,7 @@ void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
   });
   const std::int64_t most = *std::max_element(steps.begin(), steps.end());
   for (std::int64_t step = 0; step < most; ++step) {
+    heed(interrupt_);
     launch_universal_turn(stream, step, attacks_.data(), all_rows_.data(), steps_.data(), group.slots(),
                           firsts_.data(), rows_now_.data(), rows_in_hand_.data());
     bool fresh = false;
