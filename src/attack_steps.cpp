@@ -165,6 +165,7 @@ std::vector<float> fit_universal(Classifier& model, std::span<const float> x, st
 Universal fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                         const SvdUap& attack) {
   const Singular decomposed = singular(perturb(model, x, y, attack.attack).perturbation, model.inputs());
+  const double epsilon = has_direction(decomposed) ? attack.epsilon : 0.0;
   const auto of_length = [&](double length) {
     Universal made{along(decomposed.first, length), decomposed.values, {}};
     const std::vector<float> moved =
@@ -174,7 +175,7 @@ Universal fit_universal(Classifier& model, std::span<const float> x, std::span<c
     made.score = score_of(model.loss(), model.outputs(), logits, y);
     return made;
   };
-  Universal plus = of_length(attack.epsilon), minus = of_length(-attack.epsilon);
+  Universal plus = of_length(epsilon), minus = of_length(-epsilon);
   return plus.score.accuracy < minus.score.accuracy ? plus : minus;
 }
 
