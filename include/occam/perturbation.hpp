@@ -34,7 +34,8 @@ struct Pgd {
   int iterations = 20;
   double lower = 0, upper = 1;  // bounds of x + δ
   double start = 1e-3;
-  // Of several runs the one with the largest ℓ(y) at its end counts, row by row, ties to the later.
+  // Of several runs the one with the largest ℓ(y) at its end counts, row by row, ties to the later. A minimal
+  // attack, whose aim is another, has one.
   int restarts = 1;
   // How far is the nearest mistake? A step moves only rows that are not misclassified at x + δ, and is not
   // projected. As in the original, δ starts and is clamped as without it: a row misclassified at its start
