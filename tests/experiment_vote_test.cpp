@@ -167,6 +167,8 @@ TEST(Votes, ADivergedNetworkDivergesItsVote) {
 TEST(Votes, ACombinerStopsWhereItIsAskedTo) {
   Case c = small_case("A", {8});
   c.votes.combiners = {Combiner::mlp};
+  c.slab.linear.noise = 0.5, c.slab.slab5.count = 0;  // nothing to learn
+  c.training.batch = 600;
   const Plan plan = make_plan("tool", {c}, seeds("1"), false, 1);
   const Case& settled = plan.cases[0].settings;
   MlpEnsemble networks(settled.network, std::vector<Seeds>(8), kCpu);
