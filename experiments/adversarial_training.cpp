@@ -8,6 +8,7 @@
 // protocol is 96,000 updates of 41 gradients each: about 40 minutes of one CPU core for a (200,2) network.
 // --quick and the default end it early, the default after 600 epochs, by when the network of radius 0.1 has
 // learned; such runs have no verdict, nor have widths and radii that are not the paper's.
+#include <algorithm>
 #include <optional>
 #include <set>
 #include <string>
@@ -28,7 +29,6 @@ using Test = Expectation::Test;
 //                       cpu: quick, default, full; cuda: quick, default, full
 constexpr Sizes kSizes{1, 1, 20, 1, 20, 100};
 constexpr std::int64_t kEpochs = 4000, kQuickEpochs = 10, kShortEpochs = 600, kStep = 1000;
-constexpr int kRows = 6000, kBatch = 256, kBatches = (kRows + kBatch - 1) / kBatch;
 
 struct Setting {
   int width;
@@ -68,15 +68,15 @@ Case adversarial(const Setting& setting, std::int64_t epochs) {
             .linear = {.count = 0, .noise_kind = NoiseKind::flip},
             .slab5 = {.count = 10, .margin = 0.05},
             .slab7 = {.count = 10, .margin = 0.15},
-            .train = kRows,
+            .train = 6000,
             .test = 2000};
   c.network.hidden = {width, width};
   c.training.optimizer.learning_rate = 0.1;
   c.training.schedule = {.epochs = kStep, .factor = 0.1};
-  c.training.batch = kBatch;
-  c.training.stop = {.criterion = StopCriterion::none,
-                     .check_every = std::max<std::int64_t>(1, epochs / 40) * kBatches,
-                     .max_updates = epochs * kBatches};
+  c.training.batch = 256;
+  c.training.stop.criterion = StopCriterion::none;
+  c.epochs = epochs, c.check_epochs = std::max<std::int64_t>(1, epochs / 40);
+  c.settled = {{"hidden", "widths"}, {"adversary-epsilon", "radii"}};
   c.adversary.epsilon = epsilon;
   c.simple = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
   c.attacks.pgd = true;
@@ -125,7 +125,10 @@ int main(int argc, char** argv) {
   return experiment.run(argc, argv, [&] {
     std::int64_t count = experiment.full() ? kEpochs : experiment.quick() ? kQuickEpochs : kShortEpochs;
     if (!epochs.empty()) count = experiment.integer("epochs", epochs, 1, 1'000'000);
-    for (const Setting& setting : settings_of(widths, radii, experiment.full()))
-      experiment.add(adversarial(setting, count));
+    for (const Setting& setting : settings_of(widths, radii, experiment.full())) {
+      Case c = adversarial(setting, count);
+      if (!epochs.empty()) c.settled["max-updates"] = "epochs";
+      experiment.add(c);
+    }
   });
 }

@@ -99,11 +99,13 @@ Case ms57() {
           .published = "MS-(5,7)"};
 }
 
-// A cell of a table: one of the two data sets, changed.
+// A cell of a table: one of the two data sets, changed. named: the fields that the name tells.
 template <class Change>
-void add_cells(std::vector<Case>& cells, const std::string& name, const Change& change) {
+void add_cells(std::vector<Case>& cells, const std::string& name, const std::vector<std::string>& named,
+               const Change& change) {
   for (Case c : {lms5(), ms57()}) {
     change(c);
+    for (const std::string& field : named) c.settled[field] = "table";
     c.name += " " + name;
     c.measures = {};
     c.published.clear();
@@ -118,8 +120,8 @@ void add_cells(std::vector<Case>& cells, const std::string& name, const Change& 
 
 std::vector<Case> architecture_cells() {
   std::vector<Case> cells;
-  add_cells(cells, "(100,1)", [](Case& c) { c.network.hidden = {100}; });
-  add_cells(cells, "(100,2)", [](Case&) {});
+  add_cells(cells, "(100,1)", {"hidden"}, [](Case& c) { c.network.hidden = {100}; });
+  add_cells(cells, "(100,2)", {"hidden"}, [](Case&) {});
   return cells;
 }
 
@@ -135,11 +137,12 @@ std::vector<Case> optimizer_cells() {
   std::vector<Case> cells;
   for (const auto& [activation_name, activation] : activations)
     for (const auto& [optimizer_name, optimizer] : optimizers)
-      add_cells(cells, std::string(activation_name) + " " + optimizer_name, [&](Case& c) {
-        c.network.activation = activation;
-        c.training.optimizer = optimizer;
-        if (activation == Activation::tanh) c.initialization.scale = 3;
-      });
+      add_cells(cells, std::string(activation_name) + " " + optimizer_name, {"activation", "optimizer"},
+                [&](Case& c) {
+                  c.network.activation = activation;
+                  c.training.optimizer = optimizer;
+                  if (activation == Activation::tanh) c.initialization.scale = 3;
+                });
   return cells;
 }
 
@@ -147,27 +150,30 @@ std::vector<Case> dimension_cells() {
   const std::pair<int, int> sizes[] = {{20, 19}, {50, 24}, {50, 49}, {100, 49}, {100, 99}};
   std::vector<Case> cells;
   for (const auto& [d, complement] : sizes)
-    add_cells(cells, fmt::format("({},{})", d, complement), [d = d, complement = complement](Case& c) {
-      c.slab.dim = d;
-      (c.slab.slab7.count == kRest ? c.slab.slab7 : c.slab.slab5).count = complement;
-    });
+    add_cells(cells, fmt::format("({},{})", d, complement), {"dim", "slabs5", "slabs7"},
+              [d = d, complement = complement](Case& c) {
+                c.slab.dim = d;
+                (c.slab.slab7.count == kRest ? c.slab.slab7 : c.slab.slab5).count = complement;
+              });
   return cells;
 }
 
 std::vector<Case> init_cells() {
   std::vector<Case> cells;
   for (const auto& [name, scale] : {std::pair{"x0.1", 0.1}, {"x0.5", 0.5}, {"x2", 2.0}, {"x10", 10.0}})
-    add_cells(cells, std::string("default ") + name,
+    add_cells(cells, std::string("default ") + name, {"init", "init-scale"},
               [scale = scale](Case& c) { c.initialization.scale = scale; });
-  add_cells(cells, "Kaiming", [](Case& c) { c.initialization.kind = InitializationKind::kaiming_uniform; });
-  add_cells(cells, "Xavier", [](Case& c) { c.initialization.kind = InitializationKind::xavier_uniform; });
+  add_cells(cells, "Kaiming", {"init"},
+            [](Case& c) { c.initialization.kind = InitializationKind::kaiming_uniform; });
+  add_cells(cells, "Xavier", {"init"},
+            [](Case& c) { c.initialization.kind = InitializationKind::xavier_uniform; });
   return cells;
 }
 
 std::vector<Case> width_cells() {
   std::vector<Case> cells;
   for (int d : {50, 250})
-    add_cells(cells, "(2000,1) d=" + std::to_string(d), [d](Case& c) {
+    add_cells(cells, "(2000,1) d=" + std::to_string(d), {"hidden", "dim"}, [d](Case& c) {
       c.network.hidden = {2000};
       c.slab.dim = d;
     });

@@ -87,6 +87,7 @@ std::vector<Case> table_cells() {
     c.name = cell.name;
     c.published.clear();
     c.network.hidden = cell.hidden;
+    c.settled = {{"hidden", "table"}};
     c.training.optimizer.learning_rate = cell.learning_rate;
     c.training.optimizer.weight_decay = cell.weight_decay;
     c.training.optimizer.momentum = cell.momentum;
@@ -126,6 +127,7 @@ std::vector<Case> grid_cells() {
           c.training.batch = batch;
           c.training.stop.check_every = 2000;
           c.training.stop.max_updates = 20'000;
+          c.settled = {{"batch", "grid"}, {"lr", "grid"}, {"weight-decay", "grid"}, {"momentum", "grid"}};
           cases.push_back(std::move(c));
         }
   return cases;

@@ -92,7 +92,7 @@ __device__ __forceinline__ void loss_gradient_row(const PgdArguments& a, const l
                                                   float* gradient) {
   const std::int32_t target =
       law::attack_target(attack, a.classes, label, draw.row, draw.iteration, draw.restart, draw.update);
-  law::attack_loss_gradient(attack.loss, a.loss, logits, a.outputs, label, target, inverse, gradient);
+  law::attack_loss_gradient(attack.loss, logits, a.outputs, label, target, inverse, gradient);
   for (int c = a.outputs; c % kQuad != 0; ++c) gradient[c] = kPadding;
   const auto iteration = static_cast<int>(draw.iteration);
   if (!a.tracked || iteration >= a.tracked_iterations) return;
@@ -108,7 +108,7 @@ __device__ __forceinline__ void select_row(const PgdArguments& a, const law::Att
                                            float* worst_loss) {
   float loss = 0.0f;
   if (attack.restarts > 1) {
-    loss = law::sample_loss(a.loss, logits, a.outputs, label);
+    loss = law::label_loss(logits, a.outputs, label);
     const bool counts = restart == 0 || loss >= *worst_loss;
     __syncwarp();
     if (!counts) return;

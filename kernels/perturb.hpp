@@ -32,7 +32,6 @@ struct PgdArguments {
   const law::AttackConstants* attacks;  // [slots]
   const AttackTurn* turns;              // [slots]
   const Progress* progress;             // [slots] of a training under way; null: none is
-  Loss loss;
   int classes, inputs, outputs;
   const float* x;       // [slots][capacity][padded(inputs)]
   float* perturbation;  // [slots][capacity][padded(inputs)]

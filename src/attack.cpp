@@ -25,16 +25,20 @@ void require_finite(const char* what, double value) {
   require(std::isfinite(value), "attack {}: {} is not a finite number", what, value);
 }
 
+void require_length(const char* what, double value) {
+  require_finite(what, value);
+  require(value <= kMostLength, "attack {}: {} is more than {:g}", what, value, kMostLength);
+}
+
 // What PGD and AS-UAP have in common.
 template <class Attack>
 void validate_steps(const Attack& a, int classes) {
-  for (const auto& [what, value] : {std::pair{"epsilon", a.epsilon},
-                                    {"step", a.step},
-                                    {"lower bound", a.lower},
-                                    {"upper bound", a.upper}})
-    require_finite(what, value);
+  require_length("epsilon", a.epsilon), require_length("step", a.step);
+  require_finite("lower bound", a.lower), require_finite("upper bound", a.upper);
+  require(a.lower >= -kMostBound && a.upper <= kMostBound, "attack bounds: [{}, {}] reach beyond ±{:g}",
+          a.lower, a.upper, kMostBound);
   require(a.epsilon >= 0, "attack epsilon: {} is negative", a.epsilon);
-  require(a.step > 0, "attack step: {} is not positive", a.step);
+  require(static_cast<float>(a.step) > 0, "attack step: {} is not positive in fp32", a.step);
   require(a.iterations >= 1 && a.iterations <= kMostRepeats, "attack iterations: {} is outside 1 … {}",
           a.iterations, kMostRepeats);
   require(a.lower < a.upper, "attack bounds: [{}, {}] hold no value (give the smaller first)", a.lower,
@@ -174,7 +178,7 @@ class WaveAttack {
     perturb([](const AttackSuite& s) { return s.svd_uap ? &s.svd_uap->attack : nullptr; },
             [&](std::size_t m, Perturbed&& made) {
               Singular decomposed = singular(made.perturbation, spec_.inputs);
-              const double epsilon = suites_[m].svd_uap->epsilon;
+              const double epsilon = has_direction(decomposed) ? suites_[m].svd_uap->epsilon : 0.0;
               vectors[0][m] = along(decomposed.first, epsilon),
               vectors[1][m] = along(decomposed.first, -epsilon);
               results_[m].svd_uap = Universal{{}, std::move(decomposed.values), {}};
@@ -233,16 +237,22 @@ class WaveAttack {
 
 void validate(const Pgd& a, int classes) {
   validate_steps(a, classes);
-  require_finite("start", a.start);
+  require_length("start", a.start);
   require(a.start >= 0, "attack start: {} is negative", a.start);
   require(a.restarts >= 1 && a.restarts <= kMostRepeats, "attack restarts: {} is outside 1 … {}", a.restarts,
           kMostRepeats);
+  require(
+      !a.minimal || a.restarts == 1,
+      "attack restarts: of {} minimal runs the largest loss would count, not the nearest mistake (give 1)",
+      a.restarts);
   require(!a.track || a.restarts == 1, "attack: {} restarts cannot be tracked (track one run)", a.restarts);
 }
 
 void validate(const SvdUap& a, int classes) {
   validate(a.attack, classes);
-  require_finite("epsilon of SVD-UAP", a.epsilon);
+  require(static_cast<float>(a.attack.epsilon) > 0,
+          "attack epsilon: {} leaves SVD-UAP no perturbation to decompose", a.attack.epsilon);
+  require_length("epsilon of SVD-UAP", a.epsilon);
   require(a.epsilon >= 0, "attack epsilon of SVD-UAP: {} is negative", a.epsilon);
 }
 

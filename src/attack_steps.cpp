@@ -39,9 +39,8 @@ std::vector<float> gradient_at(Classifier& model, std::span<const float> x, std:
         a, model.classes(), y[row], static_cast<std::uint32_t>(row), at.iteration, at.restart, at.update);
     const float count = static_cast<float>(
         law::rows_of_batch(static_cast<std::int64_t>(row), static_cast<std::int64_t>(y.size()), a.batch));
-    law::attack_loss_gradient(a.loss, model.loss(), row_of(logits, row, outputs).data(), model.outputs(),
-                              y[row], target, 1.0f / count,
-                              row_of(std::span(at_logits), row, outputs).data());
+    law::attack_loss_gradient(a.loss, row_of(logits, row, outputs).data(), model.outputs(), y[row], target,
+                              1.0f / count, row_of(std::span(at_logits), row, outputs).data());
   }
   model.input_gradient(x, at_logits, gradient);
   return gradient;
@@ -110,8 +109,7 @@ Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const s
     see();
     if (restart == 0) result.perturbation = perturbation, result.logits = logits;
     for (std::size_t row = 0; row < y.size(); ++row) {
-      const float loss =
-          law::sample_loss(model.loss(), logits.data() + row * outputs, model.outputs(), y[row]);
+      const float loss = law::label_loss(logits.data() + row * outputs, model.outputs(), y[row]);
       if (restart > 0 && !(loss >= worst_loss[row])) continue;
       worst_loss[row] = loss;
       std::ranges::copy(row_of(std::span(perturbation), row, inputs),
@@ -167,6 +165,7 @@ std::vector<float> fit_universal(Classifier& model, std::span<const float> x, st
 Universal fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                         const SvdUap& attack) {
   const Singular decomposed = singular(perturb(model, x, y, attack.attack).perturbation, model.inputs());
+  const double epsilon = has_direction(decomposed) ? attack.epsilon : 0.0;
   const auto of_length = [&](double length) {
     Universal made{along(decomposed.first, length), decomposed.values, {}};
     const std::vector<float> moved =
@@ -176,7 +175,7 @@ Universal fit_universal(Classifier& model, std::span<const float> x, std::span<c
     made.score = score_of(model.loss(), model.outputs(), logits, y);
     return made;
   };
-  Universal plus = of_length(attack.epsilon), minus = of_length(-attack.epsilon);
+  Universal plus = of_length(epsilon), minus = of_length(-epsilon);
   return plus.score.accuracy < minus.score.accuracy ? plus : minus;
 }
 

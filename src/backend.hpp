@@ -26,7 +26,7 @@ struct WaveRequest {
   std::span<const Seeds> seeds;
   std::span<const Training> trainings;
   int threads = 1;                // host threads that the wave may use within one call
-  Interrupt interrupt = nullptr;  // heeded while the members' data are made; outlives the wave
+  Interrupt interrupt = nullptr;  // heeded while data are made and by attacks; outlives the wave
 };
 
 struct WaveScore {

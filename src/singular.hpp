@@ -20,6 +20,9 @@ struct Singular {
 // finite). Leaves the number of OpenBLAS's threads as it is.
 Singular singular(std::span<const float> x, std::int64_t columns);
 
+// Whether there was anything but zeros.
+inline bool has_direction(const Singular& of) { return of.values.front() > 0; }
+
 // length · v₁, [columns]; length may be negative.
 std::vector<float> along(std::span<const double> first, double length);
 

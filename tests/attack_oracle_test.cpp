@@ -69,7 +69,8 @@ struct Met {
 // The perturbations of all rows in double precision.
 std::vector<double> oracle_pgd(const Attacked& model, const HostTable& rows, const Pgd& attack, Met& met) {
   const auto inputs = static_cast<std::size_t>(model.spec.inputs);
-  const reference::Net net = oracle_net(model.spec);
+  reference::Net net = oracle_net(model.spec);
+  if (net.loss == reference::Loss::hinge) net.loss = reference::Loss::binary_cross_entropy;
   const reference::Parameters parameters = oracle_parameters(model.spec, model.models.last(0));
   std::vector<double> all;
   for (std::uint32_t row = 0; row < rows.y.size(); ++row) {
@@ -107,8 +108,10 @@ TEST(Attack, FollowsTheDoublePrecisionOracleStepByStep) {
   ShareUsed share("PGD against the oracle");
   int cases = 0;
   Met projected, minimal;
-  for (const auto& [classes, loss] :
-       {std::pair{2, Loss::cross_entropy}, {4, Loss::cross_entropy}, {2, Loss::binary_cross_entropy}})
+  for (const auto& [classes, loss] : {std::pair{2, Loss::cross_entropy},
+                                      {4, Loss::cross_entropy},
+                                      {2, Loss::binary_cross_entropy},
+                                      {2, Loss::hinge}})
     for (const Norm norm : {Norm::l2, Norm::linf})
       for (const AttackLoss aim :
            {AttackLoss::untargeted, AttackLoss::targeted, AttackLoss::random_targeted, AttackLoss::plus_one,
@@ -131,7 +134,7 @@ TEST(Attack, FollowsTheDoublePrecisionOracleStepByStep) {
           }
         }
       }
-  EXPECT_EQ(cases, 160);
+  EXPECT_EQ(cases, 220);
   EXPECT_GT(projected.bounds, 500);
   EXPECT_GT(projected.ball, 500);
   EXPECT_EQ(projected.beyond_ball, 0);

@@ -136,10 +136,15 @@ TEST(Flags, EveryFieldIsReadAndRecorded) {
   Case hardened = attacked;
   hardened.adversary.epsilon = 0.25;
   std::set<std::string> covered;
+  Case targeted = attacked;
+  targeted.attacks.pgd_settings.loss = AttackLoss::targeted;
   for (const auto& [words, expected] : table) {
     const bool adversary = std::string(words.front()).starts_with("--adversary-");
-    const nlohmann::ordered_json plain = plan({}, {adversary ? hardened : attacked}).cases.front().config;
-    const nlohmann::ordered_json config = plan(words, {adversary ? hardened : attacked}).cases.front().config;
+    const Case& own = adversary                                         ? hardened
+                      : words.front() == std::string("--attack-target") ? targeted
+                                                                        : attacked;
+    const nlohmann::ordered_json plain = plan({}, {own}).cases.front().config;
+    const nlohmann::ordered_json config = plan(words, {own}).cases.front().config;
     EXPECT_EQ(nlohmann::json(config[expected.first]), expected.second) << words.front();
     EXPECT_NE(config[expected.first], plain.at(expected.first)) << words.front() << " is the default";
     covered.insert(words.front());
@@ -298,6 +303,28 @@ TEST(Config, PrintedConfigurationReadsBackTheSame) {
     EXPECT_EQ(names(direct), names(again)) << text;
     EXPECT_EQ(direct.members.size(), again.members.size());
   }
+}
+
+// Epochs of the rows and batch that are trained on, not of the experiment's own.
+TEST(Plan, EpochsFollowRowsAndBatch) {
+  std::vector<Case> own(1);
+  own[0].slab.train = 1000, own[0].training.batch = 100;
+  own[0].epochs = 6, own[0].check_epochs = 2;
+  follow_epochs(own[0]);
+  const auto updates = [&](const std::vector<const char*>& words) {
+    const StopRule stop =
+        make_plan("tool", own, parse(words).options, false, 1).cases[0].settings.training.stop;
+    return std::pair{stop.max_updates, stop.check_every};
+  };
+  using Pair = std::pair<std::int64_t, std::int64_t>;
+  EXPECT_EQ(updates({}), Pair(60, 20));
+  EXPECT_EQ(updates({"--train", "301"}), Pair(24, 8));
+  EXPECT_EQ(updates({"--batch", "50"}), Pair(120, 40));
+  EXPECT_EQ(updates({"--max-updates", "7", "--batch", "50"}), Pair(7, 40));
+  EXPECT_TRUE(make_plan("tool", own, parse({}).options, false, 1).cases[0].as_published);
+  const std::string text = config_text("tool", parse({"--batch", "50"}).options, {}, own, "1", false);
+  EXPECT_THAT(text, testing::AllOf(testing::HasSubstr("# max-updates: follows the epochs"),
+                                   testing::Not(testing::HasSubstr("\nmax-updates"))));
 }
 
 TEST(Config, FileIsReadAndTheCommandLineWins) {

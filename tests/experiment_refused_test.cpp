@@ -82,6 +82,57 @@ TEST(Refused, TheSameRunTwice) {
   }
 }
 
+// Flags that would change nothing, and those that a case's name contradicts.
+TEST(Refused, FlagsThatMeanNothing) {
+  const std::pair<std::vector<const char*>, const char*> idle[] = {
+      {{"--attack-epsilon", "0.3"}, "--attack-epsilon: 0.3 means nothing without --measure pgd"},
+      {{"--attack-epsilon", "0.3", "--measure", "as-uap"}, "--attack-epsilon: 0.3 means nothing without"},
+      {{"--attack-epsilon", "0.3,0.4", "--measure", "as-uap"}, "are the same run"},
+      {{"--svd-epsilon", "0.3", "--measure", "pgd"},
+       "--svd-epsilon: 0.3 means nothing without --measure svd-uap"},
+      {{"--as-norm", "linf", "--measure", "pgd"}, "--as-norm: linf means nothing without --measure as-uap"},
+      {{"--attack-units", "absolute"},
+       "--attack-units: absolute means nothing without --measure pgd, svd-uap or"},
+      {{"--adversary-step", "0.1"}, "--adversary-step: 0.1 means nothing without --adversary-epsilon"},
+      {{"--attack-target", "1", "--measure", "pgd"}, "--attack-target: 1 means nothing without"}};
+  for (const auto& [words, text] : idle) expect_refused(words, text);
+  for (const std::vector<const char*>& words : std::vector<std::vector<const char*>>{
+           {"--attack-epsilon", "0.5"},  // as it is, as a printed configuration has it
+           {"--attack-target", "1", "--attack-loss", "targeted", "--measure", "pgd"},
+           {"--attack-epsilon", "0.3", "--measure", "pgd"},
+           {"--adversary-step", "0.1", "--adversary-epsilon", "0,0.1"}})
+    EXPECT_NO_THROW(make_plan("tool", std::vector<Case>(1), parse(words).options, false, 2)) << words[0];
+}
+
+TEST(Refused, WhatAFlagOfTheExperimentSays) {
+  std::vector<Case> own(1);
+  own[0].name = "(8,2)", own[0].network.hidden = {8, 8}, own[0].settled = {{"hidden", "widths"}};
+  EXPECT_NO_THROW(make_plan("tool", own, parse({"--hidden", "8x8"}).options, false, 2));
+  for (const char* hidden : {"9", "8x8,9x9"}) try {
+      make_plan("tool", own, parse({"--hidden", hidden}).options, false, 2);
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("contradicts --widths, by which case '(8,2)' has 8x8"));
+    }
+}
+
+TEST(Refused, LengthsThatOverflow) {
+  for (const char* flag :
+       {"--attack-epsilon", "--attack-step", "--svd-epsilon", "--svd-attack-epsilon", "--svd-attack-step",
+        "--as-epsilon", "--as-step", "--adversary-epsilon", "--adversary-step"})
+    for (const char* length : {"1e300", "1e39", "1.1e15"})
+      expect_refused({flag, length, "--measure", "pgd,svd-uap,as-uap"},
+                     std::string(flag) + ": " + length + " is more than 1e+15");
+  expect_refused({"--attack-bounds=-1e31:1e31", "--measure", "pgd"},
+                 "--attack-bounds: '-1e31:1e31' reaches beyond");
+  expect_refused({"--attack-step", "1e-60", "--measure", "pgd"},
+                 "--attack-step: 1e-60 is not positive in fp32");
+  expect_refused({"--svd-attack-epsilon", "0", "--measure", "svd-uap"},
+                 "--svd-attack-epsilon: 0 leaves SVD-UAP no");
+  expect_refused({"--attack-minimal", "--attack-restarts", "2", "--measure", "pgd"},
+                 "--attack-restarts: of 2 minimal runs");
+}
+
 TEST(Refused, OneValueTwice) {
   expect_refused({"--lr", "0.1,0.2,.10"}, "--lr: 0.1 and .10 are one value");
   expect_refused({"--hidden", "9x9,5,9x9"}, "--hidden: 9x9 is given twice");
@@ -170,6 +221,13 @@ TEST(Refused, VotesOfOneOutputBySoftmax) {
   EXPECT_NO_THROW(make_plan("tool", own, parse({}).options, false, 2));
   own[0].votes.combiners.push_back(Combiner::softmax);
   EXPECT_THROW(make_plan("tool", own, parse({}).options, false, 2), Error);
+  own[0].network.loss = Loss::hinge;
+  try {
+    make_plan("tool", own, parse({}).options, false, 2);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("--loss hinge has one"));
+  }
 }
 
 TEST(Accepted, GroupsWhoseNamesEndInS) {

@@ -1,13 +1,16 @@
 // Cases with votes: what a seed's record holds, that it depends on its own networks alone, and that an
 // interruption costs no finished vote.
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <set>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "experiment/train.hpp"
+#include "experiment/vote_measure.hpp"
 #include "occam/device.hpp"
 #include "occam/error.hpp"
 
@@ -158,6 +161,27 @@ TEST(Votes, ADivergedNetworkDivergesItsVote) {
   for (const auto& [name, value] : good.metrics) good_names.insert(name);
   EXPECT_EQ(names, good_names);
   EXPECT_TRUE(std::isnan(metric(record, "standard_accuracy_mlp")));
+}
+
+// A combiner that never fits its rows trains for long, and heeds a request to stop all the same.
+TEST(Votes, ACombinerStopsWhereItIsAskedTo) {
+  Case c = small_case("A", {8});
+  c.votes.combiners = {Combiner::mlp};
+  c.slab.linear.noise = 0.5, c.slab.slab5.count = 0;  // nothing to learn
+  c.training.batch = 600;
+  const Plan plan = make_plan("tool", {c}, seeds("1"), false, 1);
+  const Case& settled = plan.cases[0].settings;
+  MlpEnsemble networks(settled.network, std::vector<Seeds>(8), kCpu);
+  std::atomic<bool> stop{false};
+  networks.heed(&stop);
+  MemberRecord record;
+  const std::vector<MemberHistory> histories(8);
+  std::jthread asks([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    stop = true;
+  });
+  EXPECT_THROW(measure_vote(networks, histories, plan.cases[0].data[0], plan.cases[0], false, record),
+               Interrupted);
 }
 
 TEST(Votes, AreRecordedInTheConfiguration) {

@@ -32,9 +32,11 @@ struct SvdUap {
   bool operator==(const SvdUap&) const = default;
 };
 
-// Throws a usage error that names the field and its value: epsilon < 0, a step that is not positive, no
-// iterations, epochs, restarts or batch, a start < 0, several restarts to track, bounds without a range or that exclude the
-// data (when these are at hand), a loss that the number of classes does not allow, a target that is no class.
+// Throws a usage error that names the field and its value: epsilon < 0, or 0 for the PGD behind SVD-UAP, a step
+// that is not positive, lengths above kMostLength and bounds beyond ±kMostBound (occam/limits.hpp), no
+// iterations, epochs, restarts or batch, a start < 0, several restarts to track or of a minimal attack, bounds
+// without a range or that exclude the data (when these are at hand), a loss that the number of classes does not
+// allow, a target that is no class.
 void validate(const Pgd& attack, int classes);
 void validate(const SvdUap& attack, int classes);
 void validate(const AsUap& attack, int classes);
@@ -60,9 +62,10 @@ struct AttackSuite {
 
 // A universal perturbation and the accuracy it leaves.
 struct Universal {
-  std::vector<float> perturbation;      // [inputs] as applied to class 1: ±epsilon u, or AS-UAP's
-  std::vector<double> singular_values;  // [inputs], descending; SVD-UAP only
-  Score score;                          // on the perturbed rows
+  std::vector<float> perturbation;  // [inputs] as applied to class 1: ±epsilon u, or AS-UAP's
+  std::vector<double>
+      singular_values;  // [inputs], descending; SVD-UAP only. All 0: no u, the perturbation is 0
+  Score score;          // on the perturbed rows
 };
 
 struct AttackResult {
@@ -74,7 +77,7 @@ struct AttackResult {
 
 // Attacks the split's rows of every member; finished(member, result) is called once a member, one call at a
 // time, from worker threads. One suite per member. Throws usage errors (validate; bounds that exclude a row
-// of the split).
+// of the split). Throws Interrupted where the models' request to stop is heeded: within a member, too.
 void attack(const MlpEnsemble& models, std::span<const Data> data, std::span<const AttackSuite> suites,
             const std::function<void(int member, AttackResult&& result)>& finished, Which which = Which::last,
             Split split = Split::test);

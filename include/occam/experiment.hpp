@@ -87,8 +87,8 @@ struct AttackBounds {
 };
 
 // Attacks on the evaluated model's test rows. Metrics: pgd_accuracy, pgd_loss, pgd_share, svd_uap_accuracy,
-// svd_uap_share, as_uap_accuracy, as_uap_share, where the share is that of S (perturbation_share), and in units of the
-// range data_range.
+// svd_uap_share, as_uap_accuracy, as_uap_share, where the share is that of S (perturbation_share); pgd_norm, the mean norm of
+// PGD's perturbations, with `minimal` pgd_success; in units of the range data_range.
 struct Attacks {
   bool pgd = false, svd_uap = false, as_uap = false;  // which are made
   AttackUnits units = AttackUnits::range;
@@ -165,6 +165,12 @@ struct Case {
   std::vector<Expectation> expectations;
   std::string published;  // "LMS-5": entry of this experiment in experiments/published.json; empty: none
   std::map<std::string, double> numbers = {};  // settings of an experiment with a computation of its own
+  // Training ends after so many epochs and is checked every `check_epochs`, whatever training rows and batch are; 0: as
+  // training.stop says.
+  std::int64_t epochs = 0, check_epochs = 1;
+  // What the case is called after or a flag of the experiment says, by the field's flag: {"hidden", "widths"}. Another
+  // value of that field is a usage error.
+  std::map<std::string, std::string> settled = {};
 };
 
 struct Computation;  // occam/computation.hpp
@@ -192,7 +198,7 @@ class Experiment {
   // The user's own data, --data FILE.npz, are welcome in place of slab data.
   void accept_user_data();
 
-  // --data may be one of these names, which goes to `chosen`, in place of a folder.
+  // --data is one of these names, which goes to `chosen`, in place of a folder.
   void data_sets(std::string& chosen, const std::vector<std::string>& names);
 
   // Seeds that --quick, no flag and --full stand for.

@@ -14,5 +14,8 @@ inline constexpr int kMostWidth = 16384;    // units of a hidden layer
 inline constexpr int kMostBatch = 1 << 20;  // rows that share a mean loss, in training or attack
 inline constexpr std::int64_t kMostUpdates = 4'000'000'000;  // what dropout's 32-bit counter word holds
 inline constexpr int kMostRepeats = 1'000'000;               // iterations, restarts and epochs of attacks
+inline constexpr double kMostLength =
+    1e15;                                   // radii, steps and starts of attacks, whose squares are fp32 sums
+inline constexpr double kMostBound = 1e30;  // values that attacked rows stay inside
 
 }  // namespace occam

@@ -9,7 +9,9 @@ namespace occam {
 
 enum class Norm : std::int32_t { l2 = 0, linf = 1 };
 
-// The loss that an attack descends; ℓ is the network's own loss.
+// The loss that an attack descends. ℓ(c) is the cross-entropy of class c, for networks of one logit the binary
+// cross-entropy, whatever they were trained with: the hinge is flat where a row is right by more than its
+// margin.
 enum class AttackLoss : std::int32_t {
   untargeted = 0,       // −ℓ(y)
   targeted = 1,         // ℓ(target)
@@ -32,7 +34,8 @@ struct Pgd {
   int iterations = 20;
   double lower = 0, upper = 1;  // bounds of x + δ
   double start = 1e-3;
-  // Of several runs the one with the largest loss ℓ(y) at its end counts, row by row, ties to the later.
+  // Of several runs the one with the largest ℓ(y) at its end counts, row by row, ties to the later. A minimal
+  // attack, whose aim is another, has one.
   int restarts = 1;
   // How far is the nearest mistake? A step moves only rows that are not misclassified at x + δ, and is not
   // projected. As in the original, δ starts and is clamped as without it: a row misclassified at its start

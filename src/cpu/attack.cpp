@@ -107,11 +107,14 @@ Perturbed CpuWave::perturb(Member& member, Split split, const Pgd& attack) {
   AlignedFloats perturbation(all.count * stride);
   on_threads(threads_, [&](int t) {
     const Part part = part_of(all.count, threads_, t);
-    engines[static_cast<std::size_t>(t)]->perturb(
-        {all.x.data() + part.first * stride, all.labels.data() + part.first, part.first, part.count,
-         all.count},
-        constants, perturbation.data() + part.first * stride, result.logits.data() + part.first * outputs,
-        result.tracked.empty() ? nullptr : result.tracked.data());
+    for (std::int64_t first = part.first; first < part.first + part.count; first += kTile) {
+      heed(interrupt_);
+      engines[static_cast<std::size_t>(t)]->perturb(
+          {all.x.data() + first * stride, all.labels.data() + first, first,
+           std::min(kTile, part.first + part.count - first), all.count},
+          constants, perturbation.data() + first * stride, result.logits.data() + first * outputs,
+          result.tracked.empty() ? nullptr : result.tracked.data());
+    }
     for (std::int64_t row = part.first; row < part.first + part.count; ++row)
       std::copy_n(perturbation.data() + row * stride, width, result.perturbation.data() + row * width);
   });
@@ -133,6 +136,7 @@ std::vector<float> CpuWave::fit_universal(Member& member, Split split, const AsU
   // Two buffers of shares, so that one meeting a step is enough: who is ahead writes into the other one.
   AlignedFloats shares[2] = {AlignedFloats(batch * stride), AlignedFloats(batch * stride)};
   Meeting meeting(threads);
+  bool stops[2] = {false, false};  // whether all shall, of a step; thread 0 asks
   std::vector<float> result;
   on_threads(threads, [&](int t) noexcept {  // who threw would be waited for
     // Every thread adds the shares and takes the step itself: cheaper than waiting for one that does.
@@ -147,9 +151,11 @@ std::vector<float> CpuWave::fit_universal(Member& member, Split split, const AsU
                               all.count};
         for (int i = 0; i < attack.iterations; ++i, turn = 1 - turn) {
           float* const share = shares[turn].data();
+          if (t == 0) stops[turn] = interrupt_ != nullptr && interrupt_->load();
           engines[static_cast<std::size_t>(t)]->universal_shares(mine, constants, universal.data(),
                                                                  share + part.first * stride);
           if (threads > 1) meeting.wait();
+          if (stops[turn]) return;
           std::fill_n(gradient.data(), stride, 0.0f);
           for (std::int64_t row = 0; row < count; ++row)
             for (std::int64_t k = 0; k < stride; ++k) gradient.data()[k] += share[row * stride + k];
@@ -158,6 +164,7 @@ std::vector<float> CpuWave::fit_universal(Member& member, Split split, const AsU
       }
     if (t == 0) result.assign(universal.data(), universal.data() + width);
   });
+  if (stops[0] || stops[1]) throw Interrupted{};
   return result;
 }
 

@@ -151,7 +151,7 @@ class AttackEngine final : public MemberEngine {
       for (std::int64_t s = 0; s < count_; ++s) {
         const float* logits = last.y + s * last.out_stride;
         const float loss =
-            a.restarts > 1 ? law::sample_loss(loss_, logits, static_cast<int>(last.out), label_of_[s]) : 0.0f;
+            a.restarts > 1 ? law::label_loss(logits, static_cast<int>(last.out), label_of_[s]) : 0.0f;
         if (restart > 0 && !(loss >= worst_loss_[s])) continue;
         worst_loss_[s] = loss;
         std::memcpy(worst_ + s * stride_, perturbation_ + s * stride_, floats(stride_));
@@ -205,7 +205,7 @@ class AttackEngine final : public MemberEngine {
       target_[s] = law::attack_target(a, classes_, label_of_[s], static_cast<std::uint32_t>(row_ + s),
                                       iteration, restart, update);
     const AttackLoss kind = a.loss;
-    if (loss_ == Loss::cross_entropy) {
+    if (last.out > 1) {
       const std::int32_t *target = target_, *label = label_of_;
       const float* inverse = inverse_;
       return softmax_gradients(last.y, last.out_stride, count_, last.out, loss_block_,
@@ -217,8 +217,8 @@ class AttackEngine final : public MemberEngine {
     }
     for (std::int64_t s = 0; s < count_; ++s) {
       float gradient[1];
-      law::attack_loss_gradient(kind, loss_, last.y + s * last.out_stride, 1, label_of_[s], target_[s],
-                                inverse_[s], gradient);
+      law::attack_loss_gradient(kind, last.y + s * last.out_stride, 1, label_of_[s], target_[s], inverse_[s],
+                                gradient);
       last.y[s * last.out_stride] = gradient[0];
     }
   }

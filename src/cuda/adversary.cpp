@@ -50,7 +50,7 @@ void Adversary::gather_moved(const WaveView& wave, const Slots& slots, const std
   a.rows.slots = slots;
   a.rows.labels = labels_.data(), a.rows.pitch = slots.capacity;
   a.attacks = attacks_.data(), a.progress = wave.progress;
-  a.loss = spec.loss, a.classes = spec.classes, a.inputs = spec.inputs, a.outputs = spec.outputs();
+  a.classes = spec.classes, a.inputs = spec.inputs, a.outputs = spec.outputs();
   a.x = x;
   a.worst = worst_.data(), a.worst_logits = worst_logits_.data();
   if (plan_) {

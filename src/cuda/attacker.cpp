@@ -148,10 +148,11 @@ void Attacker::perturb_group(const Group& group, std::span<const Pgd> attacks, s
     launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, rows.split, rows.first,
                       group.capacity, rows_in_hand_.data());
     launch_split_rows(stream, rows);
+    heed(interrupt_);
     if (plan_) {
       run_at_once(arguments);
     } else {
-      run_pgd(data_, pass_, counters, arguments, iterations, restarts, iteration);
+      run_pgd(data_, pass_, counters, arguments, iterations, restarts, iteration, interrupt_);
     }
     copy_chunk(group, rows.first, tracked, attacks, out);
   }
@@ -164,7 +165,7 @@ PgdArguments Attacker::pgd_arguments(const Group& group, int tracked) {
   PgdArguments a{};
   a.rows = attack_rows(group);
   a.attacks = attacks_.data();
-  a.loss = spec.loss, a.classes = spec.classes, a.inputs = spec.inputs, a.outputs = spec.outputs();
+  a.classes = spec.classes, a.inputs = spec.inputs, a.outputs = spec.outputs();
   a.x = x_.data();
   a.worst = ensure(worst_, "perturbations that count", in_hand * spec.inputs);
   a.worst_logits = ensure(worst_logits_, "logits that count", in_hand * outputs);
@@ -252,8 +253,7 @@ void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
   fill(stream, universal_);
   PgdArguments loss{};
   loss.rows = universal.rows, loss.attacks = attacks_.data();
-  loss.loss = data_.spec().loss, loss.classes = universal.classes;
-  loss.inputs = universal.inputs, loss.outputs = data_.spec().outputs();
+  loss.classes = universal.classes, loss.inputs = universal.inputs, loss.outputs = data_.spec().outputs();
   loss.logit_gradient = pass_.logit_gradient();
   SplitRows rows = split_rows(group);  // rows_in_hand_: those of batches that begin
   rows.firsts = firsts_.data();
@@ -266,6 +266,7 @@ void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
   });
   const std::int64_t most = *std::max_element(steps.begin(), steps.end());
   for (std::int64_t step = 0; step < most; ++step) {
+    heed(interrupt_);
     launch_universal_turn(stream, step, attacks_.data(), all_rows_.data(), steps_.data(), group.slots(),
                           firsts_.data(), rows_now_.data(), rows_in_hand_.data());
     bool fresh = false;

@@ -20,9 +20,9 @@ namespace occam::cuda {
 class Attacker {
  public:
   // budget: device bytes for scratch; one member's rows are taken in chunks that fit. plan: how to do PGD in
-  // one launch, if that can be.
-  Attacker(WaveData& data, std::int64_t budget, std::optional<PgdPlan> plan)
-      : data_(data), budget_(budget), plan_(plan), pass_(data) {}
+  // one launch, if that can be. interrupt: heeded by PGD and universal perturbations between launches; outlives this.
+  Attacker(WaveData& data, std::int64_t budget, std::optional<PgdPlan> plan, Interrupt interrupt)
+      : data_(data), budget_(budget), plan_(plan), interrupt_(interrupt), pass_(data) {}
 
   void input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
                       std::span<float> gradient);
@@ -59,6 +59,7 @@ class Attacker {
   WaveData& data_;
   std::int64_t budget_;
   std::optional<PgdPlan> plan_;
+  Interrupt interrupt_;
   InferencePass pass_;
   DeviceBuffer<int> member_, rows_in_hand_, rows_now_;     // [slots]
   DeviceBuffer<std::int64_t> all_rows_, firsts_, steps_;   // [slots]

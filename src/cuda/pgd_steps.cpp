@@ -23,13 +23,14 @@ void iterate_pgd(WaveData& data, InferencePass& pass, const PgdCounters& counter
 }
 
 void run_pgd(WaveData& data, InferencePass& pass, const PgdCounters& counters, const PgdArguments& arguments,
-             int iterations, int restarts, const Graph& recorded) {
+             int iterations, int restarts, const Graph& recorded, Interrupt interrupt) {
   Stream& stream = data.stream();
   PgdArguments at_end = arguments;
   for (int restart = 0; restart < restarts; ++restart) {
     open_turn(stream, Turn::run, restart, counters, arguments);
     launch_pgd_start(stream, arguments);
     for (int t = 0; t < iterations; ++t) {
+      heed(interrupt);
       if (recorded) {
         recorded.launch(stream);
       } else {

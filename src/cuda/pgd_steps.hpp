@@ -19,8 +19,8 @@ void iterate_pgd(WaveData& data, InferencePass& pass, const PgdCounters& counter
                  const PgdArguments& arguments);
 
 // All runs on the rows in hand. iterations, restarts: the most of any slot. recorded: iterate_pgd(…), or
-// empty.
+// empty. Heeds `interrupt` before each iteration.
 void run_pgd(WaveData& data, InferencePass& pass, const PgdCounters& counters, const PgdArguments& arguments,
-             int iterations, int restarts, const Graph& recorded);
+             int iterations, int restarts, const Graph& recorded, Interrupt interrupt = nullptr);
 
 }  // namespace occam::cuda

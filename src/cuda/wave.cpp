@@ -6,7 +6,7 @@
 namespace occam::cuda {
 
 CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t scratch, std::size_t shared_limit)
-    : device_(device), scratch_(scratch), shared_limit_(shared_limit) {
+    : device_(device), scratch_(scratch), shared_limit_(shared_limit), interrupt_(request.interrupt) {
   const DataClock clock;
   use_device();
   data_.emplace(request);
@@ -26,7 +26,7 @@ Scorer& CudaWave::scorer() {
 
 Attacker& CudaWave::attacker() {
   scorer_.reset();
-  if (!attacker_) attacker_.emplace(*data_, scratch_, plan_pgd(data_->spec(), shared_limit_));
+  if (!attacker_) attacker_.emplace(*data_, scratch_, plan_pgd(data_->spec(), shared_limit_), interrupt_);
   return *attacker_;
 }
 

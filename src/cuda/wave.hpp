@@ -48,6 +48,7 @@ class CudaWave final : public Wave {
   int device_;
   std::int64_t scratch_;
   std::size_t shared_limit_;
+  Interrupt interrupt_;
   mutable std::optional<WaveData> data_;  // a copy to the host goes through its stream
   std::optional<Scorer> scorer_;
   std::optional<Attacker> attacker_;

@@ -1,5 +1,7 @@
 #include "experiment/attack_measure.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace occam {
@@ -24,6 +26,23 @@ AttackSuite Attacks::suite(std::uint32_t seed) const {
 }
 
 namespace experiment {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+// Mean over the rows [rows][width] of their norm.
+double mean_norm(std::span<const float> perturbations, std::size_t width, Norm norm) {
+  double sum = 0;
+  for (std::size_t first = 0; first < perturbations.size(); first += width) {
+    double size = 0;
+    for (const float value : perturbations.subspan(first, width))
+      size = norm == Norm::l2 ? size + double{value} * value : std::max(size, std::abs(double{value}));
+    sum += norm == Norm::l2 ? std::sqrt(size) : size;
+  }
+  return sum / static_cast<double>(perturbations.size() / width);
+}
+
+}  // namespace
 
 void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, const Plan& plan, int keep,
                      std::span<const Place> places, std::span<MemberRecord> records) {
@@ -44,9 +63,10 @@ void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, cons
     if (record.diverged()) {
       const auto none = [&](bool wanted, std::initializer_list<const char*> names) {
         for (const char* name : names)
-          if (wanted) record.metrics.emplace_back(name, std::numeric_limits<double>::quiet_NaN());
+          if (wanted) record.metrics.emplace_back(name, kNan);
       };
-      none(asked.pgd, {"pgd_accuracy", "pgd_loss", "pgd_share"});
+      none(asked.pgd, {"pgd_accuracy", "pgd_loss", "pgd_share", "pgd_norm"});
+      none(asked.pgd && asked.pgd_settings.minimal, {"pgd_success"});
       none(asked.svd_uap, {"svd_uap_accuracy", "svd_uap_share"});
       none(asked.as_uap, {"as_uap_accuracy", "as_uap_share"});
       return none(asked.units == AttackUnits::range, {"data_range"});
@@ -59,13 +79,19 @@ void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, cons
       record.metrics.emplace_back("pgd_accuracy", made.pgd_score.accuracy);
       record.metrics.emplace_back("pgd_loss", made.pgd_score.loss);
       record.metrics.emplace_back("pgd_share", share(made.pgd->perturbation));
+      record.metrics.emplace_back(
+          "pgd_norm",
+          mean_norm(made.pgd->perturbation, static_cast<std::size_t>(width), asked.pgd_settings.norm));
+      if (asked.pgd_settings.minimal) record.metrics.emplace_back("pgd_success", 1 - made.pgd_score.accuracy);
       if (places[i].member < keep)
         record.arrays.push_back(member_array<float>("pgd/perturbation", made.pgd->perturbation,
                                                     {rows(data[i], Split::test), width}));
     }
     const auto add = [&](const std::string& name, const std::optional<Universal>& universal) {
       if (!universal) return;
-      record.metrics.emplace_back(name + "_accuracy", universal->score.accuracy);
+      // Of perturbations that are all zero there is no singular vector.
+      const bool none = !universal->singular_values.empty() && universal->singular_values.front() == 0;
+      record.metrics.emplace_back(name + "_accuracy", none ? kNan : universal->score.accuracy);
       record.metrics.emplace_back(name + "_share", share(universal->perturbation));
       record.arrays.push_back(member_array<float>(name + "/perturbation", universal->perturbation, {width}));
       if (!universal->singular_values.empty())

@@ -4,11 +4,12 @@
 #include <span>
 
 #include "experiment/measure.hpp"
+#include "occam/limits.hpp"
 
 namespace occam::experiment {
 
 // Bounds that keep nothing out.
-inline constexpr double kUnbounded = 1e30;
+inline constexpr double kUnbounded = kMostBound;
 
 // The step that a step of 0 stands for. A radius of 0 takes any.
 inline double usual_step(double epsilon, int iterations) {

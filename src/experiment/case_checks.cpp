@@ -78,6 +78,27 @@ void check_swap(std::span<const Data> data) {
   }
 }
 
+void check_settled(const Field& field, const Case& before, const Case& after) {
+  const auto settled = before.settled.find(field.flag);
+  if (settled == before.settled.end() || field.get(before) == field.get(after)) return;
+  fail(ErrorKind::usage, "--{}: {} contradicts --{}, by which case '{}' has {} (leave one of the two out)",
+       field.flag, field.get(after), settled->second, before.name, field.get(before));
+}
+
+void check_idle(const std::vector<Field>& table, const std::vector<Case>& own,
+                const std::vector<PlannedCase>& cases, const Options& options) {
+  for (const Field& field : table) {
+    if (!field.matters || !options.given(field.flag)) continue;
+    if (std::ranges::any_of(cases, [&](const PlannedCase& c) { return field.matters(c.settings); })) continue;
+    for (const std::string& text : options.fields.at(field.flag))
+      for (Case c : own) {
+        const std::string before = field.get(c);
+        field.set(c, text);
+        require(field.get(c) == before, "--{}: {} means nothing without {}", field.flag, text, field.needs);
+      }
+  }
+}
+
 void check_case(const PlannedCase& planned, int dim, const Options& options) {
   const Case& c = planned.settings;
   if (!c.shapes) {
@@ -96,6 +117,9 @@ void check_case(const PlannedCase& planned, int dim, const Options& options) {
   in_flags(c, [&] { validate(c.network); });
   require(std::isfinite(c.initialization.scale) && c.initialization.scale > 0,
           "--init-scale: {} is not a positive number", c.initialization.scale);
+  if (c.training.adversary)
+    in_flags(
+        c, [&] { validate(*c.training.adversary, c.network.classes); }, "adversary");
   in_flags(c, [&] { validate(c.training, rows(planned.data.front(), Split::train), c.network); });
   const AttackSuite suite = c.attacks.suite(0);
   const auto check_attack = [&](const char* flags, const auto& attack) {
@@ -121,7 +145,8 @@ void check_votes(const Case& c, const Options& options) {
   require(!c.votes.combiners.empty() && !repeats(c.votes.combiners),
           "--combiner: none, or one of them twice");
   require(c.network.outputs() >= 2 || std::ranges::count(c.votes.combiners, Combiner::softmax) == 0,
-          "--combiner: softmax needs two outputs, and --loss binary_cross_entropy has one (take average)");
+          "--combiner: softmax needs two outputs, and --loss {} has one (take average)",
+          c.network.loss == Loss::hinge ? "hinge" : "binary_cross_entropy");
   require(options.save.empty(), "--save: votes keep neither weights nor data");
   require(!options.measure_at_checks, "--measure-at-checks: votes are held at the end alone");
   const Measures& m = c.measures;

@@ -106,7 +106,8 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
   if (line.exit_code) return *line.exit_code;
   options = std::move(line.options);
   command = std::move(line.command);
-  if (std::find(data_sets.begin(), data_sets.end(), options.data) != data_sets.end()) {
+  if (chosen_set && !options.data.empty()) {
+    parse_word("data", options.data, data_sets);
     *chosen_set = options.data;
     options.data.clear();
   }
@@ -299,7 +300,10 @@ void Experiment::compute(const Computation& computation) { state_->computation =
 
 void Experiment::sizes(const Sizes& sizes) { state_->sizes = sizes; }
 
-void Experiment::add(const Case& added) { state_->cases.push_back(added); }
+void Experiment::add(const Case& added) {
+  state_->cases.push_back(added);
+  follow_epochs(state_->cases.back());
+}
 
 int Experiment::run(int argc, const char* const* argv, const std::function<void()>& cases) {
   try {

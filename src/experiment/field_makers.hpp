@@ -10,6 +10,7 @@
 #include "experiment/fields.hpp"
 #include "experiment/text.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 
 namespace occam::experiment {
 
@@ -29,13 +30,14 @@ Field real(Room room, std::string flag, At at, std::string help) {
   return f;
 }
 
-// A length: at least 0.
+// A length in fp32: at least 0, and no more than an attack takes.
 template <class At>
 Field length(Room room, std::string flag, At at, std::string help) {
   Field f = real(room, flag, at, std::move(help));
   f.set = [at, flag](Case& c, const std::string& text) {
     const double value = parse_real(flag, text);
     require(value >= 0, "--{}: {} is negative; give 0 or more", flag, text);
+    require(value <= kMostLength, "--{}: {} is more than {:g}", flag, text, kMostLength);
     at(c) = value;
   };
   return f;

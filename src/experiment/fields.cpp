@@ -200,6 +200,8 @@ Field attack_bounds_field() {
     c.attacks.bounds = {parse_real("attack-bounds", ends[0]), parse_real("attack-bounds", ends[1])};
     require(c.attacks.bounds->lower < c.attacks.bounds->upper,
             "--attack-bounds: '{}' holds no value (give the smaller first)", text);
+    require(c.attacks.bounds->lower >= -kMostBound && c.attacks.bounds->upper <= kMostBound,
+            "--attack-bounds: '{}' reaches beyond ±{:g}", text, kMostBound);
   };
   f.get = [](const Case& c) {
     const auto& bounds = c.attacks.bounds;
@@ -218,7 +220,7 @@ std::vector<Field> attack_fields() {
   const std::vector<AttackLoss> loss_values = {AttackLoss::untargeted,      AttackLoss::targeted,
                                                AttackLoss::random_targeted, AttackLoss::plus_one,
                                                AttackLoss::binary_targeted, AttackLoss::binary_hybrid};
-  return {
+  std::vector<Field> all = {
       length(room, "adversary-epsilon", OCCAM_AT(adversary.epsilon),
              "train on PGD of this radius; 0: do not"),
       word<Norm>(room, "adversary-norm", OCCAM_AT(adversary.norm), norms, norm_values, "norm of that PGD"),
@@ -262,6 +264,26 @@ std::vector<Field> attack_fields() {
       integer(room, "as-epochs", OCCAM_AT(attacks.as_settings.epochs), 1, kMostRepeats,
               "epochs of the AS-UAP"),
   };
+  for (Field& field : all) {
+    const auto needs = [&](const char* flags, bool (*matters)(const Case&)) {
+      field.needs = flags, field.matters = matters;
+    };
+    if (field.flag.starts_with("adversary-"))
+      needs("--adversary-epsilon", [](const Case& c) { return c.adversary.epsilon > 0; });
+    else if (field.flag == "attack-units" || field.flag == "attack-bounds")
+      needs("--measure pgd, svd-uap or as-uap", [](const Case& c) { return c.attacks.any(); });
+    else if (field.flag == "attack-target")
+      needs("--measure pgd and --attack-loss targeted", [](const Case& c) {
+        return c.attacks.pgd && c.attacks.pgd_settings.loss == AttackLoss::targeted;
+      });
+    else if (field.flag.starts_with("attack-"))
+      needs("--measure pgd", [](const Case& c) { return c.attacks.pgd; });
+    else if (field.flag.starts_with("svd-"))
+      needs("--measure svd-uap", [](const Case& c) { return c.attacks.svd_uap; });
+    else
+      needs("--measure as-uap", [](const Case& c) { return c.attacks.as_uap; });
+  }
+  return all;
 }
 
 }  // namespace
@@ -284,10 +306,7 @@ const std::vector<Field>& fields(DataKind kind) {
 nlohmann::ordered_json config_of(const Case& c, bool user_data) {
   nlohmann::ordered_json config;
   for (const Field& field : fields(c.shapes ? DataKind::shapes : DataKind::slab)) {
-    if (!field.get || (user_data && field.recipe)) continue;
-    const bool adversary = field.flag.starts_with("adversary-");
-    if (field.room == Field::Room::attack && !(adversary ? c.adversary.epsilon > 0 : c.attacks.any()))
-      continue;
+    if (!field.get || (user_data && field.recipe) || (field.matters && !field.matters(c))) continue;
     std::string key = field.flag;
     std::replace(key.begin(), key.end(), '-', '_');
     config[key] = field.json(c);

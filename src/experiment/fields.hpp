@@ -25,6 +25,9 @@ struct Field {
       {};  // text that `set` reads back; empty function: a shorthand
   std::function<nlohmann::json(const Case&)> json = {};  // as recorded
   std::vector<std::string> shorthand_for = {};           // flags that this one sets together
+  // Whether it means something in a case (empty: always), and the flags that make it so: "--measure pgd".
+  std::function<bool(const Case&)> matters = {};
+  std::string needs = {};
 };
 
 // What an experiment's cases generate.

@@ -341,6 +341,9 @@ std::string config_text(const std::string& name, const Options& options, const s
       // CLI11 takes no array for a flag, but a text with commas.
       const std::vector<std::string>& values = options.fields.at(field.flag);
       text += fmt::format("{} = {}\n", field.flag, field.boolean ? toml(joined(values)) : toml(values));
+    } else if (!cases.empty() && cases.front().epochs > 0 &&
+               (field.flag == "max-updates" || field.flag == "check-every")) {
+      text += fmt::format("# {}: follows the epochs\n", field.flag);
     } else if (field.get && !covered.contains(field.flag) && !cases.empty()) {
       const std::string value = field.get(cases.front());
       const bool same =

@@ -50,10 +50,6 @@ void read_measures(Case& c, const Options& options) {
 }
 
 void resolve_adversary(Case& c) {
-  require(std::isfinite(c.adversary.epsilon) && c.adversary.epsilon >= 0,
-          "--adversary-epsilon: {} is not a finite number >= 0", c.adversary.epsilon);
-  require(std::isfinite(c.adversary.step) && c.adversary.step >= 0,
-          "--adversary-step: {} is not a finite number >= 0", c.adversary.step);
   if (c.adversary.epsilon == 0) return;
   Pgd attack = c.adversary;
   if (attack.step == 0) attack.step = usual_step(attack.epsilon, attack.iterations);
@@ -206,6 +202,13 @@ void check_distinct(const Field& field, const std::vector<std::string>& texts, c
   }
 }
 
+void follow_epochs(Case& c) {
+  if (c.epochs == 0) return;
+  const std::int64_t batches = (c.slab.train + c.training.batch - 1) / c.training.batch;
+  c.training.stop.max_updates = c.epochs * batches;
+  c.training.stop.check_every = c.check_epochs * batches;
+}
+
 std::vector<Expanded> expand(const std::vector<Case>& own, const Options& options,
                              const std::vector<Field>& table) {
   std::vector<Expanded> cases;
@@ -219,6 +222,8 @@ std::vector<Expanded> expand(const std::vector<Case>& own, const Options& option
       for (const std::string& value : given->second) {
         Expanded next = c;
         field.set(next.settings, value);
+        if (field.flag == "train" || field.flag == "batch") follow_epochs(next.settings);
+        check_settled(field, c.settings, next.settings);
         std::string& name = next.settings.name;
         if (given->second.size() > 1)
           name += fmt::format("{}{}={}", name.empty() ? "" : " ", field.flag, value);
@@ -342,6 +347,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
         blamed_flags(own[origin], own[expanded.origin], origin == expanded.origin, options));
     plan.cases.push_back(std::move(planned));
   }
+  check_idle(fields(options.kind), own, plan.cases, options);
   for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;
   require(plan.cases.size() * plan.members.size() <= 100'000'000, "{} cases of {} members are too many",
           plan.cases.size(), plan.members.size());

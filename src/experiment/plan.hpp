@@ -55,6 +55,9 @@ Members plan_members(const Options& options, int default_seeds);
 // The seeds as --seeds takes them; empty when they are a product of the other flags.
 std::string seeds_text(const Options& options, int default_seeds);
 
+// training.stop of a case whose length is given in epochs.
+void follow_epochs(Case& c);
+
 // The experiment's own cases with every flag applied and every list multiplied out, names included.
 struct Expanded {
   Case settings;

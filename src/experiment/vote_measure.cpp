@@ -1,6 +1,7 @@
 #include "experiment/vote_measure.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <optional>
 
@@ -50,6 +51,7 @@ class VoteMeasure {
  public:
   VoteMeasure(const MlpEnsemble& networks, const Data& data, const PlannedCase& planned)
       : case_(planned.settings), polls_(polls_of(planned)), seed_(networks.seeds(0).init),
+        interrupt_(networks.interrupt()),
         all_(ballots(networks, data, polls_.polls, planned.settings.evaluate)) {}
 
   // One size and one combiner. kept: with its scores, row by row. Nothing can be learnt from networks that diverged.
@@ -67,7 +69,8 @@ class VoteMeasure {
     }
     if (is_trained(combiner))
       trained = train_combiner(combiner, some[polls_.train], some[polls_.validation], some[0], seed_,
-                               combiner_training(case_.training.batch, case_.votes.combiner_optimizer));
+                               combiner_training(case_.training.batch, case_.votes.combiner_optimizer),
+                               {.interrupt = interrupt_});
     const auto metric = [&](const std::string& name, double value) {
       record.metrics.emplace_back(case_.votes.metric(name, size, combiner), value);
     };
@@ -122,6 +125,7 @@ class VoteMeasure {
   const Case& case_;
   Polls polls_;
   std::uint32_t seed_;
+  const std::atomic<bool>* interrupt_;
   std::vector<Ballot> all_;  // of the largest vote
 };
 

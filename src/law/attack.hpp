@@ -80,6 +80,12 @@ OCCAM_HD float start_scale(const AttackConstants& a, float squared_norm) {
 
 // ---- loss -------------------------------------------------------------------------------------------------
 
+// ℓ(label) of an attack: the cross-entropy, of one logit the binary one, whatever the network was trained
+// with. The hinge would be flat beyond its margin, where a trained network's rows are.
+OCCAM_HD float label_loss(const float* logit, int outputs, std::int32_t label) {
+  return outputs > 1 ? cross_entropy(logit, outputs, label) : binary_cross_entropy(logit[0], label);
+}
+
 // The class an attack aims at; the label for losses that aim at none.
 OCCAM_HD std::int32_t attack_target(const AttackConstants& a, int classes, std::int32_t label,
                                     std::uint32_t row, std::uint32_t iteration, std::uint32_t restart,
@@ -96,7 +102,7 @@ OCCAM_HD std::int32_t attack_target(const AttackConstants& a, int classes, std::
   }
 }
 
-// One element of dL/dlogits of the attack's loss from those of the network's: `at_target` of ℓ(target),
+// One element of dL/dlogits of the attack's loss from those of ℓ: `at_target` of ℓ(target),
 // where target is attack_target(), and `at_other` of ℓ(1 − label), read by binary_hybrid alone.
 OCCAM_HD float attack_gradient(AttackLoss loss, float at_target, float at_other) {
   if (loss == AttackLoss::untargeted) return -at_target;
@@ -104,14 +110,21 @@ OCCAM_HD float attack_gradient(AttackLoss loss, float at_target, float at_other)
   return at_target;
 }
 
+// dℓ/dlogits of one row, [outputs]. Of one logit it is −sigmoid(−x) for class 1 and sigmoid(x) for class 0:
+// sigmoid(x) − 1, as training has it, is 0 in fp32 from x = 17 on, where there is nothing left to follow.
+OCCAM_HD void label_loss_gradient(const float* logit, int outputs, std::int32_t label, float inverse_count,
+                                  float* gradient) {
+  if (outputs > 1) return cross_entropy_gradient(logit, outputs, label, inverse_count, gradient);
+  gradient[0] = (label != 0 ? -sigmoid(-logit[0]) : sigmoid(logit[0])) * inverse_count;
+}
+
 // dL/dlogits of one row, [outputs]; `gradient` is not `logit`.
-OCCAM_HD void attack_loss_gradient(AttackLoss attack, Loss kind, const float* logit, int outputs,
-                                   std::int32_t label, std::int32_t target, float inverse_count,
-                                   float* gradient) {
-  sample_loss_gradient(kind, logit, outputs, target, inverse_count, gradient);
+OCCAM_HD void attack_loss_gradient(AttackLoss attack, const float* logit, int outputs, std::int32_t label,
+                                   std::int32_t target, float inverse_count, float* gradient) {
+  label_loss_gradient(logit, outputs, target, inverse_count, gradient);
   float other[2] = {0.0f, 0.0f};
   if (attack == AttackLoss::binary_hybrid)
-    sample_loss_gradient(kind, logit, outputs, 1 - label, inverse_count, other);
+    label_loss_gradient(logit, outputs, 1 - label, inverse_count, other);
   for (int c = 0; c < outputs; ++c)
     gradient[c] = attack_gradient(attack, gradient[c], attack == AttackLoss::binary_hybrid ? other[c] : 0.0f);
 }

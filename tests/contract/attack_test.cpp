@@ -1,6 +1,7 @@
 // Claim: input gradients, PGD, AS-UAP and scores under a universal perturbation give the scalar twin's bits
 // on every body, whatever the network, the members' settings and their company.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -183,6 +184,31 @@ TEST_P(AttackBody, MinimalWhereEveryRowIsMisclassified) {
     EXPECT_LE(std::ranges::max(made.perturbation, {}, [](float p) { return std::abs(p); }), 1e-3f);
     EXPECT_GT(std::ranges::count(made.perturbation, 0.0f), 20) << "some rows start beyond the bounds";
   }
+}
+
+// A request to stop is heeded inside an attack, not behind it.
+TEST_P(AttackBody, StopsWhereItIsAskedTo) {
+  Ensemble e{.spec = {.inputs = 5, .hidden = {9}}};
+  e.add(slabs(5, 20, 0, 130, true, 3), Training{}, 4);
+  const auto backend = make();
+  std::atomic<bool> stop{false};
+  WaveRequest request = e.request(false);
+  request.threads = 2, request.interrupt = &stop;
+  const auto wave = backend->open(request);
+  wave->load(0, e.start[0]);
+  const int member[] = {0};
+  const Pgd pgd{.iterations = 2, .lower = -2, .upper = 2};
+  const AsUap uap{.iterations = 2, .epochs = 1, .lower = -2, .upper = 2};
+  std::vector<Perturbed> perturbed(1);
+  std::vector<std::vector<float>> universal(1);
+  wave->perturb(member, Split::test, {&pgd, 1}, perturbed);
+  wave->fit_universal(member, Split::test, {&uap, 1}, universal);
+  stop = true;
+  EXPECT_THROW(wave->perturb(member, Split::test, {&pgd, 1}, perturbed), Interrupted);
+  EXPECT_THROW(wave->fit_universal(member, Split::test, {&uap, 1}, universal), Interrupted);
+  stop = false;
+  ASSERT_NO_FATAL_FAILURE(expect_perturbed(e, *wave, {&pgd, 1}));
+  ASSERT_NO_FATAL_FAILURE(expect_universal(e, *wave, {&uap, 1}));
 }
 
 // A member's perturbation does not depend on who is attacked with it.

@@ -1,5 +1,6 @@
 // universal_perturbations, adversarial_training and attack flags from the command line to their files.
 #include <algorithm>
+#include <fstream>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -40,6 +41,7 @@ TEST(UniversalPerturbations, LieOnTheSimpleCoordinate) {
     for (const char* share : {"pgd_share", "svd_uap_share", "as_uap_share"})
       EXPECT_GT(metric(share), 0.9) << share;
     EXPECT_GT(metric("data_range"), 2);
+    EXPECT_NEAR(metric("pgd_norm") / metric("data_range"), 0.5, 0.05);
   }
   const NpzReader arrays(path + "/arrays.npz");
   EXPECT_EQ(arrays.read("LMS-5/pgd/perturbation").shape, (std::vector<std::int64_t>{1, 1000, 10}));
@@ -56,16 +58,18 @@ TEST(UniversalPerturbations, LieOnTheSimpleCoordinate) {
 
 TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
   const Folder folder;
-  Ended ended = run("adversarial_training",
-                    {"--device", "cpu", "--data", "advms", "--epochs", "4", "--train", "500", "--hidden",
-                     "20", "--adversary-iterations", "3", "--seeds", "1", "--out", folder / "out"},
-                    folder);
+  Ended ended =
+      run("adversarial_training",
+          {"--device", "cpu", "--data", "advms", "--epochs", "4", "--train", "500", "--widths", "20",
+           "--radii", "0.1,0.2", "--adversary-iterations", "3", "--seeds", "1", "--out", folder / "out"},
+          folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
   const nlohmann::json cases = cases_of(folder / "out/adversarial_training");
   ASSERT_EQ(cases.size(), 2u);
   EXPECT_EQ(cases[0]["config"]["adversary_epsilon"], 0.1);
   EXPECT_EQ(cases[0]["config"]["attack_epsilon"], 0.1);
   EXPECT_EQ(cases[0]["config"]["lr_epochs"], 1000);
+  EXPECT_EQ(cases[0]["config"]["max_updates"], 8) << "two batches an epoch";
   EXPECT_EQ(cases[0]["config"]["slabs7"], 10);
   EXPECT_EQ(cases[0]["config"]["simple"].size(), 10u);
   EXPECT_EQ(cases[1]["config"]["adversary_epsilon"], 0.2);
@@ -94,8 +98,31 @@ TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
       run("adversarial_training", {"--full", "--widths", "9", "--explain-plan"}, folder).out;
   for (const char* radius : {"0.05", "0.1", "0.2", "0.25", "0.3"})
     EXPECT_THAT(radii, HasSubstr(fmt::format("(9,2) epsilon {}:", radius)));
-  for (const auto& [flag, value] :
-       {std::pair{"--radii", "0.1,0"}, {"--radii", "0.1,,0.2"}, {"--widths", "0"}}) {
+  // A printed configuration runs as it is; what it says and a case is called after cannot be told otherwise.
+  const std::string printed =
+      run("adversarial_training",
+          {"--print-config", "--widths", "8", "--radii", "0.1", "--epochs", "2", "--device", "cpu"}, folder)
+          .out;
+  std::ofstream(folder / "x.toml") << printed;
+  EXPECT_EQ(run("adversarial_training", {"--config", folder / "x.toml", "--print-config"}, folder).out,
+            printed);
+  EXPECT_THAT(
+      run("adversarial_training", {"--config", folder / "x.toml", "--epochs", "5", "--print-config"}, folder)
+          .out,
+      HasSubstr("epochs = 5"));
+  for (const Words& words : {Words{"--radii", "0.3"}, {"--widths", "16"}}) {
+    Words all{"--config", folder / "x.toml", "--out", folder / "never"};
+    all.insert(all.end(), words.begin(), words.end());
+    ended = run("adversarial_training", all, folder);
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_THAT(ended.err, HasSubstr("contradicts " + words[0]));
+  }
+  for (const auto& [flag, value] : {std::pair{"--radii", "0.1,0"},
+                                    {"--radii", "0.1,,0.2"},
+                                    {"--widths", "0"},
+                                    {"--adversary-epsilon", "0.7"},
+                                    {"--hidden", "8"},
+                                    {"--data", "foo"}}) {
     ended = run("adversarial_training", {flag, value, "--device", "cpu", "--out", folder / "never"}, folder);
     EXPECT_EQ(ended.code, 2);
     EXPECT_EQ(ended.error_lines(), 1u) << ended.err;

@@ -89,6 +89,20 @@ TEST(SuboptimalGeneralization, TableAndGridHaveTheirCases) {
       run("suboptimal_generalization", {"--grid", "--table", "2", "--out", folder / "never"}, folder);
   EXPECT_EQ(both.code, 2);
   EXPECT_THAT(both.err, HasSubstr("exclude each other"));
+
+  // A name tells what ran.
+  for (const auto& [words, text] :
+       {std::pair{Words{"--table", "2", "--hidden", "8"}, "--hidden: 8 contradicts --table"},
+        {{"--grid", "--batch", "4"}, "--batch: 4 contradicts --grid"}}) {
+    const Ended ended = run("suboptimal_generalization", with(words, {"--out", folder / "never"}), folder);
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr(text));
+  }
+  const Ended table_of_slabs =
+      run("extreme_slab", {"--table", "width", "--hidden", "8", "--out", folder / "never"}, folder);
+  EXPECT_EQ(table_of_slabs.code, 2);
+  EXPECT_THAT(table_of_slabs.err, HasSubstr("--hidden: 8 contradicts --table"));
 }
 
 TEST(SuboptimalGeneralization, AConfigurationFileKeepsTheGrid) {
@@ -254,6 +268,9 @@ TEST(Ensembles, FlagsThatMakeNoSense) {
   EXPECT_THAT(error({"--vote-sizes", "0"}), HasSubstr("--vote-sizes: '0'"));
   EXPECT_THAT(error({"--vote-sizes", "3,3"}), HasSubstr("twice"));
   EXPECT_THAT(error({"--combiner", "median"}), HasSubstr("'median' is not one of"));
+  EXPECT_THAT(error({"--combiner-optimizer", "adam"}), HasSubstr("without --combiner linear or mlp"));
+  EXPECT_THAT(error({"--case", "MS-5 (10,2)", "--hidden", "20"}),
+              HasSubstr("--hidden: 20 contradicts --case"));
   EXPECT_THAT(error({"--case", "LMS-9"}), HasSubstr("LMS-9"));
   EXPECT_THAT(error({"--measure", "swap"}), HasSubstr("--measure"));
   EXPECT_THAT(error({"--save", "weights"}), HasSubstr("--save"));

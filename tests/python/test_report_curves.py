@@ -121,6 +121,26 @@ class Made(unittest.TestCase):
             list(drawn.get_ydata()), [case.metrics["pgd_accuracy"].mean() for case in lms]
         )
 
+    def test_training_without_an_adversary_is_its_zero(self):
+        one = self.result(synthetic_result.make_epsilons()).cases[0]
+
+        def case(name, epsilon, attack, **more):
+            config = {"lr": 0.1, "attack_epsilon": attack}
+            if epsilon:
+                config = {"lr": 0.1, "adversary_epsilon": epsilon, "adversary_norm": "l2", "attack_epsilon": attack}
+            return dataclasses.replace(one, name=name, config={**config, **more})
+
+        # One of the radii is that of the test.
+        cases = [case(f"adversary-epsilon={epsilon}", epsilon, 0.2) for epsilon in (0, 0.01, 0.05, 0.2)]
+        (name, key, members), = curve_figures.epsilon_groups(cases)
+        self.assertEqual((name, key), ("", "adversary_epsilon"))
+        self.assertEqual([epsilon for epsilon, _ in members], [0, 0.01, 0.05, 0.2])
+        self.assertIs(members[0][1], cases[0])
+        self.assertEqual(len(curve_figures.epsilon_groups([case("other", 0, 0.2, lr=0.3)] + cases[1:])[0][2]), 3)
+        together = [case(f"(8,2) epsilon {epsilon}", epsilon, epsilon) for epsilon in (0.05, 0.1)]
+        (name, key, members), = curve_figures.epsilon_groups(together)
+        self.assertEqual((name, key, len(members)), ("(8,2)", "adversary_epsilon", 2))
+
     def test_other_differences_are_no_curve(self):
         cases = self.result(synthetic_result.make_epsilons()).cases[:2]
         self.assertEqual([plate.key for plate in overview.overview_plates(cases)], ["epsilon"])

@@ -126,21 +126,33 @@ _ROBUST = (
 
 def epsilon_groups(cases):
     """[(name, key, [(epsilon, case)])]: cases that differ in nothing but the strength of an attack. Where training and
-    test are attacked with the same strength, it is that of the training."""
+    test are attacked with the same strength, it is that of the training; without an adversary it is 0."""
+    configs = [flatten(case.config) for case in cases]
+    trained = [config for config in configs if _EPSILON[1] in config]
+    both = bool(trained) and all(len({config.get(key) for key in _EPSILON}) == 1 for config in trained)
+
+    def others(config, key):
+        return tuple(
+            (field, repr(value))
+            for field, value in config.items()
+            if field != key and not (both and field in _EPSILON)
+        )
+
     groups = {}
-    for case in cases:
-        config = flatten(case.config)
-        both = len({config.get(key) for key in _EPSILON}) == 1
+    for case, config in zip(cases, configs):
         for key in _EPSILON[1:] if both else _EPSILON:
             epsilon = config.get(key)
             if isinstance(epsilon, (int, float)) and not isinstance(epsilon, bool):
-                others = tuple((field, repr(value)) for field, value in config.items()
-                               if field != key and not (both and field in _EPSILON))
-                groups.setdefault((key, others), []).append((float(epsilon), case))
+                groups.setdefault((key, others(config, key)), []).append((float(epsilon), case))
+    for (key, rest), members in groups.items():
+        bare = tuple(item for item in rest if not item[0].startswith("adversary_"))
+        for case, config in zip(cases, configs):
+            if key == _EPSILON[1] and key not in config and others(config, key) == bare:
+                members.append((0.0, case))
     found = []
     for (key, _), members in groups.items():
         if len({epsilon for epsilon, _ in members}) > 1:
-            name = re.sub(r"\s*\S*epsilon=\S+", "", members[0][1].name).strip()
+            name = re.sub(r"\s*(\S*epsilon=\S+|\bepsilon [\d.e+-]+)", "", members[0][1].name).strip()
             found.append((name, key, sorted(members, key=lambda pair: pair[0])))
     return found
 
