@@ -2,8 +2,9 @@
 plain SGD, 132 members on 132 multiprocessors.
 
 Floors are FLOP over the peak of FFMA at the clock that cycles are counted at (66.9 TFLOP/s), and over what mma.sync
-reached on an H200: 312 TFLOP/s in TF32, 624 in BF16. On hardware plan resident took what is predicted, within 1% in fp32 and 6 to 11% more on tensor cores, and plan tiled 1.16
-to 1.19 times as long (docs/machine.md): `expected` says so much.
+reached on an H200: 312 TFLOP/s in TF32, 624 in BF16. On hardware plan resident took what is predicted, within 1% in
+fp32 and 6 to 11% more on tensor cores, and plan tiled 1.16 to 1.19 times as long (docs/machine.md): `expected` says so
+much.
 """
 
 import dataclasses
