@@ -105,7 +105,7 @@ class Targets(unittest.TestCase):
         by_net = {(case.hidden, case.precision): case for case in target.CASES}
         self.assertEqual(by_net[(100, 100), "fp32"].flop, 20_787_200)
         self.assertEqual(by_net[(100, 100), "fp32"].target, "350")
-        self.assertEqual(by_net[(300, 300), "fp32"].target, "40.4 (50% of floor)")
+        self.assertEqual(by_net[(300, 300), "fp32"].target, "43.3 (50% of floor)")
         self.assertEqual(by_net[(2000,), "fp32"].target, "85% of cuBLAS's products")
 
     def test_products_of_an_update(self):
