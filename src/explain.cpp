@@ -170,11 +170,12 @@ double flop_of_adversary(const MlpSpec& spec, const Training& training) {
   return 4 * weights * training.batch * training.adversary->iterations * training.adversary->restarts;
 }
 
-std::string plan_of(const Device& device, const MlpSpec& spec, const Training& training,
-                    [[maybe_unused]] bool images) {
+std::string plan_of(const Device& device, const MlpSpec& spec, const Training& training, bool images) {
   if (device.kind == DeviceKind::cpu) return fmt::format("cpu, {}", cpu::instruction_set());
+  std::size_t shared = 0;
 #if OCCAM_HAS_CUDA
-  const std::size_t shared = cuda::device_properties(device.index).shared_per_block;
+  shared = cuda::device_properties(device.index).shared_per_block;
+#endif
   const cuda::TrainingNeeds needs(spec, {&training, 1}, images);
   const auto resident = [](const auto& plan) {
     return plan.whole_batch ? std::string("cuda, resident, whole batch")
@@ -186,7 +187,6 @@ std::string plan_of(const Device& device, const MlpSpec& spec, const Training& t
   } else if (const auto plan = cuda::plan_resident(spec, training.batch, needs, shared).resident) {
     return resident(*plan);
   }
-#endif
   return "cuda, tiled";
 }
 
