@@ -20,7 +20,7 @@ using ForwardTile = Tile<32, 8, 2, 8>;
 using ShapeTile = Tile<16, 16, 4, 4>;
 
 // Blocks of a multiprocessor that registers leave room for: others work while one waits.
-constexpr int kBlocks = 3, kGradientBlocks = 3;
+constexpr int kBlocks = 3;
 
 constexpr int kWarp = 32;
 constexpr int kColumns = kWarp;                        // pixels of an image row that are staged at a time
@@ -321,7 +321,7 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks) shape_forward_kernel(Sha
 // batch order: the others would add zeros. bias gradient[j] = Σ_s delta[s][j] by the blocks of k = 0. A block has T::kN
 // pixels and `units` units, which it goes through a tile at a time: it looks for samples once, unless they are too many.
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, kGradientBlocks)
+__global__ void __launch_bounds__(T::kThreads, kBlocks)
     shape_weight_gradient_kernel(ShapeWeightGradientArguments a, int units) {
   const int slot = static_cast<int>(blockIdx.y), rows = a.slots.rows[slot];
   if (rows == 0) return;
