@@ -32,10 +32,9 @@ constexpr int kBlocksEnough = 2048;  // of a launch; more would only look for sa
 static_assert(kMostSide <= 0x7FFF);  // columns, also those right of the image, in two bytes
 
 struct ForwardStage {
-  alignas(
-      16) float weight[2][kColumns * kStageStride];  // [pixel][unit]; one is used while the other is filled
-  law::ShapeBox box[ForwardTile::kM];                // at their places
-  float pixel[ForwardTile::kM][kColumns + 1];        // of the staged columns
+  alignas(16) float weight[2][kColumns * kStageStride];  // [pixel][unit]; one is filled meanwhile
+  law::ShapeBox box[ForwardTile::kM];                    // at their places
+  float pixel[ForwardTile::kM][kColumns + 1];            // of the staged columns
   unsigned lit[kImageRows][ForwardTile::kM + 1];  // begin and, from bit 16 on, end; rows in different banks
   law::ShapeSpan columns[kImageRows];             // that some sample lights
 };
@@ -85,8 +84,7 @@ __device__ __forceinline__ bool lights(const law::Shapes& shapes, const law::Sha
   return false;
 }
 
-// Finds the columns that each of the block's samples lights, and those that some do, of image rows from `first` on; between
-// barriers.
+// Finds the columns that each of the block's samples lights, and that some do, of image rows from `first` on.
 __device__ __forceinline__ void find_columns(const law::Shapes& shapes, int rows, int first,
                                              ForwardStage& stage) {
   constexpr int kSamples = ForwardTile::kM;
@@ -196,8 +194,7 @@ __device__ __forceinline__ void multiply_columns(const law::Shapes& shapes, Forw
   }
 }
 
-// Lists those of the samples from first_s on, kListed at most, that light the tile's pixels; their number. Every thread
-// calls it.
+// Lists those of the samples from first_s on, kListed at most, that light the tile's pixels; their number.
 template <class T>
 __device__ __forceinline__ int list_samples(const law::Shapes& shapes, const Member& member,
                                             const std::uint32_t* batch, int first_s, int rows, int first_n,
@@ -358,9 +355,8 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks)
                      a.layer.out_stride, a.layer.out - first_m, count, stage);
       copy_async_wait<0>();
       __syncthreads();
-      const int steps = whole_quads(count);
       OCCAM_NO_UNROLL
-      for (int k = 0; k < steps; k += kQuad)
+      for (int k = 0; k < whole_quads(count); k += kQuad)
         multiply_quad<GradientListed, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
       __syncthreads();  // what follows takes the place of deltas
     }

@@ -178,7 +178,7 @@ class WaveAttack {
     perturb([](const AttackSuite& s) { return s.svd_uap ? &s.svd_uap->attack : nullptr; },
             [&](std::size_t m, Perturbed&& made) {
               Singular decomposed = singular(made.perturbation, spec_.inputs);
-              const double epsilon = has_direction(decomposed) ? suites_[m].svd_uap->epsilon : 0.0;
+              const double epsilon = has_direction(decomposed.values) ? suites_[m].svd_uap->epsilon : 0.0;
               vectors[0][m] = along(decomposed.first, epsilon),
               vectors[1][m] = along(decomposed.first, -epsilon);
               results_[m].svd_uap = Universal{{}, std::move(decomposed.values), {}};

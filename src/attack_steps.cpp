@@ -165,7 +165,7 @@ std::vector<float> fit_universal(Classifier& model, std::span<const float> x, st
 Universal fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                         const SvdUap& attack) {
   const Singular decomposed = singular(perturb(model, x, y, attack.attack).perturbation, model.inputs());
-  const double epsilon = has_direction(decomposed) ? attack.epsilon : 0.0;
+  const double epsilon = has_direction(decomposed.values) ? attack.epsilon : 0.0;
   const auto of_length = [&](double length) {
     Universal made{along(decomposed.first, length), decomposed.values, {}};
     const std::vector<float> moved =

@@ -21,7 +21,7 @@ struct Singular {
 Singular singular(std::span<const float> x, std::int64_t columns);
 
 // Whether there was anything but zeros.
-inline bool has_direction(const Singular& of) { return of.values.front() > 0; }
+inline bool has_direction(std::span<const double> singular_values) { return singular_values.front() > 0; }
 
 // length · v₁, [columns]; length may be negative.
 std::vector<float> along(std::span<const double> first, double length);

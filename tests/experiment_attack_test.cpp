@@ -38,17 +38,15 @@ TEST(AttackRecord, TheSizeOfPerturbations) {
     c.attacks.pgd_settings = {.norm = norm, .epsilon = 0.3, .step = 0.1, .iterations = 20};
     const MemberRecord record = record_of(c);
     EXPECT_NEAR(metric(record, "pgd_norm"), 0.3, 1e-4);
-    for (const auto& [name, value] : record.metrics) EXPECT_NE(name, "pgd_success");
   }
 }
 
-TEST(AttackRecord, HowManyANearestMistakeWasFoundOf) {
+TEST(AttackRecord, MinimalAttacksGoAsFarAsTheyMust) {
   Case c = attacked();
   c.attacks.pgd = true;
   c.attacks.pgd_settings = {.epsilon = 0.01, .step = 0.02, .iterations = 200, .minimal = true};
   const MemberRecord record = record_of(c);
-  EXPECT_DOUBLE_EQ(metric(record, "pgd_success"), 1 - metric(record, "pgd_accuracy"));
-  EXPECT_GT(metric(record, "pgd_success"), 0.9);
+  EXPECT_LT(metric(record, "pgd_accuracy"), 0.1);
   EXPECT_GT(metric(record, "pgd_norm"), 0.02);
 }
 

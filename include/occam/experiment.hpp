@@ -88,7 +88,7 @@ struct AttackBounds {
 
 // Attacks on the evaluated model's test rows. Metrics: pgd_accuracy, pgd_loss, pgd_share, svd_uap_accuracy,
 // svd_uap_share, as_uap_accuracy, as_uap_share, where the share is that of S (perturbation_share); pgd_norm, the mean norm of
-// PGD's perturbations, with `minimal` pgd_success; in units of the range data_range.
+// PGD's perturbations; in units of the range data_range.
 struct Attacks {
   bool pgd = false, svd_uap = false, as_uap = false;  // which are made
   AttackUnits units = AttackUnits::range;

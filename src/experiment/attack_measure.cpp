@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "singular.hpp"
+
 namespace occam {
 
 AttackSuite Attacks::suite(std::uint32_t seed) const {
@@ -66,7 +68,6 @@ void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, cons
           if (wanted) record.metrics.emplace_back(name, kNan);
       };
       none(asked.pgd, {"pgd_accuracy", "pgd_loss", "pgd_share", "pgd_norm"});
-      none(asked.pgd && asked.pgd_settings.minimal, {"pgd_success"});
       none(asked.svd_uap, {"svd_uap_accuracy", "svd_uap_share"});
       none(asked.as_uap, {"as_uap_accuracy", "as_uap_share"});
       return none(asked.units == AttackUnits::range, {"data_range"});
@@ -82,7 +83,6 @@ void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, cons
       record.metrics.emplace_back(
           "pgd_norm",
           mean_norm(made.pgd->perturbation, static_cast<std::size_t>(width), asked.pgd_settings.norm));
-      if (asked.pgd_settings.minimal) record.metrics.emplace_back("pgd_success", 1 - made.pgd_score.accuracy);
       if (places[i].member < keep)
         record.arrays.push_back(member_array<float>("pgd/perturbation", made.pgd->perturbation,
                                                     {rows(data[i], Split::test), width}));
@@ -90,7 +90,7 @@ void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, cons
     const auto add = [&](const std::string& name, const std::optional<Universal>& universal) {
       if (!universal) return;
       // Of perturbations that are all zero there is no singular vector.
-      const bool none = !universal->singular_values.empty() && universal->singular_values.front() == 0;
+      const bool none = !universal->singular_values.empty() && !has_direction(universal->singular_values);
       record.metrics.emplace_back(name + "_accuracy", none ? kNan : universal->score.accuracy);
       record.metrics.emplace_back(name + "_share", share(universal->perturbation));
       record.arrays.push_back(member_array<float>(name + "/perturbation", universal->perturbation, {width}));

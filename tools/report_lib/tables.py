@@ -34,7 +34,6 @@ _NAMES = {
     "per_coordinate_other_least_accuracy": "accuracy, another coordinate shuffled (least)",
     "pgd_accuracy": "accuracy under PGD",
     "pgd_norm": "mean norm of PGD's perturbations",
-    "pgd_success": "share of rows that minimal PGD misclassifies",
     "pgd_share": Markup("share of <i>S</i> in PGD's perturbations"),
     "svd_uap_accuracy": "accuracy under the SVD's universal perturbation",
     "svd_uap_share": Markup("share of <i>S</i> in the SVD's universal perturbation"),
