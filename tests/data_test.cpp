@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 #include <set>
 #include <string>
@@ -13,14 +12,13 @@
 
 #include "io/npz.hpp"
 #include "occam/error.hpp"
+#include "support/folder.hpp"
 #include "support/message_of.hpp"
 
 namespace occam {
 namespace {
 
 using test::message_of;
-
-namespace fs = std::filesystem;
 
 // Row r is {r, r + 1/4}, its label r mod 3.
 ArrayData::Table counting_table() {
@@ -122,13 +120,6 @@ TEST(DataErrors, Tables) {
 
 class ArrayFile : public testing::Test {
  protected:
-  ArrayFile()
-      : path_((fs::path(testing::TempDir()) /
-               ("occam_data_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()) +
-                ".npz"))
-                  .string()) {}
-  ~ArrayFile() override { fs::remove(path_); }
-
   // Rows first … first + count of the counting table, as float64 and int64.
   static void add(NpzWriter& writer, const std::string& suffix, int first, int count) {
     std::vector<double> x;
@@ -154,7 +145,8 @@ class ArrayFile : public testing::Test {
     return message_of(kind, [&] { read_array_data(path_, test_rows, validation_rows, 0); });
   }
 
-  std::string path_;
+  test::Folder folder_;
+  std::string path_ = folder_ / "data.npz";
 };
 
 TEST_F(ArrayFile, WithItsOwnSplit) {

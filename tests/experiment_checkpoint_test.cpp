@@ -5,19 +5,15 @@
 #include <limits>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "occam/error.hpp"
+#include "support/folder.hpp"
 
 namespace occam::experiment {
 namespace {
 
 class CheckpointFile : public ::testing::Test {
  protected:
-  CheckpointFile()
-      : path_(std::filesystem::temp_directory_path() / ("occam-checkpoint-" + std::to_string(getpid()))) {}
-  ~CheckpointFile() override { std::filesystem::remove(path_); }
-
   static Records records() {
     MemberRecord record;
     Check check;
@@ -42,7 +38,8 @@ class CheckpointFile : public ::testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  std::filesystem::path path_;
+  test::Folder folder_;
+  std::filesystem::path path_ = folder_ / "checkpoint";
 };
 
 TEST_F(CheckpointFile, ReadsBackAllThatWasWritten) {

@@ -1,16 +1,15 @@
 // From the command line to cases and members: flags, configuration files and lists.
 #include "experiment/plan.hpp"
 
-#include <filesystem>
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "experiment/fields.hpp"
 #include "io/npz.hpp"
 #include "occam/error.hpp"
+#include "support/folder.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -26,19 +25,6 @@ CommandLine parse(std::vector<const char*> words, bool user_data = false,
 Plan plan(const std::vector<const char*>& words, const std::vector<Case>& own = std::vector<Case>(1)) {
   return make_plan("tool", own, parse(words).options, false, 2);
 }
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    path_ = std::filesystem::temp_directory_path() / ("occam-plan-" + std::to_string(getpid()));
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::string operator/(const char* name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 std::vector<std::string> names(const Plan& p) {
   std::vector<std::string> all;
@@ -255,7 +241,7 @@ TEST(Members, SeedsAreTakenTogetherOrMultiplied) {
 }
 
 TEST(UserData, TakesTheShapeOfTheFile) {
-  const TemporaryFolder folder;
+  const test::Folder folder;
   const std::string file = folder / "own.npz";
   NpzWriter writer(file);
   writer.add("x", std::vector<float>(40 * 3, 0.5f), {40, 3});
@@ -276,7 +262,7 @@ TEST(UserData, TakesTheShapeOfTheFile) {
 }
 
 TEST(Config, PrintedConfigurationReadsBackTheSame) {
-  const TemporaryFolder folder;
+  const test::Folder folder;
   Case a, b;
   a.name = "A", b.name = "B";
   b.slab.test = 50'000;
@@ -328,7 +314,7 @@ TEST(Plan, EpochsFollowRowsAndBatch) {
 }
 
 TEST(Config, FileIsReadAndTheCommandLineWins) {
-  const TemporaryFolder folder;
+  const test::Folder folder;
   const std::string file = folder / "config.toml";
   std::ofstream(file)
       << "# a comment\nlr = [0.01, 0.1]\nhidden = \"7x7\"\nrotate = false\nseeds = 3\nquiet = true\n";

@@ -1,15 +1,14 @@
 // Impossible settings, one by one: each must end in one line that names the offender, before anything is
 // trained.
-#include <filesystem>
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "experiment/plan.hpp"
 #include "io/npz.hpp"
 #include "occam/error.hpp"
+#include "support/folder.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -241,8 +240,8 @@ TEST(Accepted, CommandsAreRecordedAsAShellTakesThem) {
 }
 
 TEST(Refused, ConfigurationFiles) {
-  const std::string path =
-      fmt::format("{}/occam_config_{}.toml", std::filesystem::temp_directory_path().string(), getpid());
+  const test::Folder folder;
+  const std::string path = folder / "config.toml";
   const auto refused = [&](const std::string& text, const std::string& part) {
     std::ofstream(path) << text;
     expect_refused({"--config", path.c_str()}, part);
@@ -252,7 +251,6 @@ TEST(Refused, ConfigurationFiles) {
   refused("lr = 0.1  # [\nlr = 0.2\n", "lr is given twice");
   std::ofstream(path) << "# [\nlr = [0.1, 0.2]\nrotate = \"true,false\"\nsave = \"weights\"\nout = \"a[#\"\n";
   EXPECT_NO_THROW(parse({"--config", path.c_str()}));
-  std::filesystem::remove(path);
 }
 
 TEST(Refused, Seeds) {
@@ -355,9 +353,8 @@ TEST(Refused, Training) {
 }
 
 TEST(Refused, UserData) {
-  const std::string file =
-      (std::filesystem::temp_directory_path() / ("occam-refused-" + std::to_string(getpid()) + ".npz"))
-          .string();
+  const test::Folder folder;
+  const std::string file = folder / "data.npz";
   NpzWriter writer(file);
   writer.add("x", std::vector<float>(40 * 3, 0.5f), {40, 3});
   std::vector<std::int64_t> labels(40);
@@ -381,7 +378,6 @@ TEST(Refused, UserData) {
   }
   expect_refused({"--data", file.c_str(), "--test", "10"},
                  "no row has label 0, the largest is 2; number the classes", ErrorKind::data, true);
-  std::filesystem::remove(file);
 }
 
 }  // namespace

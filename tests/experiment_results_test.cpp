@@ -1,7 +1,6 @@
 // From records to result.json, cases.csv and the console, on records made by hand.
 #include "experiment/results.hpp"
 
-#include <filesystem>
 #include <limits>
 #include <sstream>
 
@@ -10,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "cpu/engine.hpp"
+#include "support/folder.hpp"
 
 extern "C" char* openblas_get_corename();
 
@@ -307,7 +307,8 @@ TEST(Results, MembersWithoutAnArrayHaveNaNThere) {
   };
   for (const int m : {0, 2}) add(m, "kept");
   for (const int m : {0, 2, 3}) add(m, "all");  // 4 has none either
-  const std::string path = testing::TempDir() + "occam-arrays-test.npz";
+  const test::Folder folder;
+  const std::string path = folder / "arrays.npz";
   write_arrays(f.run(), path);
   const NpzReader arrays(path);
   const NpyArray kept = arrays.read("LMS-5/kept"), all = arrays.read("LMS-5/all"),
@@ -317,7 +318,6 @@ TEST(Results, MembersWithoutAnArrayHaveNaNThere) {
   EXPECT_THAT(all.shape, ElementsAre(5, 2));
   EXPECT_THAT(all.values<float>(), ElementsAre(0, 7, IsNan(), IsNan(), 2, 7, 3, 7, IsNan(), IsNan()));
   EXPECT_THAT(whole.values<std::int32_t>(), ElementsAre(1, 0, 3, 4, 0));
-  std::filesystem::remove(path);
 }
 
 }  // namespace

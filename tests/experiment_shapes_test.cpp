@@ -1,6 +1,5 @@
 // Cases of images of shapes, from flags to a plan: what is recorded of canvas and places, and which canvases and
 // masks do not go together.
-#include <filesystem>
 #include <fstream>
 
 #include <gmock/gmock.h>
@@ -9,6 +8,7 @@
 #include "experiment/plan.hpp"
 #include "io/npy_header.hpp"
 #include "occam/error.hpp"
+#include "support/folder.hpp"
 #include "support/message_of.hpp"
 
 namespace occam::experiment {
@@ -16,7 +16,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-namespace fs = std::filesystem;
 
 std::vector<Case> own_cases() {
   return {{.name = "FCN", .shapes = ShapeRecipe{.train = 40, .test = 40}, .network = {.hidden = {4}}}};
@@ -38,14 +37,11 @@ std::string refusal(const std::vector<std::string>& words) {
   return test::message_of(ErrorKind::usage, [&] { planned(words); });
 }
 
-// Masks of the user's own, in a folder of the test's.
+// Masks of the user's own, in a folder of the test's own.
 class ShapeCases : public testing::Test {
  protected:
-  ShapeCases() { fs::create_directories(folder_); }
-  ~ShapeCases() override { fs::remove_all(folder_); }
-
   std::string mask(const std::string& name, int height, int width) const {
-    const std::string path = (folder_ / name).string();
+    const std::string path = folder_ / name;
     std::vector<std::uint8_t> values(static_cast<std::size_t>(height * width), 0);
     values[static_cast<std::size_t>(height / 2 * width + width / 2)] = 1;
     std::ofstream file(path, std::ios::binary);
@@ -54,7 +50,7 @@ class ShapeCases : public testing::Test {
     return path;
   }
 
-  fs::path folder_ = fs::path(testing::TempDir()) / "occam_shape_cases";
+  test::Folder folder_;
 };
 
 TEST_F(ShapeCases, TheCanvasAndThePlacesThatAreUsedAreRecorded) {
@@ -96,7 +92,7 @@ TEST_F(ShapeCases, APrintedConfigurationLeavesTheCanvasToTheMasks) {
       config_text("tool", line.options, {}, own_cases(), "1", false, fields(DataKind::shapes));
   EXPECT_THAT(text, HasSubstr("canvas = \"auto\"\n"));
   EXPECT_THAT(text, HasSubstr("biased0 = \"published\"\n"));
-  const std::string path = (folder_ / "c.toml").string();
+  const std::string path = folder_ / "c.toml";
   std::ofstream(path) << text;
   EXPECT_EQ(planned({"--config", path}).config["canvas"], "40x20");
 }

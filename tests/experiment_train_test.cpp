@@ -4,14 +4,13 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "occam/device.hpp"
+#include "support/folder.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -36,11 +35,11 @@ Options three_seeds() {
 }
 
 std::string bytes_of(const Records& records) {
-  const auto path = std::filesystem::temp_directory_path() / ("occam-train-" + std::to_string(getpid()));
+  const test::Folder folder;
+  const std::string path = folder / "checkpoint";
   write_checkpoint(path, 1, {}, records);
   std::ifstream file(path, std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  std::filesystem::remove(path);
   return bytes;
 }
 
@@ -147,7 +146,8 @@ TEST(Train, MembersUnderWayGoOn) {
   Records whole, parts;
   ASSERT_TRUE(train(plan, options, kCpu, {}, whole, seconds));
 
-  const auto path = std::filesystem::temp_directory_path() / ("occam-under-way-" + std::to_string(getpid()));
+  const test::Folder folder;
+  const std::string path = folder / "checkpoint";
   States states;
   int broken = 0, began = 0;
   for (;; ++broken) {
@@ -166,7 +166,6 @@ TEST(Train, MembersUnderWayGoOn) {
     auto read = read_checkpoint(path);
     states = std::move(read->states), parts = std::move(read->records);
   }
-  std::filesystem::remove(path);
   EXPECT_GT(broken, 1);
   EXPECT_GT(began, 1);
   EXPECT_TRUE(states.empty());

@@ -8,7 +8,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <limits>
@@ -19,6 +18,7 @@
 #include "io/npy_header.hpp"
 #include "occam/error.hpp"
 #include "occam/shapes.hpp"
+#include "support/folder.hpp"
 #include "support/mask_tools.hpp"
 #include "support/message_of.hpp"
 
@@ -26,8 +26,6 @@ namespace occam {
 namespace {
 
 using test::message_of;
-
-namespace fs = std::filesystem;
 
 std::string big_endian(std::uint32_t value) {
   return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
@@ -74,20 +72,11 @@ std::string png(std::uint32_t width, int colour, int depth, const std::vector<st
   return png_start(static_cast<std::uint32_t>(rows.size()), width, colour, depth) + extra + png_end(data);
 }
 
-// A folder of the test's own, removed at the end.
+// Masks in a folder of the test's own.
 class MaskFiles : public testing::Test {
  protected:
-  MaskFiles() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ =
-        fs::path(testing::TempDir()) / ("occam_" + std::string(info->test_suite_name()) + "_" + info->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~MaskFiles() override { fs::remove_all(folder_); }
-
   std::string write(const std::string& name, const std::string& content) const {
-    const std::string path = (folder_ / name).string();
+    const std::string path = folder_ / name;
     std::ofstream(path, std::ios::binary) << content;
     return path;
   }
@@ -109,7 +98,7 @@ class MaskFiles : public testing::Test {
     return message.substr(std::min(message.size(), path.size() + 2));
   }
 
-  fs::path folder_;
+  test::Folder folder_;
 };
 
 using Values = std::vector<float>;
@@ -278,10 +267,10 @@ TEST_F(MaskFiles, QuarterTurnsAreExact) {
 
 TEST_F(MaskFiles, NoSuchFileAndNoSuchKind) {
   for (const char* name : {"none.png", "none.npy"}) {
-    const std::string path = (folder_ / name).string();
+    const std::string path = folder_ / name;
     EXPECT_EQ(message_of(ErrorKind::data, [&] { read_mask(path); }),
               path + ": cannot be opened: No such file or directory");
-    fs::create_directory(path);
+    std::filesystem::create_directory(path);
     EXPECT_EQ(message_of(ErrorKind::data, [&] { read_mask(path); }),
               path + ": cannot be read: Is a directory");
   }

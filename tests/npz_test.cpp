@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "occam/error.hpp"
+#include "support/folder.hpp"
 #include "support/message_of.hpp"
 
 namespace occam {
@@ -26,19 +27,10 @@ using test::message_of;
 
 namespace fs = std::filesystem;
 
-// A folder of the test's own, removed at the end.
+// Archives in a folder of the test's own.
 class Npz : public testing::Test {
  protected:
-  Npz() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ =
-        fs::path(testing::TempDir()) / ("occam_" + std::string(info->test_suite_name()) + "_" + info->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~Npz() override { fs::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  std::string path(const std::string& name) const { return folder_ / name; }
 
   static std::string read_file(const std::string& path) {
     std::ifstream stream(path, std::ios::binary);
@@ -50,12 +42,12 @@ class Npz : public testing::Test {
   // The names of the files that the test left in its folder.
   std::vector<std::string> files() const {
     std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder_)) names.push_back(entry.path().filename());
+    for (const auto& entry : fs::directory_iterator(folder_.path())) names.push_back(entry.path().filename());
     std::sort(names.begin(), names.end());
     return names;
   }
 
-  fs::path folder_;
+  test::Folder folder_;
 };
 
 template <class T>
@@ -200,18 +192,18 @@ TEST_F(Npz, WeReadWhatNumpyWrites) {
 import numpy as np
 x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 for save, name in ((np.savez, 'plain'), (np.savez_compressed, 'compressed')):
-    save(')" + folder_.string() +
+    save(')" + folder_.path().string() +
                  R"(/' + name + '.npz', c=x, fortran=np.asfortranarray(x), column=np.asfortranarray(x[0]),
          y=np.array([1, 0, 255]), small=np.arange(3, dtype=np.uint8), flags=np.array([True, False]),
          scalar=np.float64(0.5), empty=np.zeros((0, 5), dtype=np.int32))
     np.savez(')" +
-                 folder_.string() +
+                 folder_.path().string() +
                  R"(/objects.npz', o=np.array([None, 1], dtype=object), half=np.zeros(2, np.float16),
              big=np.zeros(2, '>f4'), records=np.zeros(2, [('a', 'f4')]))
-np.save(')" + folder_.string() +
+np.save(')" + folder_.path().string() +
                  R"(/one.npy', x)
 from numpy.lib import format
-with open(')" + folder_.string() +
+with open(')" + folder_.path().string() +
                  R"(/two.npy', 'wb') as f:
     format.write_array(f, x, version=(2, 0))
 )");

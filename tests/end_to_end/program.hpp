@@ -18,26 +18,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/folder.hpp"
+
 extern char** environ;
 
 namespace occam::end_to_end {
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "occam-XXXXXX").string();
-    if (!mkdtemp(pattern.data())) throw std::runtime_error("no temporary folder");
-    path_ = pattern;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
+using test::Folder;
 
 inline std::string content(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
