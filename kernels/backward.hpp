@@ -4,6 +4,7 @@
 
 #include "cuda/runtime.hpp"
 #include "members.hpp"
+#include "occam/training.hpp"
 
 namespace occam::cuda {
 
@@ -15,6 +16,7 @@ struct InputGradientArguments {
   const float* kept;       // [slots][capacity][below.out_stride] as forward kept it; not read for PReLU
   float* gradient;         // [slots][capacity][below.out_stride]
   bool inference = false;
+  Precision precision = Precision::fp32;  // of the product; in inference fp32
 };
 
 // gradient = dL/dz of `below`. In training it stops before where a kernel of its own comes next: with batch
@@ -38,11 +40,12 @@ struct WeightGradientArguments {
   int count;
   WeightGradient gradient[kMaxGradients];
   int end[kMaxGradients];  // blocks of a member up to and with this gradient; the launcher's
+  Precision precision = Precision::fp32;
 };
 
 // Step weights and biases of all layers by their optimiser. The gradients are never stored. Blocks start in the order of
 // the layers.
-void launch_weight_gradients(Stream& stream, WeightGradientArguments arguments);
+void launch_weight_gradients(Stream& stream, const WeightGradientArguments& arguments);
 
 struct ShapeWeightGradientArguments {
   WaveView wave;

@@ -52,7 +52,7 @@ __device__ __forceinline__ void store_tile(float* matrix, const TilePlace<T>& at
     for (int i = 0; i < T::kPerM; ++i) {
       OCCAM_UNROLL
       for (int j = 0; j < T::kPerN; j += kQuad)
-        *reinterpret_cast<float4*>(row + j * T::kThreadsN) = quad(i, j);
+        *reinterpret_cast<float4*>(row + T::column(j) - T::column(0)) = quad(i, j);
       constexpr bool depth = a_order == Order::depth;
       row += (depth ? T::kThreadsM : (i + 1) % kQuad ? 1 : kQuad * T::kThreadsM - kQuad + 1) * at.stride;
     }

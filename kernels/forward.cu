@@ -2,6 +2,7 @@
 // bias, activation, dropout and, in inference, batch norm happen in registers: an activation is written once.
 
 #include "forward.cuh"
+#include "tensor_tile.cuh"
 
 namespace occam::cuda {
 
@@ -51,6 +52,12 @@ void launch_forward(Stream& stream, const ForwardArguments& a) {
   require(a.slots.count >= 1 && a.slots.count <= kMaxSlots, "forward: {} members at once; give 1 to {}",
           a.slots.count, kMaxSlots);
   require(a.output, "forward: no output");
+  if (a.precision != Precision::fp32 && a.layer.out > kFewUnits)
+    return with_operands(a.precision, [&]<class P>() {
+      if (a.slots.capacity <= SquareOnTensorCores<P>::kM)
+        return launch_tiles<SquareOnTensorCores<P>>(stream, a);
+      launch_tiles<WideOnTensorCores<P>>(stream, a);
+    });
   if (a.layer.out <= FewColumns::kN) return launch_tiles<FewColumns>(stream, a);
   if (a.slots.capacity <= FewRows::kM) return launch_tiles<FewRows>(stream, a);
   if (a.slots.capacity <= Square::kM) return launch_tiles<Square>(stream, a);

@@ -3,6 +3,7 @@
 
 #include "cuda/runtime.hpp"
 #include "members.hpp"
+#include "occam/training.hpp"
 
 namespace occam::cuda {
 
@@ -19,6 +20,7 @@ struct ForwardArguments {
   float* output;  // [slots][capacity][out_stride]
   bool training;  // dropout is drawn and batch norm left to its own kernel; else no dropout, and batch norm
                   // by the running averages
+  Precision precision = Precision::fp32;  // of the products of layers of more than a few units
 };
 
 // Likewise of a first layer on images of shapes, through their lit pixels alone (kernels/shapes.cu): the

@@ -7,6 +7,7 @@
 #include "law/activation.hpp"
 #include "law/batch_norm.hpp"
 #include "product.cuh"
+#include "tensor_tile.cuh"
 
 namespace occam::cuda {
 
@@ -95,13 +96,19 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) input_gradient_kernel
 
 namespace {
 
-template <class T>
+template <class T, bool inference>
 void launch_tiles(Stream& stream, const InputGradientArguments& a) {
   const dim3 grid(static_cast<unsigned>(tiles(a.slots.capacity, T::kM) * tiles(a.layer.in, T::kN)),
                   static_cast<unsigned>(a.slots.count));
-  launch(stream, "input_gradient",
-         a.inference ? input_gradient_kernel<T, true> : input_gradient_kernel<T, false>, grid,
-         dim3(T::kThreads), sizeof(Stages<T, Order::depth, Order::extent>), a);
+  launch(stream, "input_gradient", input_gradient_kernel<T, inference>, grid, dim3(T::kThreads),
+         sizeof(Stages<T, Order::depth, Order::extent>), a);
+}
+
+template <bool inference>
+void launch_by_rows(Stream& stream, const InputGradientArguments& a) {
+  if (a.slots.capacity <= FewRows::kM) return launch_tiles<FewRows, inference>(stream, a);
+  if (a.slots.capacity <= Square::kM) return launch_tiles<Square, inference>(stream, a);
+  launch_tiles<Wide, inference>(stream, a);
 }
 
 }  // namespace
@@ -112,9 +119,14 @@ void launch_input_gradient(Stream& stream, const InputGradientArguments& a) {
           "input gradient: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
   require(a.layer.in == a.below.out && (a.below.hidden || a.inference),
           "input gradient: a layer of {} inputs after one of {} units", a.layer.in, a.below.out);
-  if (a.slots.capacity <= FewRows::kM) return launch_tiles<FewRows>(stream, a);
-  if (a.slots.capacity <= Square::kM) return launch_tiles<Square>(stream, a);
-  launch_tiles<Wide>(stream, a);
+  require(!a.inference || a.precision == Precision::fp32, "input gradient: inference is in fp32");
+  if (a.inference) return launch_by_rows<true>(stream, a);
+  if (a.precision == Precision::fp32 || a.layer.out <= kFewUnits) return launch_by_rows<false>(stream, a);
+  with_operands(a.precision, [&]<class P>() {
+    if (a.slots.capacity <= SquareOnTensorCores<P>::kM)
+      return launch_tiles<SquareOnTensorCores<P>, false>(stream, a);
+    launch_tiles<WideOnTensorCores<P>, false>(stream, a);
+  });
 }
 
 }  // namespace occam::cuda

@@ -50,6 +50,8 @@ struct Tile {
   static constexpr int kThreadsM = threads_m, kThreadsN = threads_n, kPerM = per_m, kPerN = per_n;
   static constexpr int kM = threads_m * per_m, kN = threads_n * per_n, kThreads = threads_m * threads_n;
   static constexpr int kDepth = 16;               // of a stage
+  static constexpr int kStep = kQuad;             // of the depth, at a time
+  static constexpr int kPad = 0;                  // floats, of rows along the extent
   static constexpr int kBlocks = 384 / kThreads;  // of a multiprocessor: leaves 168 registers a thread
   static_assert(per_n % kQuad == 0);
 
@@ -81,17 +83,17 @@ struct Tile {
 
 // One stage of an operand in shared memory. Rows along the depth are an odd number of quads apart, so that eight
 // threads that read 16 bytes of eight rows touch all 32 banks once.
-template <int extent, int depth, Order order>
+template <int extent, int depth, Order order, int pad = 0>
 struct Stage {
-  static constexpr int kStride = order == Order::depth ? depth + kQuad : extent;
+  static constexpr int kStride = order == Order::depth ? depth + kQuad : extent + pad;
   float value[(order == Order::depth ? extent : depth) * kStride];
 };
 
 template <class T, Order a_order, Order b_order>
 struct Stages {
-  alignas(16) Stage<T::kM, T::kDepth, a_order> a[2];
-  alignas(16) Stage<T::kN, T::kDepth, b_order> b[2];
-  static constexpr int kDepth = T::kDepth;
+  alignas(16) Stage<T::kM, T::kDepth, a_order, T::kPad> a[2];
+  alignas(16) Stage<T::kN, T::kDepth, b_order, T::kPad> b[2];
+  static constexpr int kDepth = T::kDepth, kStep = T::kStep;
 };
 
 // Which column of the tile row p of a depth-ordered stage of B holds, so that thread n of `threads_n` finds its quads of
@@ -104,10 +106,10 @@ __device__ __forceinline__ int staged_column(int p) {
 
 // Starts the copies of one operand's stages. `permute` is 0 for A; for B it is the number of threads along N, and rows
 // of a depth-ordered stage are then those of staged_column.
-template <int extent, int depth, int threads, Order order, int permute>
+template <int extent, int depth, int threads, Order order, int permute, int pad = 0>
 class Loader {
  public:
-  using Of = Stage<extent, depth, order>;
+  using Of = Stage<extent, depth, order, pad>;
 
   // Rows of A and columns of B beyond the last one are never copied; they stand as `outside` in both stages.
   __device__ __forceinline__ Loader(const Operand& operand, int first, int size, int size_k, float outside,
@@ -227,9 +229,9 @@ __device__ __forceinline__ void read_steps(const float* first, float (&element)[
   element[0] = quad.x, element[1] = quad.y, element[2] = quad.z, element[3] = quad.w;
 }
 
-// Four steps of the depth, from k on. What is read ahead is what a quad brings along; more would cost registers.
+// T::kStep of the depth, here four, from k on. What is read ahead is what a quad brings along; more would cost registers.
 template <class T, Order a_order, Order b_order>
-__device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_order>& stage_a,
+__device__ __forceinline__ void multiply_step(const Stage<T::kM, T::kDepth, a_order>& stage_a,
                                               const Stage<T::kN, T::kDepth, b_order>& stage_b, int k,
                                               float (&sum)[T::kPerM][T::kPerN]) {
   constexpr int stride_a = Stage<T::kM, T::kDepth, a_order>::kStride,
@@ -290,7 +292,7 @@ __device__ __forceinline__ void multiply_quad(const Stage<T::kM, T::kDepth, a_or
   }
 }
 
-// Goes through the stages of A and B: multiply(stage of A, of B, k) adds four steps of the depth from k on. Every thread
+// Goes through the stages of A and B: multiply(stage of A, of B, k) adds S::kStep of the depth from k on. Every thread
 // of the block calls it; with many_registers three calls of multiply may overlap.
 template <bool many_registers, class S, class LoadA, class LoadB, class Multiply>
 __device__ __forceinline__ void go_through_stages(S& stages, LoadA& load_a, LoadB& load_b, int depth,
@@ -310,10 +312,10 @@ __device__ __forceinline__ void go_through_stages(S& stages, LoadA& load_a, Load
     // 256 multiplications a pass or more are enough to overlap; more would spill registers where there are few.
     if constexpr (many_registers) {
       OCCAM_UNROLL_THRICE
-      for (int step = 0; step < steps; step += kQuad) multiply(stages.a[now], stages.b[now], step);
+      for (int step = 0; step < steps; step += S::kStep) multiply(stages.a[now], stages.b[now], step);
     } else {
       OCCAM_NO_UNROLL
-      for (int step = 0; step < steps; step += kQuad) multiply(stages.a[now], stages.b[now], step);
+      for (int step = 0; step < steps; step += S::kStep) multiply(stages.a[now], stages.b[now], step);
     }
   }
 }
@@ -323,11 +325,12 @@ template <class T, Order a_order, Order b_order>
 __device__ __forceinline__ void accumulate(const Operand& a, int first_m, int m, const Operand& b,
                                            int first_n, int n, int depth, float (&sum)[T::kPerM][T::kPerN]) {
   auto& stages = shared<Stages<T, a_order, b_order>>();
-  Loader<T::kM, T::kDepth, T::kThreads, a_order, 0> load_a{a, first_m, m, depth, -0.0f, stages.a};
-  Loader<T::kN, T::kDepth, T::kThreads, b_order, T::kThreadsN> load_b{b, first_n, n, depth, 0.0f, stages.b};
+  Loader<T::kM, T::kDepth, T::kThreads, a_order, 0, T::kPad> load_a{a, first_m, m, depth, -0.0f, stages.a};
+  Loader<T::kN, T::kDepth, T::kThreads, b_order, T::kThreadsN, T::kPad> load_b{b,     first_n, n,
+                                                                               depth, 0.0f,    stages.b};
   go_through_stages<false>(stages, load_a, load_b, depth,
                            [&](const auto& stage_a, const auto& stage_b, int k) {
-                             multiply_quad<T, a_order, b_order>(stage_a, stage_b, k, sum);
+                             multiply_step<T, a_order, b_order>(stage_a, stage_b, k, sum);
                            });
 }
 

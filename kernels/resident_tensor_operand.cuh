@@ -67,6 +67,10 @@ struct Tf32 {
         make_float4(round_to_tf32(v[0]), round_to_tf32(v[1]), round_to_tf32(v[2]), round_to_tf32(v[3]));
   }
   static __device__ __forceinline__ std::uint32_t one() { return __float_as_uint(1.0f); }
+  // A word of a fragment, of elements that were not rounded.
+  static __device__ __forceinline__ std::uint32_t operand(const float* element) {
+    return __float_as_uint(round_sum(element[0]));
+  }
 
   static __device__ __forceinline__ void multiply(float (&sum)[4], const std::uint32_t (&a)[4],
                                                   const std::uint32_t (&b)[2]) {
@@ -137,6 +141,9 @@ struct Bf16 {
         make_uint2(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]));
   }
   static __device__ __forceinline__ std::uint32_t one() { return 0x3F803F80u; }
+  static __device__ __forceinline__ std::uint32_t operand(const float* element) {
+    return pack_bf16(element[0], element[1]);
+  }
 
   static __device__ __forceinline__ void multiply(float (&sum)[4], const std::uint32_t (&a)[4],
                                                   const std::uint32_t (&b)[2]) {

@@ -357,7 +357,7 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks)
       __syncthreads();
       OCCAM_NO_UNROLL
       for (int k = 0; k < whole_quads(count); k += kQuad)
-        multiply_quad<GradientListed, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
+        multiply_step<GradientListed, Order::extent, Order::extent>(stage.delta, stage.pixel, k, gradient);
       __syncthreads();  // what follows takes the place of deltas
     }
     static_assert(sizeof(stage.delta) >= sizeof(float) * T::kM * T::kN);

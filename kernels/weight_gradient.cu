@@ -2,6 +2,7 @@
 // optimiser's step while they are on the chip: they never reach device memory. All layers are one launch, so that few
 // multiprocessors wait for the last blocks of each.
 
+#include "tensor_tile.cuh"
 #include "weight_step.cuh"
 
 namespace occam::cuda {
@@ -15,19 +16,29 @@ struct Deep : T {
 };
 using WideGradient = Deep<GradientTile<8, 8>>;  // 64 units × 104 inputs
 using SquareGradient = Deep<Square>;
-using FewUnitsGradient = Deep<FewUnits>;
-constexpr int kThreads = 64, kBlocks = 4;  // of a multiprocessor: leaves all registers a thread can have
-static_assert(WideGradient::kThreads == kThreads && SquareGradient::kThreads == kThreads &&
-              FewUnitsGradient::kThreads == kThreads);
+
+// Of a precision's operands: the tile of few units, a block's threads, and blocks of a multiprocessor.
+template <class P>
+struct Gradients {
+  using Tensor = WideOnTensorCores<P>;
+  using Few = Deep<Tile<FewUnits::kThreadsM, Tensor::kThreads / FewUnits::kThreadsM, 4, 4>>;
+  static constexpr int kThreads = Tensor::kThreads, kBlocks = Tensor::kBlocks;
+};
+using Law = void;  // in the place of operands
+template <>
+struct Gradients<Law> {
+  using Few = Deep<FewUnits>;
+  static constexpr int kThreads = 64, kBlocks = 4;  // leaves all registers a thread can have
+};
 
 // Shared memory of a tile: two stages, then the gradients.
 template <class T, int columns>
 struct GradientShared {
-  static constexpr int kDepth = T::kDepth;
+  static constexpr int kDepth = T::kDepth, kStep = T::kStep;
   union {
     struct {
-      alignas(16) Stage<T::kM, kDepth, Order::extent> a[2];
-      alignas(16) Stage<columns, kDepth, Order::extent> b[2];
+      alignas(16) Stage<T::kM, kDepth, Order::extent, T::kPad> a[2];
+      alignas(16) Stage<columns, kDepth, Order::extent, T::kPad> b[2];
     };
     alignas(16) float gradient[T::kM * columns];
   };
@@ -46,7 +57,7 @@ __host__ __device__ int tiles_across(const LayerView& layer) {
 enum class GradientKind { few_units, square, wide };
 
 __host__ __device__ GradientKind kind_of(const LayerView& layer) {
-  if (layer.out <= FewUnitsGradient::kM) return GradientKind::few_units;
+  if (layer.out <= kFewUnits) return GradientKind::few_units;
   const int square = tiles_across<SquareGradient::kN>(layer) * SquareGradient::kN,
             wide = tiles_across<WideGradient::kStride>(layer) * WideGradient::kStride;
   return wide <= square ? GradientKind::wide : GradientKind::square;
@@ -58,12 +69,17 @@ int blocks_of(const LayerView& layer) {
 }
 
 // f<tile, its columns>()
-template <class F>
+template <class P, class F>
 __host__ __device__ auto with_tile(const LayerView& layer, const F& f) {
   const GradientKind kind = kind_of(layer);
-  if (kind == GradientKind::wide) return f.template operator()<WideGradient, WideGradient::kStride>();
-  if (kind == GradientKind::square) return f.template operator()<SquareGradient, SquareGradient::kN>();
-  return f.template operator()<FewUnitsGradient, FewUnitsGradient::kN>();
+  using Few = typename Gradients<P>::Few;
+  if (kind == GradientKind::few_units) return f.template operator()<Few, Few::kN>();
+  if constexpr (!std::is_same_v<P, Law>) {
+    return f.template operator()<WideOnTensorCores<P>, WideOnTensorCores<P>::kN>();
+  } else {
+    if (kind == GradientKind::wide) return f.template operator()<WideGradient, WideGradient::kStride>();
+    return f.template operator()<SquareGradient, SquareGradient::kN>();
+  }
 }
 
 }  // namespace
@@ -74,7 +90,7 @@ __host__ __device__ auto with_tile(const LayerView& layer, const F& f) {
 template <class T, int columns>
 __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, const WeightGradient& of,
                                              int block, int slot) {
-  static_assert(T::kM <= kThreads, "a thread steps one unit's bias");
+  static_assert(T::kM <= T::kThreads, "a thread steps one unit's bias");
   using Shared = GradientShared<T, columns>;
   constexpr bool wide = columns > T::kN;
   const int rows = a.slots.rows[slot], across = tiles_across<columns>(of.layer);
@@ -86,14 +102,14 @@ __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, c
   const Operand input = of.input ? Operand{of.input + place * of.layer.in_stride, nullptr, of.layer.in_stride}
                                  : Operand{a.wave.members[id].train_x, a.batch + place, of.layer.in_stride};
   Shared& stage = shared<Shared>();
-  Loader<T::kM, T::kDepth, kThreads, Order::extent, 0> load_delta{delta, first_m, of.layer.out,
-                                                                  rows,  -0.0f,   stage.a};
-  Loader<columns, T::kDepth, kThreads, Order::extent, 0> load_input{input, first_n, of.layer.in,
-                                                                    rows,  0.0f,    stage.b};
+  Loader<T::kM, T::kDepth, T::kThreads, Order::extent, 0, T::kPad> load_delta{delta, first_m, of.layer.out,
+                                                                              rows,  -0.0f,   stage.a};
+  Loader<columns, T::kDepth, T::kThreads, Order::extent, 0, T::kPad> load_input{input, first_n, of.layer.in,
+                                                                                rows,  0.0f,    stage.b};
   if (bias < columns) {
     __syncthreads();  // zeros stand there
-    for (int i = static_cast<int>(threadIdx.x); i < 2 * T::kDepth; i += kThreads)
-      stage.b[i / T::kDepth].value[i % T::kDepth * columns + bias] = 1.0f;
+    for (int i = static_cast<int>(threadIdx.x); i < 2 * T::kDepth; i += T::kThreads)
+      stage.b[i / T::kDepth].value[i % T::kDepth * (columns + T::kPad) + bias] = 1.0f;
   }
   if constexpr (wide) {
     GradientSums<T> sums;
@@ -112,7 +128,7 @@ __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, c
     float gradient[T::kPerM][T::kPerN] = {};
     go_through_stages<true>(stage, load_delta, load_input, rows,
                             [&](const auto& deltas, const auto& inputs, int k) {
-                              multiply_quad<T, Order::extent, Order::extent>(deltas, inputs, k, gradient);
+                              multiply_step<T, Order::extent, Order::extent>(deltas, inputs, k, gradient);
                             });
     __syncthreads();
     put_gradients<T, columns>(stage.gradient, gradient);
@@ -125,37 +141,51 @@ __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, c
     trainee.step(of.layer.bias + first_m + unit, stage.gradient[unit * columns + (bias ^ 1)]);
 }
 
-__global__ void __launch_bounds__(kThreads, kBlocks) weight_gradient_kernel(WeightGradientArguments a) {
+template <class P>
+__global__ void __launch_bounds__(Gradients<P>::kThreads, Gradients<P>::kBlocks)
+    weight_gradient_kernel(WeightGradientArguments a) {
   const int slot = static_cast<int>(blockIdx.y), block = static_cast<int>(blockIdx.x);
   if (a.slots.rows[slot] == 0) return;
   int i = 0;
   while (block >= a.end[i]) ++i;
   const WeightGradient& of = a.gradient[i];
   const int first = i > 0 ? a.end[i - 1] : 0;
-  with_tile(of.layer, [&]<class T, int columns>() { step_weights<T, columns>(a, of, block - first, slot); });
+  with_tile<P>(of.layer,
+               [&]<class T, int columns>() { step_weights<T, columns>(a, of, block - first, slot); });
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------
 
-void launch_weight_gradients(Stream& stream, WeightGradientArguments a) {
-  const NvtxRange range{"weight gradients"};
-  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots,
-          "weight gradients: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
-  require(a.count >= 1 && a.count <= kMaxGradients, "weight gradients: {} layers at once; give 1 to {}",
-          a.count, kMaxGradients);
+namespace {
+
+template <class P>
+void launch_gradients(Stream& stream, WeightGradientArguments a) {
   int blocks = 0;
   std::size_t bytes = 0;
   for (int i = 0; i < a.count; ++i) {
     const WeightGradient& of = a.gradient[i];
     require(of.delta && (of.input || a.batch), "weight gradients: no delta, or neither input nor batch");
-    with_tile(of.layer, [&]<class T, int columns>() {
+    with_tile<P>(of.layer, [&]<class T, int columns>() {
       blocks += blocks_of<T, columns>(of.layer);
       if (bytes < sizeof(GradientShared<T, columns>)) bytes = sizeof(GradientShared<T, columns>);
     });
     a.end[i] = blocks;
   }
-  launch(stream, "weight_gradient", weight_gradient_kernel,
-         dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(a.slots.count)), dim3(kThreads), bytes, a);
+  launch(stream, "weight_gradient", weight_gradient_kernel<P>,
+         dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(a.slots.count)),
+         dim3(Gradients<P>::kThreads), bytes, a);
+}
+
+}  // namespace
+
+void launch_weight_gradients(Stream& stream, const WeightGradientArguments& a) {
+  const NvtxRange range{"weight gradients"};
+  require(a.slots.count >= 1 && a.slots.count <= kMaxSlots,
+          "weight gradients: {} members at once; give 1 to {}", a.slots.count, kMaxSlots);
+  require(a.count >= 1 && a.count <= kMaxGradients, "weight gradients: {} layers at once; give 1 to {}",
+          a.count, kMaxGradients);
+  if (a.precision == Precision::fp32) return launch_gradients<Law>(stream, a);
+  with_operands(a.precision, [&]<class P>() { launch_gradients<P>(stream, a); });
 }
 
 }  // namespace occam::cuda

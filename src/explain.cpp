@@ -56,10 +56,10 @@ double changed_floats(const MlpSpec& spec, const cuda::TrainingNeeds& needs, con
   return (static_cast<double>(layout.total) - (1 - pixels.live) * first) * (1 + needs.slots);
 }
 
-std::string floor_of(const Chip& chip, const MlpSpec& spec, const Training& training,
+std::string floor_of(const Chip& chip, const MlpSpec& spec, const Training& training, Precision precision,
                      const cuda::TrainingNeeds& needs, const PixelShares& pixels, bool through_memory) {
   const double one = (flop_per_update(spec, training.batch, pixels.lit) + flop_of_adversary(spec, training)) /
-                     (flop_per_cycle(chip.capability, training.precision) * chip.cycles_per_second);
+                     (flop_per_cycle(chip.capability, precision) * chip.cycles_per_second);
   const double operations = one / chip.multiprocessors;
   std::string text = fmt::format("    floor {:.2f} us an update on one multiprocessor, {:.3f} us on all",
                                  one * 1e6, operations * 1e6);
@@ -77,31 +77,32 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
                          std::optional<PixelShares> images, const std::string& measured) {
   const cuda::TrainingNeeds needs(spec, {&training, 1}, images.has_value());
   const PixelShares pixels = images.value_or(PixelShares{});
-  const cuda::PlanAnswer answer = cuda::plan_resident(spec, training.batch, needs, chip.shared_per_block);
+  const cuda::DeviceLayout layout(spec);
+  const bool tensor = training.precision != Precision::fp32;
+  const Precision tiled = cuda::tiled_precision(layout, training.precision);
+  const cuda::PlanAnswer fp32 = cuda::plan_resident(spec, training.batch, needs, chip.shared_per_block);
+  const cuda::TensorAnswer on_cores =
+      tensor ? cuda::plan_tensor(spec, training.batch, needs, training.precision, chip.shared_per_block)
+             : cuda::TensorAnswer{};
   std::string text = fmt::format("  cuda, {}: {} KiB of shared memory a block, {} multiprocessors\n",
                                  chip.name, chip.shared_per_block / 1024, chip.multiprocessors);
-  if (training.precision != Precision::fp32) {
-    const cuda::TensorAnswer tensor =
-        cuda::plan_tensor(spec, training.batch, needs, training.precision, chip.shared_per_block);
-    if (!tensor.plan)
-      return text + fmt::format("    no plan for {}: {}\n", name_of(training.precision), tensor.obstacle);
-    return text +
-           fmt::format(
-               "    plan resident on tensor cores, {}: a block of {} threads owns a member; {}\n"
-               "    shared memory {:.1f} KiB; gradients {}\n",
-               name_of(training.precision), cuda::kTensorThreads,
-               tensor.plan->whole_batch ? "its whole batch an update"
-                                        : fmt::format("slices of {} samples", tensor.plan->slice),
-               tensor.plan->bytes / 1024.0,
-               tensor.plan->whole_batch      ? "in registers"
-               : tensor.plan->gradients >= 0 ? "there, too"
-                                             : "in L2") +
-           (measured.empty() ? occupancy(tensor.plan->bytes, cuda::kTensorThreads) : measured) +
-           floor_of(chip, spec, training, needs, pixels, false);
-  }
-  if (answer.resident) {
-    const cuda::ResidentPlan& plan = *answer.resident;
-    const double parameters = kib(static_cast<double>(cuda::DeviceLayout(spec).stride()));
+  if (tensor && needs.adversary)
+    return text + fmt::format("    no plan for {}: {}\n", name_of(training.precision), on_cores.obstacle);
+  if (on_cores.plan) {
+    const cuda::TensorPlan& plan = *on_cores.plan;
+    text += fmt::format(
+        "    plan resident on tensor cores, {}: a block of {} threads owns a member; {}\n"
+        "    shared memory {:.1f} KiB; gradients {}\n",
+        name_of(training.precision), cuda::kTensorThreads,
+        plan.whole_batch ? "its whole batch an update" : fmt::format("slices of {} samples", plan.slice),
+        plan.bytes / 1024.0,
+        plan.whole_batch      ? "in registers"
+        : plan.gradients >= 0 ? "there, too"
+                              : "in L2");
+    text += measured.empty() ? occupancy(plan.bytes, cuda::kTensorThreads) : measured;
+  } else if (!tensor && fp32.resident) {
+    const cuda::ResidentPlan& plan = *fp32.resident;
+    const double parameters = kib(static_cast<double>(layout.stride()));
     text += fmt::format(
         "    plan resident: a block of {} threads owns a member; {} an update\n"
         "    shared memory {:.1f} KiB: parameters {:.1f}, gradients {}, rows and activations {:.1f}\n",
@@ -114,19 +115,22 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
         kib(plan.end_activations - plan.begin_activations));
     text += measured.empty() ? occupancy(plan.bytes, cuda::kResidentThreads) : measured;
   } else {
-    const cuda::DeviceLayout layout(spec);
     text +=
-        fmt::format("    plan tiled: {} for all members; not resident: {}\n",
+        fmt::format("    plan tiled{}: {} for all members; not resident: {}\n",
+                    !tensor                    ? ""
+                    : tiled == Precision::fp32 ? " in fp32, which is faster here"
+                                               : fmt::format(" on tensor cores, {}", name_of(tiled)),
                     cuda::takes_one_hidden(layout, needs) ? "two launches an update of both layers"
                     : cuda::takes_sample_pass(layout, needs, training.batch, chip.shared_per_block)
                         ? "two launches an update, samples through all layers and the weights of all layers,"
                         : "one launch an operation",
-                    answer.obstacle);
+                    tensor ? on_cores.obstacle : fp32.obstacle);
   }
-  text += floor_of(chip, spec, training, needs, pixels, !answer.resident);
+  const bool resident = tensor ? on_cores.plan.has_value() : fp32.resident.has_value();
+  text += floor_of(chip, spec, training, resident ? training.precision : tiled, needs, pixels, !resident);
   if (needs.slots > 0)
     text += fmt::format("    optimiser state {} x {:.1f} KiB a member in device memory\n", needs.slots,
-                        kib(static_cast<double>(cuda::DeviceLayout(spec).stride())));
+                        kib(static_cast<double>(layout.stride())));
   return text;
 }
 
@@ -184,7 +188,10 @@ std::string plan_of(const Device& device, const MlpSpec& spec, const Training& t
   if (training.precision != Precision::fp32) {
     const auto plan = cuda::plan_tensor(spec, training.batch, needs, training.precision, shared).plan;
     if (plan) return resident(*plan) + " on tensor cores";
-  } else if (const auto plan = cuda::plan_resident(spec, training.batch, needs, shared).resident) {
+    if (cuda::tiled_precision(cuda::DeviceLayout(spec), training.precision) != Precision::fp32)
+      return "cuda, tiled on tensor cores";
+  }
+  if (const auto plan = cuda::plan_resident(spec, training.batch, needs, shared).resident) {
     return resident(*plan);
   }
   return "cuda, tiled";

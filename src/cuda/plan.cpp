@@ -16,6 +16,7 @@ TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trai
     : prelu(spec.activation == Activation::prelu && !spec.hidden.empty()), batch_norm(spec.batch_norm),
       images(of_images) {
   for (const Training& training : trainings) {
+    precision = training.precision;
     const law::Dropout inputs = law::dropout_constants(training.input_dropout),
                        hidden = law::dropout_constants(training.hidden_dropout);
     slots = std::max(slots, law::state_slots(training.optimizer));
@@ -116,14 +117,23 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   return answer;
 }
 
+static bool has_one_hidden(const DeviceLayout& layout) {
+  return layout.layers().size() == 2 && layout.layers()[0].in <= kOneHiddenInputs &&
+         layout.layers()[1].out <= kOneHiddenOutputs;
+}
+
+Precision tiled_precision(const DeviceLayout& layout, Precision precision) {
+  return has_one_hidden(layout) ? Precision::fp32 : precision;
+}
+
 bool takes_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs) {
-  return layout.layers().size() == 2 && !needs.images && !needs.batch_norm && !needs.keeps_apart() &&
-         layout.layers()[0].in <= kOneHiddenInputs && layout.layers()[1].out <= kOneHiddenOutputs;
+  return has_one_hidden(layout) && !needs.images && !needs.batch_norm && !needs.keeps_apart();
 }
 
 bool takes_sample_pass(const DeviceLayout& layout, const TrainingNeeds& needs, int batch,
                        std::size_t shared_limit) {
-  if (needs.images || needs.batch_norm || needs.keeps_apart()) return false;
+  if (needs.precision != Precision::fp32 || needs.images || needs.batch_norm || needs.keeps_apart())
+    return false;
   const std::vector<LayerView>& layers = layout.layers();
   if (layers.size() < 2 || layers.size() > kMaxPassLayers || layers.back().out > kPassOutputs) return false;
   int widest = 0, columns = 0;  // of layer by layer, in tiles
@@ -213,22 +223,22 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
     for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
     return {plan, ""};
   }
+  // What members need apart from each other does not decide.
+  const auto least =
+      static_cast<std::size_t>(place_tensor(layout, spec, batch, precision, true, 16, false).bytes);
+  if (least > shared_limit)
+    return {{},
+            fmt::format("a block has {:.1f} KiB of shared memory and it needs at least {:.1f} KiB",
+                        static_cast<double>(shared_limit) / 1024, static_cast<double>(least) / 1024)};
   // As few slices as fit, each as small as their number allows; then gradients on the chip, if they fit too.
-  std::size_t least = 0;
-  for (int slices = 1, slice = 0; slice != 16; ++slices) {
-    const int each = ((batch + slices - 1) / slices + 15) / 16 * 16;
-    if (each == slice) continue;
-    slice = each;
+  for (int slices = 1;; ++slices) {
+    const int slice = ((batch + slices - 1) / slices + 15) / 16 * 16;
     for (const bool on_chip : {true, false}) {
       const TensorPlan plan =
           place_tensor(layout, spec, batch, precision, needs.keeps_apart(), slice, on_chip);
-      least = static_cast<std::size_t>(plan.bytes);
-      if (least <= shared_limit) return {plan, ""};
+      if (static_cast<std::size_t>(plan.bytes) <= shared_limit) return {plan, ""};
     }
   }
-  return {{},
-          fmt::format("a block has {:.1f} KiB of shared memory and it needs at least {:.1f} KiB",
-                      static_cast<double>(shared_limit) / 1024, static_cast<double>(least) / 1024)};
 }
 
 namespace {
@@ -260,14 +270,12 @@ std::vector<ResidentPlan> plan_resident(const MlpSpec& spec, std::span<const Tra
 
 std::vector<TensorPlan> plan_tensor(const MlpSpec& spec, std::span<const Training> trainings,
                                     std::size_t shared_limit, bool images) {
+  require(!TrainingNeeds(spec, trainings).adversary,
+          "precision {}: adversarial training is in fp32 alone (use precision fp32)",
+          name_of(trainings[0].precision));
   return plans_of(spec, trainings, [&](std::span<const Training> of) {
-    const TensorAnswer answer =
-        plan_tensor(spec, of[0].batch, TrainingNeeds(spec, of, images), of[0].precision, shared_limit);
-    require(answer.plan.has_value(),
-            "precision {}: plan resident on tensor cores does not take this network: {} "
-            "(use precision fp32)",
-            name_of(of[0].precision), answer.obstacle);
-    return answer.plan;
+    return plan_tensor(spec, of[0].batch, TrainingNeeds(spec, of, images), of[0].precision, shared_limit)
+        .plan;
   });
 }
 

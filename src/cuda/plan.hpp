@@ -23,6 +23,7 @@ struct TrainingNeeds {
   bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false, adversary = false;
   bool plain = true;  // is_plain of every member
   bool images;        // of shapes, in place of rows
+  Precision precision = Precision::fp32;
 
   TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings, bool images = false);
 
@@ -40,6 +41,11 @@ struct PlanAnswer {
 PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
                          std::size_t shared_limit);
 
+// The precision of plan tiled's products, of layers of more than a few units: that which is asked for, but fp32 where
+// there is one hidden layer of few inputs, for memory takes more time than products there. It follows from the network
+// alone, as bits do from it.
+Precision tiled_precision(const DeviceLayout& layout, Precision precision);
+
 // Whether in plan tiled two launches do an update of both layers (kernels/one_hidden_*.cu).
 bool takes_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs);
 
@@ -48,7 +54,8 @@ bool takes_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs);
 bool takes_sample_pass(const DeviceLayout& layout, const TrainingNeeds& needs, int batch,
                        std::size_t shared_limit);
 
-// The plan on tensor cores, or why there is none; precision is tf32 or bf16.
+// The plan resident on tensor cores, or why there is none; precision is tf32 or bf16. Whether there is one follows from
+// the network and the batch alone, as bits do from it.
 struct TensorAnswer {
   std::optional<TensorPlan> plan;
   std::string obstacle;
@@ -57,7 +64,7 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
                          std::size_t shared_limit);
 
 // The plans of a wave: one for all members, or one of whole batches for plain members and one for the others.
-// In fp32 none where plan tiled takes them; in tf32 and bf16 a usage error, for no other plan stands in.
+// None where plan tiled takes them. In tf32 and bf16 an adversary is a usage error.
 std::vector<ResidentPlan> plan_resident(const MlpSpec& spec, std::span<const Training> trainings,
                                         std::size_t shared_limit, bool images);
 std::vector<TensorPlan> plan_tensor(const MlpSpec& spec, std::span<const Training> trainings,

@@ -33,6 +33,7 @@ TiledTrainer::TiledTrainer(WaveData& data, std::span<const Training> trainings, 
     inputs_ = DeviceBuffer<float>("dropped inputs",
                                   samples * static_cast<std::size_t>(layout.layers()[0].in_stride));
   if (needs_.prelu) row_gradients_ = DeviceBuffer<float>("slope gradients", samples);
+  precision_ = tiled_precision(layout, needs_.precision);
   one_hidden_ = takes_one_hidden(layout, needs_);
   sample_pass_ = takes_sample_pass(layout, needs_, batch, shared_limit);
 
@@ -88,7 +89,8 @@ void TiledTrainer::forward(std::size_t l) {
       .first_row = 0,
       .kept = layer.kept.data(),
       .output = layer.dropped.data(),
-      .training = true};
+      .training = true,
+      .precision = precision_};
   if (l == 0 && data_.images())
     launch_shape_forward(data_.stream(), {arguments, Split::train});
   else
@@ -107,8 +109,14 @@ void TiledTrainer::forward(std::size_t l) {
 void TiledTrainer::backward(std::size_t l) {
   Stream& stream = data_.stream();
   Layer &layer = layers_[l], &below = layers_[l - 1];
-  launch_input_gradient(stream,
-                        {wave_, slots_, layer.view, below.view, layer.delta, below.derivative, below.delta});
+  launch_input_gradient(stream, {.wave = wave_,
+                                 .slots = slots_,
+                                 .layer = layer.view,
+                                 .below = below.view,
+                                 .delta = layer.delta,
+                                 .kept = below.derivative,
+                                 .gradient = below.delta,
+                                 .precision = precision_});
   if (below.view.gamma >= 0)
     launch_batch_norm_backward(stream, {.wave = wave_,
                                         .slots = slots_,
@@ -124,8 +132,13 @@ void TiledTrainer::backward(std::size_t l) {
 
 // The last layer has few weights, whose blocks come last.
 void TiledTrainer::step_weights() {
-  WeightGradientArguments arguments{
-      .wave = wave_, .slots = slots_, .batch = batch_.data(), .count = 0, .gradient = {}, .end = {}};
+  WeightGradientArguments arguments{.wave = wave_,
+                                    .slots = slots_,
+                                    .batch = batch_.data(),
+                                    .count = 0,
+                                    .gradient = {},
+                                    .end = {},
+                                    .precision = precision_};
   const auto launch_some = [&] {
     if (arguments.count > 0) launch_weight_gradients(data_.stream(), arguments);
     arguments.count = 0;

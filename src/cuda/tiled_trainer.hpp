@@ -41,6 +41,7 @@ class TiledTrainer final : public Trainer {
   void step_weights();
 
   Slots slots_{};
+  Precision precision_ = Precision::fp32;  // of products
   bool one_hidden_ = false, sample_pass_ = false;
   std::vector<Layer> layers_;
   DeviceBuffer<std::uint32_t> batch_;  // [members][batch]

@@ -151,11 +151,13 @@ void Trainer::set_learning_rates() {
 
 std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> trainings,
                                       std::size_t shared_limit) {
-  if (trainings[0].precision != Precision::fp32)
-    return std::make_unique<TensorTrainer>(data, trainings,
-                                           plan_tensor(data.spec(), trainings, shared_limit, data.images()));
-  std::vector<ResidentPlan> plans = plan_resident(data.spec(), trainings, shared_limit, data.images());
-  if (!plans.empty()) return std::make_unique<ResidentTrainer>(data, trainings, std::move(plans));
+  if (trainings[0].precision != Precision::fp32) {
+    std::vector<TensorPlan> plans = plan_tensor(data.spec(), trainings, shared_limit, data.images());
+    if (!plans.empty()) return std::make_unique<TensorTrainer>(data, trainings, std::move(plans));
+  } else {
+    std::vector<ResidentPlan> plans = plan_resident(data.spec(), trainings, shared_limit, data.images());
+    if (!plans.empty()) return std::make_unique<ResidentTrainer>(data, trainings, std::move(plans));
+  }
   return std::make_unique<TiledTrainer>(data, trainings, shared_limit);
 }
 
@@ -164,13 +166,12 @@ std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> train
   const std::int64_t state =
       TrainingNeeds(spec, trainings).slots * DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
   const auto fixed = static_cast<std::int64_t>(sizeof(Progress)) + state;
-  if (trainings[0].precision != Precision::fp32) {
-    const bool on_chip = are_on_chip(plan_tensor(spec, trainings, shared_limit, images));
-    return on_chip ? fixed : fixed + DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
-  }
-  return plan_resident(spec, trainings, shared_limit, images).empty()
-             ? fixed + TiledTrainer::member_bytes(spec, trainings, images)
-             : fixed;
+  const std::int64_t tiled = fixed + TiledTrainer::member_bytes(spec, trainings, images);
+  if (trainings[0].precision == Precision::fp32)
+    return plan_resident(spec, trainings, shared_limit, images).empty() ? tiled : fixed;
+  const std::vector<TensorPlan> plans = plan_tensor(spec, trainings, shared_limit, images);
+  if (plans.empty()) return tiled;
+  return are_on_chip(plans) ? fixed : fixed + DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
 }
 
 }  // namespace occam::cuda

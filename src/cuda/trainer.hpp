@@ -1,7 +1,7 @@
-// Trains the members of a wave by one of two plans, which agree to the bit (docs/arithmetic.md):
-//   resident  one block owns a member, and its parameters stay on the chip (kernels/resident.cu)
-//             in tf32 and bf16 on tensor cores, outside the law (kernels/resident_tensor.cu)
-//   tiled     one launch an operation or a few, for all members together (tiled_trainer.hpp)
+// Trains the members of a wave by one of two plans, which agree to the bit in fp32 (docs/arithmetic.md):
+//   resident  one block owns a member, and its parameters stay on the chip (kernels/resident.cu; in tf32 and bf16 on
+//             tensor cores, outside the law, kernels/resident_tensor.cu)
+//   tiled     one launch an operation or a few, for all members together (tiled_trainer.hpp; kernels/tensor_tile.cuh)
 #pragma once
 
 #include <cstdint>

@@ -60,6 +60,10 @@ class OnBody : public testing::TestWithParam<Body> {
   OCCAM_ON_BODIES(suite, Body::cpu, Body::simt_checked, Body::simt_checked_tiled, Body::simt_plain, \
                   Body::simt_plain_tiled, Body::cuda, Body::cuda_tiled)
 
+#define OCCAM_ON_EVERY_DEVICE_BODY(suite)                                                \
+  OCCAM_ON_BODIES(suite, Body::simt_checked, Body::simt_checked_tiled, Body::simt_plain, \
+                  Body::simt_plain_tiled, Body::cuda, Body::cuda_tiled)
+
 // Claims about what plan resident alone does: a skipped case would prove nothing on a GPU.
 #define OCCAM_ON_THE_CHIP(suite) OCCAM_ON_BODIES(suite, Body::simt_checked, Body::simt_plain, Body::cuda)
 

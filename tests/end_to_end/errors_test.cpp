@@ -208,6 +208,14 @@ TEST(Errors, HelpVersionAndDevice) {
           run(name, {"--explain-plan", "--device", "cpu", "--precision", precision}, folder).out;
       EXPECT_THAT(tensor, HasSubstr("cpu: trains in fp32 alone"));
       EXPECT_THAT(tensor, HasSubstr(fmt::format("plan resident on tensor cores, {}: a block", precision)));
+      const auto of = [&](const char* hidden) {
+        return run(name, {"--explain-plan", "--device", "cpu", "--precision", precision, "--hidden", hidden},
+                   folder)
+            .out;
+      };
+      EXPECT_THAT(of("300x300"), HasSubstr(fmt::format(
+                                     "plan tiled on tensor cores, {}: one launch an operation", precision)));
+      EXPECT_THAT(of("2000"), HasSubstr("plan tiled in fp32, which is faster here: two launches"));
     }
   }
 }
