@@ -4,13 +4,13 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <thread>
 
 #include <gtest/gtest.h>
 
 #include "occam/device.hpp"
 #include "support/folder.hpp"
+#include "support/records.hpp"
 
 namespace occam::experiment {
 namespace {
@@ -34,14 +34,7 @@ Options three_seeds() {
   return options;
 }
 
-std::string bytes_of(const Records& records) {
-  const test::Folder folder;
-  const std::string path = folder / "checkpoint";
-  write_checkpoint(path, 1, {}, records);
-  std::ifstream file(path, std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  return bytes;
-}
+using test::bytes_of;
 
 const Device kCpu{.threads = 2};
 

@@ -31,6 +31,7 @@ struct SlabBlock {
   double margin = 0.1, noise = 0, shift = 0;
   NoiseKind noise_kind = NoiseKind::label;
   double inner_probability0 = -1, inner_probability1 = -1;  // < 0: the block's default
+  bool operator==(const SlabBlock&) const = default;
 };
 
 // Slab data as flags describe them: by kind of block, in the order linear, 3-, 5-, 7-slab, unused.
@@ -41,6 +42,7 @@ struct SlabRecipe {
   double width = 1, unused_limit = -1;
   bool rotate = true;
   std::int64_t train = 100'000, validation = 0, test = 10'000;
+  bool operator==(const SlabRecipe&) const = default;
 };
 
 // Throws usage errors: more blocks than dimensions, `rest` twice, noise on a block that is not there, a
@@ -58,6 +60,7 @@ struct ShapeRecipe {
   double bias = 1, background = 0, contrast = 1;
   bool crop = true;
   std::int64_t train = 4000, validation = 0, test = 4000;
+  bool operator==(const ShapeRecipe&) const = default;
 };
 
 // The specification whose test rows are arranged like this. Throws the errors of read_mask() and
@@ -140,6 +143,7 @@ struct Expectation {
   double published_resolution = 0;  // unit of the published value's last digit
   // Mean training accuracy below this makes the row "void".
   double least_train_accuracy = 0;
+  bool operator==(const Expectation&) const = default;
 
   // What results call it: "a", or "a - b" for a difference.
   std::string quantity() const { return minus.empty() ? metric : metric + " - " + minus; }
@@ -171,6 +175,7 @@ struct Case {
   // What the case is called after or a flag of the experiment says, by the field's flag: {"hidden", "widths"}. Another
   // value of that field is a usage error.
   std::map<std::string, std::string> settled = {};
+  bool operator==(const Case&) const = default;
 };
 
 struct Computation;  // occam/computation.hpp

@@ -62,6 +62,7 @@ void measure_attacks(const MlpEnsemble& models, std::span<const Data> data, cons
     const auto i = static_cast<std::size_t>(member);
     MemberRecord& record = records[i];
     const Attacks& asked = case_of(i).attacks;
+    if (!asked.any()) return;
     if (record.diverged()) {
       const auto none = [&](bool wanted, std::initializer_list<const char*> names) {
         for (const char* name : names)

@@ -13,8 +13,10 @@
 
 namespace occam::experiment {
 
-using Records = std::map<std::pair<int, int>, MemberRecord>;      // by case and member
-using States = std::map<std::tuple<int, int, int>, MemberState>;  // by case, member and network of its vote
+// By case and member.
+using Records = std::map<std::pair<int, int>, MemberRecord>;
+// By the case that is trained for, member and network of its vote.
+using States = std::map<std::tuple<int, int, int>, MemberState>;
 
 struct Checkpoint {
   std::uint64_t key = 0;  // of the run: Plan::hash, and the device where that decides about bits
@@ -22,7 +24,7 @@ struct Checkpoint {
   Records records;
   States states;
 
-  // Measured or under way.
+  // Measured or under way, those of a training that cases share as one.
   std::size_t members() const;
 };
 

@@ -129,6 +129,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     planned.config["cases"] = plan.cases.size();
     plan.cases.push_back(std::move(planned));
   }
+  for (std::size_t c = 0; c < plan.cases.size(); ++c) plan.cases[c].readers = {static_cast<int>(c)};
   plan.hash = fnv1a(identity);
   return plan;
 }

@@ -17,6 +17,7 @@
 #include "experiment/stopwatch.hpp"
 #include "experiment/text.hpp"
 #include "experiment/train.hpp"
+#include "experiment/under_way.hpp"
 #include "explain.hpp"
 #include "occam/error.hpp"
 #include "published_json.hpp"
@@ -59,6 +60,11 @@ Device computing_device(const Options& options) {
   Device device = select_device(chosen ? "cpu" : options.device, options.threads);
   if (chosen) device.reason = "auto: this experiment computes on the CPU alone";
   return device;
+}
+
+std::string shared_text(const Plan& plan) {
+  return fmt::format("{} training{}: cases that differ in their attacks alone share theirs\n",
+                     plan.trainings(), plan.trainings() == 1 ? "" : "s");
 }
 
 // Whether it did: who asks is on the way out with an error of its own.
@@ -151,17 +157,18 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
   const fs::path folder = fs::path(options.out) / name, checkpoint_file = folder / "checkpoint";
   make_folder(folder);
   const FolderLock lock(folder);
+  const std::size_t members = plan.cases.size() * plan.members.size();
   Records records;
   States states;
   Seconds seconds;
   if (auto checkpoint = read_checkpoint(checkpoint_file)) {
     if (checkpoint->key == key) {
-      const std::size_t known = checkpoint->members();
       records = std::move(checkpoint->records);
       states = std::move(checkpoint->states);
       seconds = checkpoint->seconds;
-      fmt::print(stderr, "{}: resuming: {} of {} members are in {}, {} of them under way\n", name, known,
-                 plan.cases.size() * plan.members.size(), checkpoint_file.string(), known - records.size());
+      const std::size_t under_way = members_under_way(plan, records, states);
+      fmt::print(stderr, "{}: resuming: {} of {} members are in {}, {} of them under way\n", name,
+                 records.size() + under_way, members, checkpoint_file.string(), under_way);
     } else {
       require(checkpoint->key != 0,
               "{}: a checkpoint of another version (finish there, give another --out, or remove it)",
@@ -179,7 +186,7 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
                              plan.members.product       ? "members"
                              : plan.members.size() == 1 ? "seed"
                                                         : "seeds")
-              << std::flush;
+              << (plan.trainings() < members ? shared_text(plan) : "") << std::flush;
 
   catch_signals();
   const double before = seconds.total;
@@ -199,8 +206,7 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
   };
   const auto nobody = [&] { return records.empty() && states.empty(); };
   const auto done = [&] {
-    return fmt::format("{} of {} members done; the same command {}", records.size(),
-                       plan.cases.size() * plan.members.size(),
+    return fmt::format("{} of {} members done; the same command {}", records.size(), members,
                        nobody() ? "starts anew" : "resumes from " + checkpoint_file.string());
   };
   try {

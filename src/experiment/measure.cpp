@@ -300,7 +300,10 @@ void measure(const MlpEnsemble& models, std::span<const Data> data, const Plan& 
     }
     if (options.save_data && kept) add_data(record, data[i]);
   }
-  if (shared.settings.attacks.any()) measure_attacks(models, data, plan, options.keep, places, records);
+  const bool attacked = std::ranges::any_of(places, [&](const Place& place) {
+    return plan.cases[static_cast<std::size_t>(place.planned_case)].settings.attacks.any();
+  });
+  if (attacked) measure_attacks(models, data, plan, options.keep, places, records);
 }
 
 }  // namespace occam::experiment

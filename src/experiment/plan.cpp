@@ -120,7 +120,27 @@ nlohmann::ordered_json protocol_of(Case c, const Options& options) {
   return config_of(c, false);
 }
 
+// Cases that differ in their attacks alone have the same networks.
+void share_trainings(std::vector<PlannedCase>& cases, bool user_data) {
+  const auto trained = [](Case c) {
+    c.attacks = {};
+    c.name.clear(), c.published.clear(), c.expectations.clear(), c.settled.clear();
+    return c;
+  };
+  std::map<std::string, std::size_t> trainers;  // by configuration, which leaves out what has no flag
+  for (std::size_t c = 0; c < cases.size(); ++c) {
+    const Case own = trained(cases[c].settings);
+    const std::size_t first = trainers.emplace(config_of(own, user_data).dump(), c).first->second;
+    cases[own == trained(cases[first].settings) ? first : c].readers.push_back(static_cast<int>(c));
+  }
+}
+
 }  // namespace
+
+std::size_t Plan::trainings() const {
+  return members.size() * static_cast<std::size_t>(std::ranges::count_if(
+                              cases, [](const PlannedCase& c) { return !c.readers.empty(); }));
+}
 
 std::uint64_t fnv1a(const std::string& text) {
   std::uint64_t hash = 0xCBF29CE484222325u;
@@ -348,6 +368,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     plan.cases.push_back(std::move(planned));
   }
   check_idle(fields(options.kind), own, plan.cases, options);
+  share_trainings(plan.cases, user_data);
   for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;
   require(plan.cases.size() * plan.members.size() <= 100'000'000, "{} cases of {} members are too many",
           plan.cases.size(), plan.members.size());

@@ -25,6 +25,9 @@ struct PlannedCase {
   bool as_published = true;     // no flag changed the experiment's own settings
   std::vector<Data> data;       // [members], recipes
   std::vector<int> complement;  // S^c
+  // The cases that measure the networks trained for this one: itself, and those that differ from it in their attacks
+  // alone. None: an earlier case's networks are measured.
+  std::vector<int> readers;
 };
 
 // Seeds that vary together: "seed" stands for data, init and order at once.
@@ -47,6 +50,8 @@ struct Plan {
   Members members;
   std::map<std::string, std::string> data_checksums;
   std::uint64_t hash = 0;  // of everything that decides the results, but for the device
+
+  std::size_t trainings() const;  // of all members
 };
 
 // `default_seeds` is how many seeds stand for no --seeds flag.

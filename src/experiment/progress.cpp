@@ -44,6 +44,11 @@ void Progress::advance(std::int64_t updates) {
   draw(false);
 }
 
+std::int64_t Progress::done() const {
+  const std::lock_guard lock(mutex_);
+  return done_;
+}
+
 void Progress::say(const std::string& what) {
   const std::lock_guard lock(mutex_);
   what_ = what;

@@ -19,6 +19,8 @@ class Progress {
   void skip(std::int64_t updates);
   // From any thread.
   void advance(std::int64_t updates);
+  // Updates, skipped ones among them.
+  std::int64_t done() const;
   // What is being done when it is not training, such as "measuring".
   void say(const std::string& what);
   void clear();
@@ -27,7 +29,7 @@ class Progress {
   void draw(bool now);
 
   using Clock = std::chrono::steady_clock;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::string name_, what_;
   bool shown_;
   std::int64_t done_ = 0, skipped_ = 0, total_ = 0;

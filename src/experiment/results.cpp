@@ -267,7 +267,9 @@ std::string cases_csv(const Run& run) {
 
 std::string timing_json(const Run& run, const Seconds& seconds) {
   std::int64_t updates = 0;
-  for (const auto& [place, record] : run.records) updates += record.history.updates;
+  for (const auto& [place, record] : run.records)
+    if (!run.plan.cases[static_cast<std::size_t>(place.first)].readers.empty())
+      updates += record.history.updates;
   nlohmann::ordered_json j;
   j["data"] = seconds.data;
   j["train"] = seconds.train;

@@ -26,7 +26,7 @@ const PlannedCase& case_of(const Plan& plan, const Place& place) {
 bool share_an_ensemble(const Case& a, const Case& b) {
   return a.network == b.network && a.training.batch == b.training.batch &&
          a.shapes.has_value() == b.shapes.has_value() && a.simple == b.simple && a.measures == b.measures &&
-         a.attacks.any() == b.attacks.any() && a.evaluate == b.evaluate && a.votes == b.votes;
+         a.evaluate == b.evaluate && a.votes == b.votes;
 }
 
 // What one network of this case will take, before any has finished: the published count, or two checks.
@@ -51,7 +51,9 @@ class Estimate {
  public:
   explicit Estimate(const Plan& plan, const Records& done)
       : plan_(plan), sum_(plan.cases.size(), 0), count_(plan.cases.size(), 0) {
-    for (const auto& [place, record] : done) add(place.first, record.history.updates);
+    for (int c = 0; c < static_cast<int>(plan.cases.size()); ++c)
+      for (int m = 0; trains(c) && m < static_cast<int>(plan.members.size()); ++m)
+        if (is_measured(plan, done, {c, m})) add(c, done.at({c, m}).history.updates);
   }
   void add(int planned_case, std::int64_t updates) {
     const auto c = static_cast<std::size_t>(planned_case);
@@ -62,6 +64,7 @@ class Estimate {
   std::int64_t total() const {
     std::int64_t all = 0;
     for (std::size_t c = 0; c < plan_.cases.size(); ++c) {
+      if (!trains(static_cast<int>(c))) continue;
       const std::int64_t each = count_[c] > 0 ? sum_[c] / count_[c] : first_guess(plan_.cases[c]);
       all += sum_[c] + each * (static_cast<std::int64_t>(plan_.members.size()) - count_[c]);
     }
@@ -69,6 +72,8 @@ class Estimate {
   }
 
  private:
+  bool trains(int c) const { return !plan_.cases[static_cast<std::size_t>(c)].readers.empty(); }
+
   const Plan& plan_;
   std::vector<std::int64_t> sum_, count_;
 };
@@ -134,8 +139,7 @@ class Stopped {
 };
 
 // The networks of some members, as an ensemble of their own.
-MlpEnsemble networks_of(const MlpEnsemble& models, const std::vector<std::size_t>& members,
-                        std::size_t each) {
+MlpEnsemble networks_of(const MlpEnsemble& models, std::span<const std::size_t> members, std::size_t each) {
   std::vector<int> networks;
   for (const std::size_t member : members)
     for (std::size_t k = 0; k < each; ++k) networks.push_back(static_cast<int>(member * each + k));
@@ -169,42 +173,61 @@ class Grace {
   std::jthread thread_;  // the last member: it is joined before the others go
 };
 
-// Measures the members that have stopped and adds their records.
+// Members of the call, and for each the case that is to measure it.
+struct Pending {
+  std::vector<std::size_t> members;
+  std::vector<Place> places;
+};
+
+// Every stopped member for one of its cases, then for the next one, …: a whole call need not be copied.
+Pending pending(const Plan& plan, std::span<const Place> places, const Stopped& stopped,
+                const Records& records) {
+  Pending all;
+  bool more = true;
+  for (std::size_t r = 0; more; ++r) {
+    more = false;
+    for (const std::size_t member : stopped.members()) {
+      const std::vector<int>& readers = case_of(plan, places[member]).readers;
+      if (r >= readers.size()) continue;
+      more = true;
+      if (records.contains({readers[r], places[member].member})) continue;
+      all.members.push_back(member);
+      all.places.push_back({readers[r], places[member].member});
+    }
+  }
+  return all;
+}
+
+// Measures the members that have stopped, in every case that has not yet, and adds the records; so many at a time.
 void record_stopped(const MlpEnsemble& models, const Call& call, const Stopped& stopped, const Plan& plan,
                     const Options& options, std::span<const Place> places, const TrainHooks& hooks,
-                    Records& records) {
-  std::vector<MemberRecord> finished(stopped.members().size());
-  std::vector<Place> where;
-  std::vector<Data> data;
-  for (const std::size_t member : stopped.members()) {
-    finished[where.size()].history = stopped.histories(member).front();
-    where.push_back(places[member]);
-    data.push_back(call.data[member * call.each]);
-  }
-  const auto keep = [&](std::size_t i) {
-    records[{where[i].planned_case, where[i].member}] = std::move(finished[i]);
-  };
-  const auto saved = [&] {
-    if (hooks.saved) hooks.saved();
-  };
-  if (case_of(plan, places.front()).settings.votes.sizes.empty()) {
+                    std::size_t at_a_time, Records& records) {
+  const bool votes = !case_of(plan, places.front()).settings.votes.sizes.empty();
+  if (votes) at_a_time = 1;  // combiners train for a while
+  const Pending all = pending(plan, places, stopped, records);
+  for (std::size_t first = 0, count = 0; first < all.places.size(); first += count) {
+    heed(models.interrupt());
+    count = std::min(at_a_time, all.places.size() - first);
+    const auto members = std::span(all.members).subspan(first, count);
+    const auto where = std::span(all.places).subspan(first, count);
+    std::vector<MemberRecord> finished(count);
+    std::vector<Data> data;
+    for (std::size_t i = 0; i < count; ++i) {
+      finished[i].history = stopped.histories(members[i]).front();
+      data.push_back(call.data[members[i] * call.each]);
+    }
     const bool as_they_are = std::ranges::equal(
-        stopped.members(), std::views::iota(std::size_t{0}, static_cast<std::size_t>(models.members())));
-    if (as_they_are)
+        members, std::views::iota(std::size_t{0}, static_cast<std::size_t>(models.members())));
+    if (votes)
+      measure_vote(networks_of(models, members, call.each), stopped.histories(members[0]), data[0],
+                   case_of(plan, where[0]), where[0].member < options.keep, finished[0]);
+    else if (as_they_are)
       measure(models, data, plan, options, where, finished);
     else
-      measure(networks_of(models, stopped.members(), 1), data, plan, options, where, finished);
-    for (std::size_t i = 0; i < where.size(); ++i) keep(i);
-    saved();
-  } else {
-    for (std::size_t i = 0; i < where.size(); ++i) {
-      heed(models.interrupt());
-      const std::size_t member = stopped.members()[i];
-      measure_vote(networks_of(models, {member}, call.each), stopped.histories(member), data[i],
-                   case_of(plan, where[i]), where[i].member < options.keep, finished[i]);
-      keep(i);
-      saved();  // now: combiners train for a while
-    }
+      measure(networks_of(models, members, 1), data, plan, options, where, finished);
+    for (std::size_t i = 0; i < count; ++i)
+      records[{where[i].planned_case, where[i].member}] = std::move(finished[i]);
+    if (hooks.saved) hooks.saved();
   }
 }
 
@@ -218,7 +241,7 @@ std::vector<std::vector<Place>> groups_of(const Plan& plan, const Records& done)
     });
     for (std::size_t m = 0; m < plan.members.size(); ++m) {
       const Place place{static_cast<int>(c), static_cast<int>(m)};
-      if (done.contains({place.planned_case, place.member})) continue;
+      if (is_measured(plan, done, place)) continue;
       if (group == groups.end()) group = groups.insert(groups.end(), std::vector<Place>{});
       group->push_back(place);
     }
@@ -297,7 +320,7 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
         estimate.add(places[*member].planned_case, stopped.updates(*member));
         if (hooks.progress) hooks.progress->expect(estimate.total());
       };
-      UnderWay under_way(hooks.states, places, call.each, records);
+      UnderWay under_way(hooks.states, plan, places, call.each, records);
       const std::vector<const MemberState*> resumed = under_way.resumed();
       fit_options.resumed = resumed;
       fit_options.under_way_every = kTellSeconds;
@@ -330,7 +353,7 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
       const Grace grace(hooks.interrupt, hooks.grace);
       models.heed(grace.over());
       try {
-        record_stopped(models, call, stopped, plan, options, places, hooks, records);
+        record_stopped(models, call, stopped, plan, options, places, hooks, call_size.networks(), records);
       } catch (const Interrupted&) {
         interrupted = true;
       } catch (...) {

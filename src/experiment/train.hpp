@@ -12,12 +12,14 @@
 
 namespace occam::experiment {
 
-// Members that train as one ensemble: one architecture, one batch size, one S and the same measures.
+// Members that train as one ensemble: one architecture, one batch size, one S and the same measures. Of cases that share
+// a training the one it is trained for stands for all, until every one has measured it.
 std::vector<std::vector<Place>> groups_of(const Plan& plan, const Records& done);
 
 // Networks of the calls of `fit`, one call after the other: enough to keep every thread of a CPU or a whole GPU busy,
 // and no more than 1 GiB of parameters (last and best, on the host) allow, on a GPU 8 GiB. What a call trains is
-// measured and kept at its end, so within those limits it should take minutes.
+// measured and kept at its end, so within those limits it should take minutes. Networks that several cases measure are
+// copied for it, no more than a call has at a time.
 class CallSize {
  public:
   CallSize(const MlpSpec& spec, const Device& device);

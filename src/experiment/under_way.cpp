@@ -1,5 +1,7 @@
 #include "experiment/under_way.hpp"
 
+#include <algorithm>
+#include <set>
 #include <utility>
 
 namespace occam::experiment {
@@ -14,10 +16,25 @@ std::size_t floats_of(const MemberState& state) {
 
 }  // namespace
 
+bool is_measured(const Plan& plan, const Records& records, const Place& place) {
+  const std::vector<int>& readers = plan.cases[static_cast<std::size_t>(place.planned_case)].readers;
+  return std::ranges::all_of(readers, [&](int reader) { return records.contains({reader, place.member}); });
+}
+
+std::size_t members_under_way(const Plan& plan, const Records& records, const States& states) {
+  std::set<std::pair<int, int>> members;
+  for (const auto& [key, state] : states) {
+    const auto [planned_case, member, network] = key;
+    for (const int reader : plan.cases[static_cast<std::size_t>(planned_case)].readers)
+      if (!records.contains({reader, member})) members.insert({reader, member});
+  }
+  return members.size();
+}
+
 UnderWay::~UnderWay() {
   if (states_ == nullptr) return;
   std::erase_if(*states_, [&](const auto& kept) {
-    return records_.contains({std::get<0>(kept.first), std::get<1>(kept.first)});
+    return is_measured(plan_, records_, {std::get<0>(kept.first), std::get<1>(kept.first)});
   });
 }
 
@@ -46,8 +63,7 @@ void UnderWay::keep(std::size_t network, MemberState&& state) {
 }
 
 void UnderWay::keep_stopped(const MlpEnsemble& models, std::size_t network, const MemberHistory& history) {
-  const Place place = places_[network / each_];
-  if (states_ == nullptr || records_.contains({place.planned_case, place.member})) return;
+  if (states_ == nullptr || is_measured(plan_, records_, places_[network / each_])) return;
   const int n = static_cast<int>(network);
   const std::span<const float> last = models.last(n), best = models.best(n);
   MemberState state{{history.updates, {}}, {last.begin(), last.end()}, {}, history};

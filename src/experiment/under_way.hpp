@@ -11,12 +11,19 @@
 
 namespace occam::experiment {
 
+// Whether every case that reads this training has measured it. place: of the case it is trained for.
+bool is_measured(const Plan& plan, const Records& records, const Place& place);
+
+// Members of all cases that are not measured, of whose training there is a state.
+std::size_t members_under_way(const Plan& plan, const Records& records, const States& states);
+
 // Where the networks of a call are, for a checkpoint. Not thread-safe.
 class UnderWay {
  public:
   // The networks of the call: `each` for every place. states: what is kept, by this run and the ones before; null: nothing.
-  UnderWay(States* states, std::span<const Place> places, std::size_t each, const Records& records)
-      : states_(states), places_(places), each_(each), records_(records) {}
+  UnderWay(States* states, const Plan& plan, std::span<const Place> places, std::size_t each,
+           const Records& records)
+      : states_(states), plan_(plan), places_(places), each_(each), records_(records) {}
   // What was kept of members that are measured has no use.
   ~UnderWay();
   UnderWay(const UnderWay&) = delete;
@@ -26,7 +33,7 @@ class UnderWay {
   std::vector<const MemberState*> resumed() const;
 
   void keep(std::size_t network, MemberState&& state);
-  // Of a network that has stopped, unless its member is measured.
+  // Of a network that has stopped, unless its member is measured in every case.
   void keep_stopped(const MlpEnsemble& models, std::size_t network, const MemberHistory& history);
 
  private:
@@ -35,6 +42,7 @@ class UnderWay {
   std::tuple<int, int, int> key(std::size_t network) const;
 
   States* states_;
+  const Plan& plan_;
   std::span<const Place> places_;
   std::size_t each_;
   const Records& records_;

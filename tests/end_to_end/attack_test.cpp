@@ -7,14 +7,13 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "end_to_end/program.hpp"
+#include "end_to_end/small_run.hpp"
 #include "io/npz.hpp"
 
 namespace occam::end_to_end {
 namespace {
 
 using ::testing::HasSubstr;
-using Words = std::vector<std::string>;
 
 nlohmann::json cases_of(const std::string& path) {
   return nlohmann::json::parse(content(path + "/result.json"))["cases"];
@@ -214,6 +213,60 @@ TEST(AttackFlags, BoundsByHandReplaceTheRange) {
   const auto [low, high] = reach("units", "range");
   EXPECT_GT(low, -3);
   EXPECT_LT(high, 3);
+}
+
+// Radii, as cases of one run, train once; each is what it is in a run of its own.
+TEST(AttackFlags, ListsShareTheirTrainings) {
+  const Folder folder;
+  const auto words = [&](const std::string& out, const std::string& radii, const std::string& rates) {
+    return small(folder / out, {"--measure", "pgd,svd-uap", "--attack-iterations", "3", "--lr", rates,
+                                "--attack-epsilon", radii, "--keep", "2", "--save", "weights"});
+  };
+  const Ended together = run("train_slab", words("together", "0.1,0.2", "0.1,0.3"), folder);
+  ASSERT_EQ(together.code, 0) << together.err;
+  EXPECT_THAT(
+      together.out,
+      HasSubstr("4 cases x 3 seeds\n6 trainings: cases that differ in their attacks alone share theirs"));
+  const std::string path = folder / "together/train_slab";
+  const nlohmann::json cases = cases_of(path);
+  const NpzReader arrays(path + "/arrays.npz");
+  ASSERT_EQ(cases.size(), 4u);
+  std::int64_t updates = 0;
+  for (const nlohmann::json& both : cases) {
+    const std::string radius = both["config"]["attack_epsilon"].dump(), rate = both["config"]["lr"].dump();
+    const Ended alone = run("train_slab", words("alone", radius, rate), folder);
+    ASSERT_EQ(alone.code, 0) << alone.err;
+    EXPECT_THAT(alone.out, Not(HasSubstr("share theirs")));
+    const nlohmann::json own = cases_of(folder / "alone/train_slab")[0];
+    for (const char* key : {"config", "seeds", "status", "metrics", "shown"})
+      EXPECT_EQ(both[key], own[key]) << both["name"] << ' ' << key;
+    const NpzReader own_arrays(folder / "alone/train_slab/arrays.npz");
+    for (const std::string& name : own_arrays.names()) {
+      const std::string same = both["name"].get<std::string>() + name.substr(name.find('/'));
+      EXPECT_EQ(arrays.read(same).bytes, own_arrays.read(name).bytes) << same;
+    }
+    if (radius == "0.1")
+      updates += read_json(folder / "alone/train_slab/timing.json")["updates"].get<std::int64_t>();
+  }
+  EXPECT_EQ(read_json(path + "/timing.json")["updates"], updates) << "of one radius: they are done once";
+}
+
+TEST(AttackFlags, SharedTrainingsResumeWithTheSameBytes) {
+  const Folder folder;
+  const auto words = [&](const std::string& out) {
+    return small(folder / out, {"--measure", "pgd", "--attack-iterations", "100", "--attack-epsilon",
+                                "0.1,0.2,0.3", "--stop", "none"});
+  };
+  ASSERT_EQ(run("train_slab", words("whole"), folder).code, 0);
+  const Ended cut = interrupt_run(words("cut"), folder / "cut", folder, SIGTERM);
+  ASSERT_EQ(cut.code, 75) << cut.err;
+  EXPECT_THAT(cut.err, HasSubstr(" of 9 members done"));
+  const Ended resumed = run("train_slab", words("cut"), folder);
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr(" of 9 members are in"));
+  for (const std::string name : {"result.json", "arrays.npz", "cases.csv"})
+    EXPECT_TRUE(content(folder / "cut/train_slab/" + name) == content(folder / "whole/train_slab/" + name))
+        << name;
 }
 
 }  // namespace

@@ -194,23 +194,6 @@ TEST(TrainSlab, ConfigurationFileGivesTheSameResults) {
   EXPECT_EQ(content(folder / "a/train_slab/cases.csv"), content(folder / "b/train_slab/cases.csv"));
 }
 
-// Starts the command and interrupts it after some milliseconds; the delay adapts until the signal meets the
-// training.
-Ended interrupt_run(const Words& words, const std::string& results, const Folder& folder, int signal) {
-  Ended ended;
-  int delay = 400;
-  for (int attempt = 0; attempt < 12; ++attempt) {
-    std::filesystem::remove_all(results);
-    const Program program("train_slab", words, folder);
-    std::this_thread::sleep_for(std::chrono::milliseconds(delay));
-    program.send(signal);
-    ended = program.wait();
-    if (ended.code == 75) return ended;
-    delay = ended.code < 0 ? delay * 2 : delay * 2 / 3;  // before the handler was there, or after the end
-  }
-  return ended;
-}
-
 TEST(TrainSlab, ResumesAfterAnInterruptWithTheSameBytes) {
   const Folder folder;
   Words words = small(folder / "cut", {"--stop", "none", "--lr", "0.1,0.2"});

@@ -1,9 +1,11 @@
 // A run of train_slab that takes a second, and what it leaves behind.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -30,6 +32,23 @@ inline std::set<std::string> files_in(const std::string& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder))
     names.insert(entry.path().filename().string());
   return names;
+}
+
+// Starts train_slab and interrupts it after some milliseconds; the delay adapts until the signal meets the
+// training.
+inline Ended interrupt_run(const Words& words, const std::string& results, const Folder& folder, int signal) {
+  Ended ended;
+  int delay = 400;
+  for (int attempt = 0; attempt < 12; ++attempt) {
+    std::filesystem::remove_all(results);
+    const Program program("train_slab", words, folder);
+    std::this_thread::sleep_for(std::chrono::milliseconds(delay));
+    program.send(signal);
+    ended = program.wait();
+    if (ended.code == 75) return ended;
+    delay = ended.code < 0 ? delay * 2 : delay * 2 / 3;  // before the handler was there, or after the end
+  }
+  return ended;
 }
 
 }  // namespace occam::end_to_end
