@@ -17,6 +17,7 @@ class PrecisionStatistics : public OnBody {
   // [measure][seed]: accuracy and AUC on the test set as it is, S- and S^c-randomised.
   std::vector<std::vector<double>> measured(Precision precision) {
     Ensemble e{.spec = {.inputs = kDim, .hidden = {24}}};
+    if (is_tiled(GetParam())) e.spec.hidden = {24, 16};  // of one hidden layer the products there are in fp32
     SlabSpec slab = lms(5, kDim);
     slab.train = 400, slab.test = kTest;
     slab.coordinates[0].noise = 0.2, slab.coordinates[0].noise_kind = NoiseKind::flip;
@@ -45,8 +46,8 @@ class PrecisionStatistics : public OnBody {
     return result;
   }
 };
-OCCAM_ON_BODIES(PrecisionStatistics, Body::simt_plain,
-                Body::cuda);  // simt_checked runs the same code, slower
+OCCAM_ON_BODIES(PrecisionStatistics, Body::simt_plain, Body::simt_plain_tiled, Body::cuda,
+                Body::cuda_tiled);  // simt_checked runs the same code, slower
 
 double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());

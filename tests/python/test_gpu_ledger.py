@@ -140,6 +140,10 @@ class Ptxas(unittest.TestCase):
         for mangled, tile in (
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Tf32EEEvNS0_15TensorArgumentsE", "TF32"),
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Bf16EEEvNS0_15TensorArgumentsE", "BF16"),
+            (
+                "_ZN5occam4cuda14forward_kernelINS0_10TensorTileINS0_4Tf32ELi2ELi4EEEEEvNS0_16ForwardArgumentsE",
+                "128x128, TF32",
+            ),
             ("_ZN5occam4cuda16fused_pgd_kernelILi64EEEvNS0_17FusedPgdArgumentsE", "64 rows"),
             ("_ZN5occam4cuda15resident_kernelILi128EEEvNS0_17ResidentArgumentsE", "128 rows"),
             ("_ZN5occam4cuda26one_hidden_backward_kernelILi1ELb0EEEvNS0_18O", "outputs: 1, any activation"),

@@ -98,7 +98,10 @@ class Steps(unittest.TestCase):
                 self.skipTest("this build has no SIMT executor")
             functions = launched.read_text()
         wanted = [kernel.name for kernel in kernels.find_kernels(ROOT) if kernel.on_simt]
-        wanted += [f"{kind}_tensor_kernel<.*{p}>" for kind in ("resident", "whole_batch") for p in ("Tf32", "Bf16")]
+        for precision in ("Tf32", "Bf16"):
+            wanted += [f"{kind}_tensor_kernel<.*{precision}>" for kind in ("resident", "whole_batch")]
+            wanted += [f"{kind}_kernel<.*TensorTile<.*{precision}" for kind in ("forward", "input_gradient")]
+            wanted += [f"weight_gradient_kernel<.*{precision}>"]
         self.assertEqual([name for name in wanted if not re.search(rf"\b{name}", functions)], [])
 
     def test_without_a_sanitizer_the_step_is_unavailable(self):

@@ -11,13 +11,14 @@ TILE = re.compile(r"4TileILi(\d+)ELi(\d+)ELi(\d+)ELi(\d+)E(?:EELb([01])E)?")
 SLICE = re.compile(r"_kernelILi(\d+)EE")
 ONE_HIDDEN = re.compile(r"one_hidden_\w+_kernelILi(\d+)ELb([01])EE")
 SAMPLE_PASS = re.compile(r"sample_pass_kernelINS0_8PassTileILi(\d+)ELi(\d+)EEELb([01])EE")
+TENSOR_TILE = re.compile(r"10TensorTileINS0_4(Tf32|Bf16)ELi(\d+)ELi(\d+)EE")
 PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)EE")
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     kernel: str
-    tile: str  # "128x64", "64 rows" of a slice, "TF32", "outputs: 2, ReLU", "128x320, ReLU" or ""
+    tile: str  # "128x64", "64 rows" of a slice, "TF32", "128x128, TF32", "outputs: 2, ReLU", "128x320, ReLU" or ""
     architecture: str
     registers: int
     stack: int  # bytes
@@ -45,6 +46,9 @@ def precision_of(mangled):
 def tile_of(mangled):
     if precision := precision_of(mangled):
         return precision
+    if match := TENSOR_TILE.search(mangled):
+        precision, warps_m, warps_n = match.groups()
+        return f"{64 * int(warps_m)}x{32 * int(warps_n)}, {precision.upper()}"
     if match := SLICE.search(mangled):
         return f"{match.group(1)} rows"
     if match := ONE_HIDDEN.search(mangled):

@@ -21,7 +21,7 @@ SMALL_CASES = (
     "*ScoreBody.AucOfTiesAndClasses/cuda:*ScoreBody.LittleMemory/cuda*:*ScoreBody.DataThroughAnIdentity/cuda:"
     "*AttackBody.MembersAlone/cuda:*AdversaryBody.AttacksByChunks/cuda*:*AdversaryBody.TrainingOnMovedBatches/cuda*:"
     "*ImageCompany.TrainingGivesTheTwinsBits/cuda:*ImageCompany.AttacksAreThoseOnTheSameRowsAsFloats/cuda:"
-    "*PrecisionTest.ExactWhereNothingRounds/cuda:*TrainOnTheChip.WholeBatches/cuda:*ImageCompany.LargerThanAStage/cuda:"
+    "*PrecisionTest.ExactWhereNothingRounds/cuda*:*TrainOnTheChip.WholeBatches/cuda:*ImageCompany.LargerThanAStage/cuda:"
     "*TrainOnTheChip.SamplePass/cuda:"
     "*PrecisionTest.WholeBatchesInCompany/cuda:*Train.OneHiddenLayer/cuda:*ScoreBody.EverySplitAndVariant/cuda*"
 )
@@ -46,6 +46,13 @@ PROFILED = (
     ("(100,2) in TF32", {**CHIP, "precision": "tf32"}, "resident_tensor_kernel|whole_batch_tensor_kernel", 3, 1),
     ("(100,2) in BF16", {**CHIP, "precision": "bf16"}, "resident_tensor_kernel|whole_batch_tensor_kernel", 3, 1),
     ("(300,2) in fp32", {**LAYERS, "hidden": [300, 300]}, "sample_pass_kernel|weight_gradient_kernel", 0, 2),
+    (
+        "(600,2) in TF32",
+        {**LAYERS, "hidden": [600, 600], "precision": "tf32"},
+        "forward_kernel|input_gradient_kernel|weight_gradient_kernel",
+        0,
+        6,
+    ),
     (
         "(2000,1) in fp32",
         {**LAYERS, "hidden": [2000]},

@@ -1,5 +1,5 @@
-"""The ensembles that have a target on an H200, and what the machine predicts of them: 50 inputs, 2 classes, batch 256,
-plain SGD, 132 members on 132 multiprocessors.
+"""The ensembles that have a target on an H200, others beside them, and what the machine predicts of them: 50 inputs,
+2 classes, batch 256, plain SGD, 132 members on 132 multiprocessors.
 
 Floors are FLOP over the peak of FFMA at the clock that cycles are counted at (66.9 TFLOP/s), and over what mma.sync
 reached on an H200: 312 TFLOP/s in TF32, 624 in BF16. On hardware plan resident took what is predicted, within 1% in
@@ -57,6 +57,10 @@ CASES = (
     Case((100, 100), "bf16"),
     Case((200,)),
     Case((300, 300), of_floor=0.5),
+    Case((300, 300), "tf32"),
+    Case((300, 300), "bf16"),
+    Case((600, 600)),
+    Case((600, 600), "tf32"),
     Case((2000,), of_cublas=0.85),
 )
 
