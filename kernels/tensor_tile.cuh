@@ -12,6 +12,8 @@
 //     8 t to 8 t + 7.
 #pragma once
 
+#include <type_traits>
+
 #include "epilogue.cuh"
 #include "resident_tensor_operand.cuh"
 
@@ -90,6 +92,7 @@ __device__ __forceinline__ void round_words(const float (&element)[kStepQuads<P>
   for (int i = 0; i < 2; ++i) word[i] = P::operand(element + i * (kStepQuads<P> / 2));
 }
 
+// As in product.cuh.
 template <OnTensorCores T, Order a_order, Order b_order>
 __device__ __forceinline__ void multiply_step(const Stage<T::kM, T::kDepth, a_order, T::kPad>& stage_a,
                                               const Stage<T::kN, T::kDepth, b_order, T::kPad>& stage_b, int k,
@@ -126,12 +129,13 @@ __device__ __forceinline__ void multiply_step(const Stage<T::kM, T::kDepth, a_or
   }
 }
 
-// Tiles of plan tiled by precision; layers of so few units have the law's products in every precision.
 template <class P>
 using WideOnTensorCores = TensorTile<P, 2, 4>;  // 128 × 128
 template <class P>
-using SquareOnTensorCores = TensorTile<P, 1, 2>;  // 64 × 64
-constexpr int kFewUnits = FewUnits::kM;
+using SquareOnTensorCores = TensorTile<P, 1, 2>;  // 64 × 64, of small batches
+
+// Layers of so few units have the law's products in every precision.
+inline constexpr int kFewUnits = FewUnits::kM;
 
 // Calls f<P>() for the operands of this precision, which is not fp32.
 template <class F>
