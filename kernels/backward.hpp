@@ -16,7 +16,7 @@ struct InputGradientArguments {
   const float* kept;       // [slots][capacity][below.out_stride] as forward kept it; not read for PReLU
   float* gradient;         // [slots][capacity][below.out_stride]
   bool inference = false;
-  Precision precision = Precision::fp32;  // of the product, if `layer` has more than a few units; in inference fp32
+  Precision precision = Precision::fp32;  // of the product of more than a few units; in inference fp32
 };
 
 // gradient = dL/dz of `below`. In training it stops before where a kernel of its own comes next: with batch
@@ -40,7 +40,9 @@ struct WeightGradientArguments {
   int count;
   WeightGradient gradient[kMaxGradients];
   int end[kMaxGradients];  // blocks of a member up to and with this gradient; the launcher's
-  Precision precision = Precision::fp32;  // of the products of layers of more than a few units
+
+  // Of the products of layers of more than a few units.
+  Precision precision = Precision::fp32;
 };
 
 // Step weights and biases of all layers by their optimiser. The gradients are never stored. Blocks start in the order of
