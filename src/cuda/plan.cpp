@@ -85,6 +85,9 @@ ResidentPlan whole_batch_plan(const DeviceLayout& layout, const MlpSpec& spec, i
 
 }  // namespace
 
+// A batch is not cut into smaller slices than these, but for BF16's: plan tiled is faster (docs/performance.md).
+constexpr int kLeastSlice = 64;
+
 PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
                          std::size_t shared_limit) {
   if (needs.batch_norm) return {{}, "batch norm needs a layer's whole batch at once"};
@@ -105,6 +108,7 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   if (layout.stride() > INT32_MAX / 16 || layout.widest() > INT32_MAX / 1024 || batch > INT32_MAX / 64)
     return {{}, "the network or the batch is far larger than shared memory"};
   for (const int slice : kSlices) {
+    if (slice < std::min(batch, kLeastSlice)) continue;
     const ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), slice);
     least = static_cast<std::size_t>(plan.bytes);
     if (least > shared_limit) continue;
@@ -223,22 +227,22 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
     for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
     return {plan, ""};
   }
+  const auto slice_of = [&](int slices) { return ((batch + slices - 1) / slices + 15) / 16 * 16; };
+  const int most = precision == Precision::bf16 ? (batch + 15) / 16 : std::max(1, batch / kLeastSlice);
   // What members need apart from each other does not decide.
-  const auto least =
-      static_cast<std::size_t>(place_tensor(layout, spec, batch, precision, true, 16, false).bytes);
+  const auto least = static_cast<std::size_t>(
+      place_tensor(layout, spec, batch, precision, true, slice_of(most), false).bytes);
   if (least > shared_limit)
     return {{},
             fmt::format("a block has {:.1f} KiB of shared memory and it needs at least {:.1f} KiB",
                         static_cast<double>(shared_limit) / 1024, static_cast<double>(least) / 1024)};
   // As few slices as fit, each as small as their number allows; then gradients on the chip, if they fit too.
-  for (int slices = 1;; ++slices) {
-    const int slice = ((batch + slices - 1) / slices + 15) / 16 * 16;
+  for (int slices = 1;; ++slices)
     for (const bool on_chip : {true, false}) {
       const TensorPlan plan =
-          place_tensor(layout, spec, batch, precision, needs.keeps_apart(), slice, on_chip);
+          place_tensor(layout, spec, batch, precision, needs.keeps_apart(), slice_of(slices), on_chip);
       if (static_cast<std::size_t>(plan.bytes) <= shared_limit) return {plan, ""};
     }
-  }
 }
 
 namespace {

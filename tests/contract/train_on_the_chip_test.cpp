@@ -1,4 +1,6 @@
 // Claim: what keeps a batch, slices of it or samples on the chip gives the scalar twin's bits, too.
+#include <set>
+
 #include "contract/trains.hpp"
 #include "cuda/plan.hpp"
 
@@ -8,10 +10,11 @@ namespace {
 class TrainOnTheChip : public Train {};
 OCCAM_ON_THE_CHIP(TrainOnTheChip);
 
-// A batch in slices of every size, whole and short ones, with everything that happens between two slices.
+// A batch in slices, whole and short ones, with everything that happens between two slices; small ones whole.
 TEST_P(TrainOnTheChip, Slices) {
   for (const Activation activation : {Activation::relu, Activation::prelu, Activation::tanh}) {
-    for (const int batch : {33, 150}) {
+    std::set<int> slices;
+    for (const int batch : {15, 30, 60, 250}) {
       Ensemble e{.spec = {.inputs = 9, .hidden = {18, 5}, .activation = activation}};
       for (const double dropout : {0.0, 0.3}) {
         if (dropout > 0 && activation == Activation::relu) continue;
@@ -22,9 +25,16 @@ TEST_P(TrainOnTheChip, Slices) {
         e.add(slabs(9, 2 * batch + 7, 0, 1, true, 1), training, 7);
       }
       const std::vector<std::int64_t> updates(static_cast<std::size_t>(e.members()), 4);
-      for (const std::size_t kibibytes : {15, 20, 30, 48})
+      for (const std::size_t kibibytes : {28, 64}) {
+        const auto plan =
+            cuda::plan_resident(e.spec, batch, cuda::TrainingNeeds(e.spec, e.trainings), kibibytes << 10)
+                .resident;
+        if (!plan) continue;
+        slices.insert(plan->slice);
         ASSERT_NO_FATAL_FAILURE(expect_twins_on(kibibytes << 10, e, {updates, updates}, Nan::rejected));
+      }
     }
+    ASSERT_EQ(slices, (std::set{16, 32, 64, 128}));
   }
 }
 
