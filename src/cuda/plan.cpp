@@ -85,7 +85,7 @@ ResidentPlan whole_batch_plan(const DeviceLayout& layout, const MlpSpec& spec, i
 
 }  // namespace
 
-// A batch is not cut into smaller slices than these, but for BF16's: plan tiled is faster (docs/performance.md).
+// Where a batch would be cut into smaller slices than these, plan tiled is faster (docs/performance.md).
 constexpr int kLeastSlice = 64;
 
 PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
@@ -227,11 +227,14 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
     for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
     return {plan, ""};
   }
-  const auto slice_of = [&](int slices) { return ((batch + slices - 1) / slices + 15) / 16 * 16; };
-  const int most = precision == Precision::bf16 ? (batch + 15) / 16 : std::max(1, batch / kLeastSlice);
-  // What members need apart from each other does not decide.
-  const auto least = static_cast<std::size_t>(
-      place_tensor(layout, spec, batch, precision, true, slice_of(most), false).bytes);
+  const auto placed = [&](bool apart, int slices, bool on_chip) {
+    const int slice = ((batch + slices - 1) / slices + 15) / 16 * 16;
+    return place_tensor(layout, spec, batch, precision, apart, slice, on_chip);
+  };
+  // What this member needs does not decide, but what any may need.
+  const auto least =
+      static_cast<std::size_t>(std::max(placed(false, std::max(1, batch / kLeastSlice), false).bytes,
+                                        placed(true, (batch + 15) / 16, false).bytes));
   if (least > shared_limit)
     return {{},
             fmt::format("a block has {:.1f} KiB of shared memory and it needs at least {:.1f} KiB",
@@ -239,8 +242,7 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   // As few slices as fit, each as small as their number allows; then gradients on the chip, if they fit too.
   for (int slices = 1;; ++slices)
     for (const bool on_chip : {true, false}) {
-      const TensorPlan plan =
-          place_tensor(layout, spec, batch, precision, needs.keeps_apart(), slice_of(slices), on_chip);
+      const TensorPlan plan = placed(needs.keeps_apart(), slices, on_chip);
       if (static_cast<std::size_t>(plan.bytes) <= shared_limit) return {plan, ""};
     }
 }
