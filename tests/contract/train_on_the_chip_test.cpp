@@ -1,4 +1,5 @@
 // Claim: what keeps a batch, slices of it or samples on the chip gives the scalar twin's bits, too.
+#include <algorithm>
 #include <set>
 
 #include "contract/trains.hpp"
@@ -25,11 +26,12 @@ TEST_P(TrainOnTheChip, Slices) {
         e.add(slabs(9, 2 * batch + 7, 0, 1, true, 1), training, 7);
       }
       const std::vector<std::int64_t> updates(static_cast<std::size_t>(e.members()), 4);
-      for (const std::size_t kibibytes : {28, 64}) {
+      for (const std::size_t kibibytes : {15, 28, 64}) {
         const auto plan =
             cuda::plan_resident(e.spec, batch, cuda::TrainingNeeds(e.spec, e.trainings), kibibytes << 10)
                 .resident;
         if (!plan) continue;
+        ASSERT_GE(plan->slice, std::min(batch, 64));
         slices.insert(plan->slice);
         ASSERT_NO_FATAL_FAILURE(expect_twins_on(kibibytes << 10, e, {updates, updates}, Nan::rejected));
       }

@@ -198,7 +198,7 @@ TEST(Errors, HelpVersionAndDevice) {
         HasSubstr("4 slices of 64 samples an update"));
     EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "2000"}, folder).out,
                 HasSubstr("plan tiled: two launches an update of both layers"));
-    for (const char* by_layers : {"400x400", "250x250", "300x300x300x300x300"})
+    for (const char* by_layers : {"400x400", "250x250", "128x128", "300x300x300x300x300"})
       EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", by_layers}, folder).out,
                   HasSubstr("plan tiled: one launch an operation"));
     EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "8"}, folder).out,
