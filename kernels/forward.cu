@@ -52,12 +52,8 @@ void launch_forward(Stream& stream, const ForwardArguments& a) {
   require(a.slots.count >= 1 && a.slots.count <= kMaxSlots, "forward: {} members at once; give 1 to {}",
           a.slots.count, kMaxSlots);
   require(a.output, "forward: no output");
-  if (a.precision != Precision::fp32 && a.layer.out > kFewUnits)
-    return with_operands(a.precision, [&]<class P>() {
-      if (a.slots.capacity <= SquareOnTensorCores<P>::kM)
-        return launch_tiles<SquareOnTensorCores<P>>(stream, a);
-      launch_tiles<WideOnTensorCores<P>>(stream, a);
-    });
+  if (is_on_tensor_cores(a.precision, a.layer))
+    return with_tensor_tile(a.precision, a.slots.capacity, [&]<class T>() { launch_tiles<T>(stream, a); });
   if (a.layer.out <= FewColumns::kN) return launch_tiles<FewColumns>(stream, a);
   if (a.slots.capacity <= FewRows::kM) return launch_tiles<FewRows>(stream, a);
   if (a.slots.capacity <= Square::kM) return launch_tiles<Square>(stream, a);

@@ -121,12 +121,8 @@ void launch_input_gradient(Stream& stream, const InputGradientArguments& a) {
           "input gradient: a layer of {} inputs after one of {} units", a.layer.in, a.below.out);
   require(!a.inference || a.precision == Precision::fp32, "input gradient: inference is in fp32");
   if (a.inference) return launch_by_rows<true>(stream, a);
-  if (a.precision == Precision::fp32 || a.layer.out <= kFewUnits) return launch_by_rows<false>(stream, a);
-  with_operands(a.precision, [&]<class P>() {
-    if (a.slots.capacity <= SquareOnTensorCores<P>::kM)
-      return launch_tiles<SquareOnTensorCores<P>, false>(stream, a);
-    launch_tiles<WideOnTensorCores<P>, false>(stream, a);
-  });
+  if (!is_on_tensor_cores(a.precision, a.layer)) return launch_by_rows<false>(stream, a);
+  with_tensor_tile(a.precision, a.slots.capacity, [&]<class T>() { launch_tiles<T, false>(stream, a); });
 }
 
 }  // namespace occam::cuda

@@ -137,10 +137,23 @@ using SquareOnTensorCores = TensorTile<P, 1, 2>;  // 64 × 64, of small batches
 // Layers of so few units have the law's products in every precision.
 inline constexpr int kFewUnits = FewUnits::kM;
 
+inline bool is_on_tensor_cores(Precision precision, const LayerView& layer) {
+  return precision != Precision::fp32 && layer.out > kFewUnits;
+}
+
 // Calls f<P>() for the operands of this precision, which is not fp32.
 template <class F>
 void with_operands(Precision precision, const F& f) {
   precision == Precision::tf32 ? f.template operator()<Tf32>() : f.template operator()<Bf16>();
+}
+
+// Calls f<T>() for the tile of a product of so many rows.
+template <class F>
+void with_tensor_tile(Precision precision, int rows, const F& f) {
+  with_operands(precision, [&]<class P>() {
+    rows <= SquareOnTensorCores<P>::kM ? f.template operator()<SquareOnTensorCores<P>>()
+                                       : f.template operator()<WideOnTensorCores<P>>();
+  });
 }
 
 }  // namespace occam::cuda

@@ -82,8 +82,7 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
   const Precision tiled = cuda::tiled_precision(layout, training.precision);
   const cuda::PlanAnswer fp32 = cuda::plan_resident(spec, training.batch, needs, chip.shared_per_block);
   const cuda::TensorAnswer on_cores =
-      tensor ? cuda::plan_tensor(spec, training.batch, needs, training.precision, chip.shared_per_block)
-             : cuda::TensorAnswer{};
+      tensor ? cuda::plan_tensor(spec, training.batch, needs, chip.shared_per_block) : cuda::TensorAnswer{};
   std::string text = fmt::format("  cuda, {}: {} KiB of shared memory a block, {} multiprocessors\n",
                                  chip.name, chip.shared_per_block / 1024, chip.multiprocessors);
   if (tensor && needs.adversary)
@@ -145,7 +144,7 @@ std::string registers(const Device& device, const MlpSpec& spec, const Training&
     if (!plan) return "";
     used = cuda::resident_resources(*plan);
   } else {
-    const auto plan = cuda::plan_tensor(spec, training.batch, needs, training.precision, shared).plan;
+    const auto plan = cuda::plan_tensor(spec, training.batch, needs, shared).plan;
     if (!plan) return "";
     used = cuda::resident_tensor_resources(*plan);
   }
@@ -186,7 +185,7 @@ std::string plan_of(const Device& device, const MlpSpec& spec, const Training& t
                             : fmt::format("cuda, resident, slices of {}", plan.slice);
   };
   if (training.precision != Precision::fp32) {
-    const auto plan = cuda::plan_tensor(spec, training.batch, needs, training.precision, shared).plan;
+    const auto plan = cuda::plan_tensor(spec, training.batch, needs, shared).plan;
     if (plan) return resident(*plan) + " on tensor cores";
     if (cuda::tiled_precision(cuda::DeviceLayout(spec), training.precision) != Precision::fp32)
       return "cuda, tiled on tensor cores";

@@ -207,8 +207,9 @@ TensorPlan place_tensor(const DeviceLayout& layout, const MlpSpec& spec, int bat
 
 }  // namespace
 
-TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& needs, Precision precision,
+TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
                          std::size_t shared_limit) {
+  const Precision precision = needs.precision;
   if (needs.batch_norm) return {{}, "batch norm needs a layer's whole batch at once"};
   if (needs.adversary) return {{}, "an adversary moves the batch before the update"};
   if (needs.images) return {{}, "images of shapes are read off their masks, by kernels of their own"};
@@ -280,8 +281,7 @@ std::vector<TensorPlan> plan_tensor(const MlpSpec& spec, std::span<const Trainin
           "precision {}: adversarial training is in fp32 alone (use precision fp32)",
           name_of(trainings[0].precision));
   return plans_of(spec, trainings, [&](std::span<const Training> of) {
-    return plan_tensor(spec, of[0].batch, TrainingNeeds(spec, of, images), of[0].precision, shared_limit)
-        .plan;
+    return plan_tensor(spec, of[0].batch, TrainingNeeds(spec, of, images), shared_limit).plan;
   });
 }
 

@@ -21,9 +21,9 @@ namespace occam::cuda {
 struct TrainingNeeds {
   int slots = 0;  // of optimiser state
   bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false, adversary = false;
-  bool plain = true;  // is_plain of every member
-  bool images;        // of shapes, in place of rows
-  Precision precision = Precision::fp32;
+  bool plain = true;                      // is_plain of every member
+  bool images;                            // of shapes, in place of rows
+  Precision precision = Precision::fp32;  // of every member
 
   TrainingNeeds(const MlpSpec& spec, std::span<const Training> trainings, bool images = false);
 
@@ -54,13 +54,13 @@ bool takes_one_hidden(const DeviceLayout& layout, const TrainingNeeds& needs);
 bool takes_sample_pass(const DeviceLayout& layout, const TrainingNeeds& needs, int batch,
                        std::size_t shared_limit);
 
-// The plan resident on tensor cores, or why there is none; precision is tf32 or bf16. Whether there is one follows from
-// the network and the batch alone, as bits do from it.
+// The plan resident on tensor cores, or why there is none; the needs' precision is tf32 or bf16. Whether there is one
+// follows from network, batch and device alone, as bits do from it.
 struct TensorAnswer {
   std::optional<TensorPlan> plan;
   std::string obstacle;
 };
-TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& needs, Precision precision,
+TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
                          std::size_t shared_limit);
 
 // The plans of a wave: one for all members, or one of whole batches for plain members and one for the others.

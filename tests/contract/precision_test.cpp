@@ -188,8 +188,9 @@ TEST_P(PrecisionTest, EveryOptimizer) {
 
 // How the chip cuts a member's batch with so much shared memory.
 int slice_of(const Ensemble& e, Precision precision, std::size_t shared_limit) {
-  const cuda::TensorAnswer answer = cuda::plan_tensor(
-      e.spec, e.trainings[0].batch, cuda::TrainingNeeds(e.spec, e.trainings), precision, shared_limit);
+  cuda::TrainingNeeds needs(e.spec, e.trainings);
+  needs.precision = precision;
+  const auto answer = cuda::plan_tensor(e.spec, e.trainings[0].batch, needs, shared_limit);
   return answer.plan ? answer.plan->slice : 0;
 }
 
