@@ -10,6 +10,8 @@ namespace occam::cuda {
 
 inline constexpr unsigned kWarp = 0xFFFFFFFFu;
 
+__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % law::kLanes; }
+
 // The tree over a warp's lanes; the sum is lane 0's. It equals law::LaneSum::total().
 __device__ __forceinline__ float warp_total(float lane) {
   OCCAM_UNROLL

@@ -11,8 +11,6 @@
 
 namespace occam::cuda {
 
-__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % law::kLanes; }
-
 template <class F>
 __device__ __forceinline__ void for_my_inputs(int n, const F& f) {
   for (int k = lane(); k < n; k += law::kLanes) f(k);

@@ -2,33 +2,18 @@
 // rows.
 #pragma once
 
-#include <span>
-
 #include "cuda/runtime.hpp"
-#include "members.hpp"
+#include "network_on_chip.hpp"
 #include "perturb.hpp"
 
 namespace occam::cuda {
 
-inline constexpr int kMaxPgdLayers = 8;
-
 // Offsets are in floats from the start of the block's shared memory.
-struct PgdLayer {
-  LayerView view;
-  int kept;    // [slice][out_stride] what the derivative reads, then dL/dz; of the last layer logits
-  int output;  // [slice][out_stride] what the next layer reads; often `kept` itself
-};
-
 struct PgdPlan {
-  int slice;  // rows of a block: 16, 32, 64 or 128
-  int layers;
-  int parameters;                          // [parameter_stride]
-  int x, perturbation, moved;              // [slice][padded(inputs)]
-  int logit_gradient;                      // [slice][padded(outputs)]
-  int worst_loss, inverse, labels, moves;  // [slice]; inverse: 1 / rows of the row's batch
-  int begin_panels, end_panels;
-  int bytes;  // all of it
-  PgdLayer layer[kMaxPgdLayers];
+  NetworkOnChip network;
+  int x, perturbation;                     // [rows][padded(inputs)]
+  int worst_loss, inverse, labels, moves;  // [rows]; inverse: 1 / rows of the row's batch
+  int bytes;                               // all of it
 };
 
 // attack: of it the chunk's x and labels are read, and worst, worst_logits and tracked are written; what else

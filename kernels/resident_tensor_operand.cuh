@@ -13,6 +13,7 @@
 // of a weight matrix are stored in that order (weight_row).
 #pragma once
 
+#include "lanes.cuh"
 #include "law/functions.hpp"
 #include "product.cuh"
 #include "resident_tensor.hpp"
@@ -27,8 +28,6 @@ struct OperandPanel {
 
   __device__ __forceinline__ char* row(int r) const { return data + r * row_bytes; }
 };
-
-__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
 
 struct Tf32 {
   static constexpr int kBytes = 4, kChunk = kChunkBytes / kBytes, kStep = 2 * kChunk;

@@ -317,37 +317,62 @@ std::optional<EvaluationPlan> plan_evaluation(const MlpSpec& spec, std::size_t s
   return std::nullopt;
 }
 
+namespace {
+
+// What a block's shared memory holds besides: take(floats) gives the offset of a piece that begins at a quad.
+struct ChipSpace {
+  std::int64_t used = 0;  // floats
+
+  int take(std::int64_t floats) {
+    const std::int64_t at = used;
+    used += (floats + kQuad - 1) / kQuad * kQuad;
+    return static_cast<int>(std::min<std::int64_t>(at, INT32_MAX));
+  }
+  int bytes() const { return static_cast<int>(std::min<std::int64_t>(used * 4, INT32_MAX)); }
+};
+
+// A network and a slice of so many rows.
+NetworkOnChip place_network(const DeviceLayout& layout, const MlpSpec& spec, int rows, ChipSpace& space) {
+  NetworkOnChip network{};
+  network.rows = rows;
+  network.parameters = space.take(layout.stride());
+  network.begin_panels = static_cast<int>(std::min<std::int64_t>(space.used, INT32_MAX));
+  const auto panel = [&](int stride) { return space.take(static_cast<std::int64_t>(rows) * stride); };
+  const LayerView& first = layout.layers().front();
+  const bool shares = first.hidden && first.out <= kChipPassUnits && first.in <= kChipPassInputs;
+  for (const LayerView& view : layout.layers()) {
+    ChipLayer& layer = network.layer[network.layers++];
+    layer.view = view;
+    layer.stride = shares && view.number == 0 ? std::max(view.in_stride, view.out_stride) : view.out_stride;
+    layer.kept = panel(layer.stride);
+    layer.output = view.gamma >= 0 || view.slope >= 0 ? panel(layer.stride) : layer.kept;
+  }
+  network.moved_stride = shares ? network.layer[0].stride : padded(spec.inputs);
+  network.moved = shares ? network.layer[0].kept : panel(network.moved_stride);
+  network.logit_gradient = panel(padded(spec.outputs()));
+  return network;
+}
+
+bool may_be_on_chip(const DeviceLayout& layout, const MlpSpec& spec) {
+  return spec.hidden.size() + 1 <= kMaxChipLayers && layout.stride() <= INT32_MAX / 16 &&
+         std::max(layout.widest(), padded(spec.inputs)) <= INT32_MAX / 4096;
+}
+
+}  // namespace
+
 std::optional<PgdPlan> plan_pgd(const MlpSpec& spec, std::size_t shared_limit) {
-  if (spec.hidden.size() + 1 > kMaxPgdLayers) return std::nullopt;
   const DeviceLayout layout(spec);
-  if (layout.stride() > INT32_MAX / 16 || std::max(layout.widest(), padded(spec.inputs)) > INT32_MAX / 4096)
-    return std::nullopt;
-  for (const int slice : {128, 64, 32, 16}) {
+  if (!may_be_on_chip(layout, spec)) return std::nullopt;
+  for (const int rows : {128, 64, 32, 16}) {
     PgdPlan plan{};
-    plan.slice = slice;
-    std::int64_t used = 0;  // floats; quads stay aligned
-    const auto take = [&](std::int64_t floats) {
-      const std::int64_t at = used;
-      used += floats;
-      return static_cast<int>(at);
-    };
-    plan.parameters = take(layout.stride());
-    plan.begin_panels = static_cast<int>(used);
-    // Right behind the weights, because nobody writes x while products read beyond the last of them.
-    plan.x = take(static_cast<std::int64_t>(slice) * padded(spec.inputs) + kReadBeyond);
-    for (int* rows : {&plan.perturbation, &plan.moved})
-      *rows = take(static_cast<std::int64_t>(slice) * padded(spec.inputs));
-    for (const LayerView& view : layout.layers()) {
-      PgdLayer& layer = plan.layer[plan.layers++];
-      const std::int64_t size = static_cast<std::int64_t>(slice) * view.out_stride;
-      layer.view = view;
-      layer.kept = take(size);
-      layer.output = view.gamma >= 0 || view.slope >= 0 ? take(size) : layer.kept;
-    }
-    plan.logit_gradient = take(static_cast<std::int64_t>(slice) * padded(spec.outputs()));
-    plan.end_panels = static_cast<int>(used);
-    for (int* of_row : {&plan.worst_loss, &plan.inverse, &plan.labels, &plan.moves}) *of_row = take(slice);
-    plan.bytes = static_cast<int>(std::min<std::int64_t>(used * 4, INT32_MAX));
+    ChipSpace space;
+    plan.network = place_network(layout, spec, rows, space);
+    for (int* panel : {&plan.x, &plan.perturbation})
+      *panel = space.take(static_cast<std::int64_t>(rows) * padded(spec.inputs));
+    plan.network.end_panels = static_cast<int>(std::min<std::int64_t>(space.used, INT32_MAX));
+    for (int* of_row : {&plan.worst_loss, &plan.inverse, &plan.labels, &plan.moves})
+      *of_row = space.take(rows);
+    plan.bytes = space.bytes();
     if (static_cast<std::size_t>(plan.bytes) <= shared_limit) return plan;
   }
   return std::nullopt;
