@@ -155,19 +155,8 @@ __global__ void __launch_bounds__(kThreads) universal_gradient_kernel(UniversalA
 __global__ void __launch_bounds__(kThreads) universal_step_kernel(UniversalArguments a) {
   const int slot = static_cast<int>(blockIdx.x) * kRowsOfBlock + static_cast<int>(threadIdx.x) / law::kLanes;
   if (slot >= a.rows.slots.count || a.rows.slots.rows[slot] == 0) return;
-  const law::AttackConstants attack = a.attacks[slot];
-  float* const universal = a.universal + static_cast<std::int64_t>(slot) * a.inputs;
-  const float* const gradient = a.gradient + static_cast<std::int64_t>(slot) * a.inputs;
-  if (attack.norm == Norm::linf) {
-    for_my_inputs(a.inputs, [&](int k) {
-      universal[k] = law::clip(attack, law::linf_step(attack, universal[k], gradient[k]));
-    });
-    return;
-  }
-  const float scale = law::step_scale(attack, squared_norm(a.inputs, gradient));
-  for_my_inputs(a.inputs, [&](int k) { universal[k] = law::l2_step(universal[k], gradient[k], scale); });
-  const float projection = law::projection_scale(attack, squared_norm(a.inputs, universal));
-  for_my_inputs(a.inputs, [&](int k) { universal[k] *= projection; });
+  const std::int64_t begin = static_cast<std::int64_t>(slot) * a.inputs;
+  universal_step_of(a.attacks[slot], a.inputs, a.gradient + begin, a.universal + begin);
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------

@@ -76,6 +76,21 @@ __device__ __forceinline__ void step_row(const law::AttackConstants& attack, int
   });
 }
 
+// One step of a universal perturbation along its gradient, both [inputs], by a warp.
+__device__ __forceinline__ void universal_step_of(const law::AttackConstants& attack, int inputs,
+                                                  const float* gradient, float* universal) {
+  if (attack.norm == Norm::linf) {
+    for_my_inputs(inputs, [&](int k) {
+      universal[k] = law::clip(attack, law::linf_step(attack, universal[k], gradient[k]));
+    });
+    return;
+  }
+  const float scale = law::step_scale(attack, squared_norm(inputs, gradient));
+  for_my_inputs(inputs, [&](int k) { universal[k] = law::l2_step(universal[k], gradient[k], scale); });
+  const float projection = law::projection_scale(attack, squared_norm(inputs, universal));
+  for_my_inputs(inputs, [&](int k) { universal[k] *= projection; });
+}
+
 // 1 over the rows of the batch that row `at` in hand belongs to.
 __device__ __forceinline__ float inverse_count(const PgdArguments& a, const law::AttackConstants& attack,
                                                int slot, int at) {

@@ -10,6 +10,8 @@ namespace occam::cuda {
 namespace {
 
 constexpr std::int64_t kMaxChunk = 1 << 14;  // rows; enough to fill a device with one member
+constexpr std::int64_t kStepsAtOnce = 1
+                                      << 9;  // of universal perturbations in one launch, tens of milliseconds
 
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
@@ -65,7 +67,7 @@ Attacker::Group Attacker::open_group(std::span<const int> members, Split split, 
   for (DeviceBuffer<int>* rows : {&rows_in_hand_, &rows_now_}) ensure(*rows, "attack rows in hand", slots);
   ensure(firsts_, "attack first rows", slots);
   ensure(labels_, "attack labels", slots * group.pitch);
-  for (DeviceBuffer<float>* rows : {&plain_, &x_, &moved_})
+  for (DeviceBuffer<float>* rows : {&plain_, &x_})
     ensure(*rows, "attack rows", in_hand * padded(data_.spec().inputs));
   launch_split_labels(stream, split_rows(group));
   return group;
@@ -175,7 +177,7 @@ PgdArguments Attacker::pgd_arguments(const Group& group, int tracked) {
   a.turns = ensure(turns_, "attack turns", slots);
   fill(data_.stream(), turns_);
   a.perturbation = ensure(perturbation_, "perturbations", in_hand * padded(spec.inputs));
-  a.moved = moved_.data();
+  a.moved = ensure(moved_, "moved rows", in_hand * padded(spec.inputs));
   a.logit_gradient = pass_.logit_gradient();
   a.worst_loss = ensure(worst_loss_, "losses that count", in_hand);
   return a;
@@ -221,20 +223,30 @@ void Attacker::fit_universal(std::span<const int> members, Split split, std::spa
     std::int64_t batch = 1;
     for (const AsUap& attack : attacks.subspan(done)) batch = std::max<std::int64_t>(batch, attack.batch);
     batch = std::min(batch, pitch);
-    const auto n = static_cast<std::size_t>(fitting_members(4 * pitch + batch * row_bytes(0), rest.size()));
+    const std::optional<UniversalPlan> plan = universal_plan(rest.size(), batch);
+    const std::int64_t in_hand = plan ? pitch : batch;
+    const std::int64_t bytes =
+        plan ? 2 * static_cast<std::int64_t>(sizeof(float)) * padded(data_.spec().inputs) : row_bytes(0);
+    const auto n = static_cast<std::size_t>(fitting_members(4 * pitch + in_hand * bytes, rest.size()));
     std::vector<law::AttackConstants> constants;
     for (const AsUap& attack : attacks.subspan(done, n)) constants.push_back(law::attack_constants(attack));
-    fit_group(open_group(rest.first(n), split, static_cast<int>(batch), constants), attacks.subspan(done, n),
-              out.subspan(done, n));
+    fit_group(open_group(rest.first(n), split, static_cast<int>(in_hand), constants),
+              attacks.subspan(done, n), plan, out.subspan(done, n));
     done += n;
   }
 }
 
+// A block takes a member's steps one after the other, so for few members more blocks do more: on an H200, by the
+// machine's prediction, a step of 256 rows takes a block as long as launches for an eighth of its multiprocessors.
+std::optional<UniversalPlan> Attacker::universal_plan(std::size_t members, std::int64_t batch) const {
+  if (static_cast<std::int64_t>(members) * 8 < multiprocessors_) return std::nullopt;
+  return plan_universal(data_.spec(), batch, shared_limit_);
+}
+
 void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
-                         std::span<std::vector<float>> out) {
+                         const std::optional<UniversalPlan>& plan, std::span<std::vector<float>> out) {
   Stream& stream = data_.stream();
   const std::int64_t inputs = data_.spec().inputs, slots = group.slots();
-  pass_.ensure_rows(slots * group.capacity);
   std::vector<std::int64_t> steps;
   for (std::size_t k = 0; k < attacks.size(); ++k) {
     const std::int64_t batches = (group.rows[k] + attacks[k].batch - 1) / attacks[k].batch;
@@ -247,10 +259,26 @@ void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
       .classes = data_.spec().classes,
       .inputs = data_.spec().inputs,
       .x = x_.data(),
-      .moved = moved_.data(),
-      .universal = ensure(universal_, "universal perturbations", slots * inputs),
-      .gradient = ensure(gradient_, "their gradients", slots * inputs)};
+      .universal = ensure(universal_, "universal perturbations", slots * inputs)};
   fill(stream, universal_);
+  if (plan)
+    step_on_chip(group, universal, *plan, *std::ranges::max_element(steps));
+  else
+    step_by_step(group, universal, attacks, steps);
+  std::vector<float> all(static_cast<std::size_t>(slots * inputs));
+  copy_to_host(stream, all.data(), universal_.data(), all.size());
+  for (std::int64_t k = 0; k < slots; ++k)
+    out[static_cast<std::size_t>(k)].assign(all.data() + k * inputs, all.data() + (k + 1) * inputs);
+}
+
+void Attacker::step_by_step(const Group& group, const UniversalArguments& of_group,
+                            std::span<const AsUap> attacks, std::span<const std::int64_t> steps) {
+  Stream& stream = data_.stream();
+  const std::int64_t slots = group.slots(), in_hand = slots * group.capacity;
+  pass_.ensure_rows(in_hand);
+  UniversalArguments universal = of_group;
+  universal.moved = ensure(moved_, "moved rows", in_hand * padded(universal.inputs));
+  universal.gradient = ensure(gradient_, "gradients of universal perturbations", slots * universal.inputs);
   PgdArguments loss{};
   loss.rows = universal.rows, loss.attacks = attacks_.data();
   loss.classes = universal.classes, loss.inputs = universal.inputs, loss.outputs = data_.spec().outputs();
@@ -264,7 +292,7 @@ void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
     pass_.backward(universal.rows.slots, moved_.data());
     launch_universal_step(stream, universal);
   });
-  const std::int64_t most = *std::max_element(steps.begin(), steps.end());
+  const std::int64_t most = *std::ranges::max_element(steps);
   for (std::int64_t step = 0; step < most; ++step) {
     heed(interrupt_);
     launch_universal_turn(stream, step, attacks_.data(), all_rows_.data(), steps_.data(), group.slots(),
@@ -275,10 +303,23 @@ void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
     if (fresh) launch_split_rows(stream, rows);
     one.launch(stream);
   }
-  std::vector<float> all(static_cast<std::size_t>(slots * inputs));
-  copy_to_host(stream, all.data(), universal_.data(), all.size());
-  for (std::int64_t k = 0; k < slots; ++k)
-    out[static_cast<std::size_t>(k)].assign(all.data() + k * inputs, all.data() + (k + 1) * inputs);
+}
+
+void Attacker::step_on_chip(const Group& group, const UniversalArguments& universal,
+                            const UniversalPlan& plan, std::int64_t steps) {
+  Stream& stream = data_.stream();
+  const SplitRows rows = split_rows(group);
+  launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, rows.split, 0, group.capacity,
+                    rows_in_hand_.data());
+  launch_split_rows(stream, rows);
+  const WaveView wave{data_.device_members(), nullptr, data_.parameters(), nullptr, nullptr,
+                      data_.layout().stride()};
+  FusedUniversalArguments a{wave, universal, data_.spec().outputs(), steps_.data(), 0, 0, plan};
+  for (; a.first_step < steps; a.first_step = a.last_step) {
+    heed(interrupt_);
+    a.last_step = std::min(steps, a.first_step + kStepsAtOnce);
+    launch_fused_universal(stream, a);
+  }
 }
 
 // ---- what the rows are --------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // Attacks members of a wave on their splits (backend.hpp), several members at once, chunk of rows by chunk of
-// rows: PGD of small networks in one launch a chunk (kernels/pgd.cu); else, and for universal perturbations,
-// one launch an operation for all members together (kernels/perturb.cu).
+// rows: PGD of small networks in one launch a chunk (kernels/pgd.cu), universal perturbations of many of them in one for
+// many steps (kernels/universal.cu); else one launch an operation for all members together (kernels/perturb.cu).
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "../backend.hpp"
 #include "cuda/inference_pass.hpp"
+#include "cuda/plan.hpp"
 #include "perturb.hpp"
 #include "pgd.hpp"
 #include "split_rows.hpp"
@@ -19,10 +20,13 @@ namespace occam::cuda {
 
 class Attacker {
  public:
-  // budget: device bytes for scratch; one member's rows are taken in chunks that fit. plan: how to do PGD in
-  // one launch, if that can be. interrupt: heeded by PGD and universal perturbations between launches; outlives this.
-  Attacker(WaveData& data, std::int64_t budget, std::optional<PgdPlan> plan, Interrupt interrupt)
-      : data_(data), budget_(budget), plan_(plan), interrupt_(interrupt), pass_(data) {}
+  // budget: device bytes for scratch; one member's rows are taken in chunks that fit. shared_limit: bytes of shared
+  // memory a block may have; multiprocessors: of the device. interrupt: heeded by PGD and universal perturbations
+  // between launches; outlives this.
+  Attacker(WaveData& data, std::int64_t budget, std::size_t shared_limit, int multiprocessors,
+           Interrupt interrupt)
+      : data_(data), budget_(budget), shared_limit_(shared_limit), multiprocessors_(multiprocessors),
+        plan_(plan_pgd(data.spec(), shared_limit)), interrupt_(interrupt), pass_(data) {}
 
   void input_gradient(int member, std::span<const float> x, std::span<const float> logit_gradient,
                       std::span<float> gradient);
@@ -54,10 +58,19 @@ class Attacker {
   void run_at_once(const PgdArguments& arguments);
   void copy_chunk(const Group& group, std::int64_t first, int tracked, std::span<const Pgd> attacks,
                   std::span<Perturbed> out);
-  void fit_group(const Group& group, std::span<const AsUap> attacks, std::span<std::vector<float>> out);
+  std::optional<UniversalPlan> universal_plan(std::size_t members, std::int64_t batch) const;
+  // Their steps, with one launch an operation or, where there is a plan, for many steps of all members.
+  void fit_group(const Group& group, std::span<const AsUap> attacks, const std::optional<UniversalPlan>& plan,
+                 std::span<std::vector<float>> out);
+  void step_by_step(const Group& group, const UniversalArguments& universal, std::span<const AsUap> attacks,
+                    std::span<const std::int64_t> steps);
+  void step_on_chip(const Group& group, const UniversalArguments& universal, const UniversalPlan& plan,
+                    std::int64_t steps);
 
   WaveData& data_;
   std::int64_t budget_;
+  std::size_t shared_limit_;
+  int multiprocessors_;
   std::optional<PgdPlan> plan_;
   Interrupt interrupt_;
   InferencePass pass_;

@@ -13,6 +13,7 @@
 #include "pgd.hpp"
 #include "resident.hpp"
 #include "resident_tensor.hpp"
+#include "universal.hpp"
 
 namespace occam::cuda {
 
@@ -75,5 +76,9 @@ std::optional<EvaluationPlan> plan_evaluation(const MlpSpec& spec, std::size_t s
 
 // The plan that does a whole PGD in one launch, likewise.
 std::optional<PgdPlan> plan_pgd(const MlpSpec& spec, std::size_t shared_limit);
+
+// The plan that does the steps of universal perturbations on batches of at most `batch` rows in one launch, likewise.
+std::optional<UniversalPlan> plan_universal(const MlpSpec& spec, std::int64_t batch,
+                                            std::size_t shared_limit);
 
 }  // namespace occam::cuda

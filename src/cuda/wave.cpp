@@ -26,7 +26,9 @@ Scorer& CudaWave::scorer() {
 
 Attacker& CudaWave::attacker() {
   scorer_.reset();
-  if (!attacker_) attacker_.emplace(*data_, scratch_, plan_pgd(data_->spec(), shared_limit_), interrupt_);
+  if (!attacker_)
+    attacker_.emplace(*data_, scratch_, shared_limit_, device_properties(device_).multiprocessors,
+                      interrupt_);
   return *attacker_;
 }
 

@@ -146,7 +146,8 @@ enum Flag : std::uint32_t {
   kZero = 1u << 15,  // floats, rounding
   kBf16 = 1u << 16,
   kTransposed = 1u << 17,
-  kUniform = 1u << 18  // executed once for the warp
+  kUniform = 1u << 18,  // executed once for the warp
+  kRelu = 1u << 19      // minimum and maximum: no less than 0
 };
 enum class Compare : std::uint8_t { f, lt, eq, le, gt, ne, ge, ltu, equ, leu, gtu, neu, geu, num, nan };
 enum class Combine : std::uint8_t { and_, or_, xor_ };

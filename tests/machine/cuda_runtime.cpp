@@ -197,7 +197,8 @@ constexpr std::size_t kMemory = std::size_t{8} << 30;  // of the host's
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {};
   std::strcpy(properties->name, "machine code on a CPU");
-  properties->major = 9, properties->multiProcessorCount = 132;
+  const char* const multiprocessors = std::getenv("OCCAM_MACHINE_MULTIPROCESSORS");
+  properties->major = 9, properties->multiProcessorCount = multiprocessors ? std::atoi(multiprocessors) : 132;
   properties->sharedMemPerBlockOptin = 227 << 10, properties->totalGlobalMem = kMemory;
   return cudaSuccess;
 }

@@ -60,10 +60,10 @@ const std::map<std::string, Op> kOps = {{"ATOMS", Op::atoms},     {"B2R", Op::b2
                                         {"VOTEU", Op::vote},      {"VIADDMNMX", Op::viaddmnmx},
                                         {"VIMNMX3", Op::vimnmx3}, {"WARPSYNC", Op::warpsync},
                                         {"UPLOP3", Op::plop3},    {"UPOPC", Op::popc},
-                                        {"BRXU", Op::brx},        {"YIELD", Op::yield},
-                                        {"CCTL", Op::fence},      {"CGAERRBAR", Op::fence},
-                                        {"CGANOP", Op::fence},    {"ERRBAR", Op::fence},
-                                        {"MEMBAR", Op::fence}};
+                                        {"UPRMT", Op::prmt},      {"BRXU", Op::brx},
+                                        {"YIELD", Op::yield},     {"CCTL", Op::fence},
+                                        {"CGAERRBAR", Op::fence}, {"CGANOP", Op::fence},
+                                        {"ERRBAR", Op::fence},    {"MEMBAR", Op::fence}};
 
 const std::map<std::string, Special> kSpecialRegisters = {{"SR_TID.X", kTidX},
                                                           {"SR_TID.Y", kTidY},
@@ -229,6 +229,8 @@ void read_modifiers(Instruction& i, const std::vector<std::string>& parts) {
     } else if (s == "U8" || s == "U16" || s == "S16") {
       i.bytes = s == "U8" ? 1 : 2;
       if (s == "S16") i.flags |= kSigned;
+    } else if (s == "RELU" && (i.op == Op::vimnmx || i.op == Op::vimnmx3 || i.op == Op::viaddmnmx)) {
+      i.flags |= kRelu;
     } else if (const auto flag = kFlags.find(s); flag != kFlags.end()) {
       i.flags |= flag->second;
     } else if (const auto mode = kModes.find(s); mode != kModes.end()) {

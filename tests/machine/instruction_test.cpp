@@ -42,6 +42,7 @@ TEST(Integers, ShiftsAndPlaces) {
   EXPECT_EQ(lane("MOV R6, 0x80000000\nSHF.R.S32.HI R10, RZ, 0x1f, R6"), ~0u);
   EXPECT_EQ(lane("MOV R6, 0x11\nMOV R7, 0x22\nSHF.R.U64 R10, R6, 0x4, R7"), 0x20000001u);
   EXPECT_EQ(lane("MOV R6, 0x83828180\nMOV R7, 0x7060504\nPRMT R10, R6, 0x9751, R7"), 0xff070581u);
+  EXPECT_EQ(lane("UMOV UR4, 0x8081\nUPRMT UR5, UR4, 0x9910, URZ\nMOV R10, UR5"), 0xffff8081u);
 }
 
 TEST(Integers, LookUpBitByBit) {
@@ -52,6 +53,16 @@ TEST(Integers, LookUpBitByBit) {
       5u);
   EXPECT_EQ(lane("UPLOP3.LUT UP0, UPT, UPT, UPT, UPT, 0x80, 0x0\n@UP0 MOV R10, 0x7"), 7u);
   EXPECT_EQ(lane("MOV R10, 0x6\nUPLOP3.LUT UP0, UPT, UPT, UPT, UPT, 0x40, 0x0\n@UP0 MOV R10, 0x7"), 6u);
+}
+
+TEST(Integers, LeastAndLargest) {
+  EXPECT_EQ(lane("VIMNMX R10, R0, 0x3, PT"), 3u);
+  EXPECT_EQ(lane("VIMNMX R10, R0, 0x3, !PT"), 5u);
+  EXPECT_EQ(lane("MOV R6, 0xfffffffd\nVIMNMX R10, R6, 0x3, PT"), static_cast<std::uint32_t>(-3));
+  EXPECT_EQ(lane("MOV R6, 0xfffffffd\nVIMNMX.RELU R10, R6, 0x3, PT"), 0u) << "no less than 0";
+  EXPECT_EQ(lane("VIMNMX.RELU R10, R0, 0x3, PT"), 3u);
+  EXPECT_THAT([] { lane("IADD3.RELU R10, R0, R0, RZ"); },
+              ThrowsMessage<std::runtime_error>(HasSubstr("no meaning of 'RELU'")));
 }
 
 TEST(Integers, SetPredicatesFromAByte) {

@@ -85,6 +85,7 @@ void integers(Block& block, Warp& warp, const Instruction& i, std::uint32_t mask
           out[l] = pick(a[l], b[l], min);
         else
           out[l] = pick(pick(a[l], b[l], min), c[l], min);
+        if (i.has(kRelu) && static_cast<std::int32_t>(out[l]) < 0) out[l] = 0;
       });
       return on.put(o[0], mask, out);
     }

@@ -74,8 +74,9 @@ class Prediction:
         return sorted(of_place.items(), key=lambda item: -(item[1][0] + item[1][issued]))
 
 
-def launches(command, stdin, listing, timer, chip, kernel="kernel"):
-    """Of a program on the machine: launches of the kernels whose name has `kernel` in it."""
+def launches(command, stdin, listing, timer, chip, kernel="kernel", multiprocessors=MULTIPROCESSORS):
+    """Of a program on the machine, which takes it for a chip of so many multiprocessors: launches of the kernels whose
+    name has `kernel` in it."""
     with tempfile.TemporaryDirectory() as folder:
         trace = f"{folder}/trace"
         environment = {
@@ -83,6 +84,7 @@ def launches(command, stdin, listing, timer, chip, kernel="kernel"):
             "OCCAM_MACHINE_CODE": str(listing),
             "OCCAM_MACHINE_TRACE": kernel,
             "OCCAM_MACHINE_TO": trace,
+            "OCCAM_MACHINE_MULTIPROCESSORS": str(multiprocessors),
         }
         done = run(command, input=stdin, env=environment, capture_output=True)
         if done.returncode or '"error"' in done.stdout:
@@ -118,7 +120,10 @@ def of_attack(build, hidden, part, chip):
         "max_updates": 1,
     }  # fmt: skip
     open_, whole = (
-        launches([worker], f'{json.dumps(request)}\n{json.dumps({"op": "attack", "part": name})}\n', listing, timer, chip)
+        launches(
+            [worker], f'{json.dumps(request)}\n{json.dumps({"op": "attack", "part": name})}\n', listing, timer, chip,
+            multiprocessors=MEMBERS,
+        )
         for name in ("open", part)
     )
     pairs = list(zip([INPUTS, *hidden], [*hidden, CLASSES]))
