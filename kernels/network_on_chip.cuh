@@ -53,20 +53,20 @@ struct WarpNetwork {
   // deviations. Panels are numbers afterwards, and their padding is −0. By the whole block; ends with a barrier.
   __device__ __forceinline__ void open(const WaveView& wave, int member) const {
     const float* const trained = wave.parameters + member * wave.parameter_stride;
-    for (int i = kQuad * thread(); i < static_cast<int>(wave.parameter_stride); i += kQuad * kResidentThreads)
+    for (int i = kQuad * thread(); i < static_cast<int>(wave.parameter_stride); i += kQuad * kChipThreads)
       *reinterpret_cast<float4*>(parameters() + i) = *reinterpret_cast<const float4*>(trained + i);
-    for (int i = plan.begin_panels + thread(); i < plan.end_panels; i += kResidentThreads) base[i] = kPadding;
+    for (int i = plan.begin_panels + thread(); i < plan.end_panels; i += kChipThreads) base[i] = kPadding;
     __syncthreads();
     for (int l = 0; l < plan.layers; ++l) {
       const LayerView& view = plan.layer[l].view;
       if (!view.hidden) continue;
       const int quads = view.in_stride / kQuad;
-      for (int i = thread(); i < view.out * quads; i += kResidentThreads) {
+      for (int i = thread(); i < view.out * quads; i += kChipThreads) {
         float4& quad = *reinterpret_cast<float4*>(weight(l).data + kQuad * i);
         if (swaps_pairs(i / quads)) quad = make_float4(quad.y, quad.x, quad.w, quad.z);
       }
       if (view.gamma < 0) continue;
-      for (int unit = thread(); unit < view.out; unit += kResidentThreads) {
+      for (int unit = thread(); unit < view.out; unit += kChipThreads) {
         float& variance = parameters()[view.running_variance + unit];
         variance = law::inverse_deviation(variance);
       }
@@ -86,22 +86,29 @@ struct WarpNetwork {
         return;
       }
       const auto store = [&](const auto& sum, int first, const auto& activate) {
-        float* const from = to.row(lane_row()) + first + lane_feature();
-        OCCAM_UNROLL
-        for (int j = 0; j < static_cast<int>(std::size(sum[0])); ++j) {
-          if (first + lane_feature() + j * kAcross >= view.out) continue;
+        constexpr int last = static_cast<int>(std::extent_v<std::remove_reference_t<decltype(sum[0])>>) - 1;
+        const int left = view.out - first - lane_feature();
+        const auto put = [&](auto all_but_last) {
           OCCAM_UNROLL
-          for (int i = 0; i < rows / kRowGroups; ++i)
-            from[i * kRowGroups * to.stride + j * kAcross] = activate(sum[i][j]);
-        }
+          for (int i = 0; i < rows / kRowGroups; ++i) {
+            float* const from = to.row(lane_row() + i * kRowGroups) + first + lane_feature();
+            OCCAM_UNROLL
+            for (int j = 0; j <= last; ++j)
+              if ((all_but_last && j < last) || j * kAcross < left) from[j * kAcross] = activate(sum[i][j]);
+          }
+        };
+        if (first + last * kAcross <= view.out)
+          put(std::true_type{});
+        else
+          put(std::false_type{});
       };
       multiply_forward<rows>(input(l), weight(l), bias, view.in, view.out, [&](const auto& sum, int first) {
+        const bool leaky = view.activation == Activation::leaky_relu;
         if (view.activation == Activation::relu)
           store(sum, first, [](float z) { return law::activate<Activation::relu>(z, 0.0f); });
-        else if (view.activation == Activation::leaky_relu)
-          store(sum, first, [](float z) { return law::activate<Activation::leaky_relu>(z, 0.0f); });
         else
-          store(sum, first, [](float z) { return z; });
+          store(sum, first,
+                [&](float z) { return leaky ? law::activate<Activation::leaky_relu>(z, 0.0f) : z; });
       });
       // The first layer's rows may have stood where the activations stand.
       for (int unit = view.out; unit % kQuad != 0; ++unit)
@@ -113,21 +120,11 @@ struct WarpNetwork {
 
   // dL/dx into `moved`, from dL/dlogits.
   __device__ __forceinline__ void backward() const {
-    for (int l = plan.layers - 1; l > 0; --l) {
-      const LayerView& below = plan.layer[l - 1].view;
-      if (has_apart(below)) {
-        gradient_product(l, output(l - 1), [](float gradient, float) { return gradient; });
-        finish_gradients(l - 1);
-      } else if (below.activation == Activation::relu) {
-        gradient_product(l, kept(l - 1), [](float gradient, float h) {
-          return law::activation_gradient<Activation::relu>(gradient, 0.0f, h, 0.0f);
-        });
-      } else {
-        gradient_product(l, kept(l - 1),
-                         [&](float gradient, float h) { return through(below.activation, gradient, h); });
-      }
+    for (int l = plan.layers - 1; l >= 0; --l) {
+      const bool apart = l > 0 && has_apart(plan.layer[l - 1].view);
+      gradient_product(l, l > 0 && !apart ? plan.layer[l - 1].view.activation : Activation::identity);
+      if (apart) finish_gradients(l - 1);
     }
-    gradient_product(0, moved(), [](float gradient, float) { return gradient; });
   }
 
  private:
@@ -189,30 +186,50 @@ struct WarpNetwork {
     });
   }
 
-  // The gradients of what layer l reads take the place of what stands in `to`, by way of replace(gradient, it).
-  template <class Replace>
-  __device__ __forceinline__ void gradient_product(int l, Panel to, const Replace& replace) const {
+  // The gradients of what layer l reads: they take the place of `moved`, or of the activations below, through which they
+  // go back; or that of what stands apart from these, as they are.
+  __device__ __forceinline__ void gradient_product(int l, Activation back) const {
     const LayerView& view = plan.layer[l].view;
-    const auto store = [&](int s, int k, float a, float b, float c, float d) {
+    const Panel to = input(l);
+    const auto put = [&](int s, int k, float a, float b, float c, float d, const auto& replace) {
       float4& place = *reinterpret_cast<float4*>(to.row(s) + k);
-      const float4 was = place;
-      place = make_float4(replace(a, was.x), replace(b, was.y), replace(c, was.z), replace(d, was.w));
+      const float4 h = place;
+      place = make_float4(replace(a, h.x), replace(b, h.y), replace(c, h.z), replace(d, h.w));
+    };
+    const auto any = [&](float gradient, float h) { return through(back, gradient, h); };
+    const auto relu = [](float gradient, float h) {
+      return law::activation_gradient<Activation::relu>(gradient, 0.0f, h, 0.0f);
     };
     if (!view.hidden) {
       multiply_backward_few<rows>(delta(l), weight(l), view.in, view.out, [&](int s, int k, const auto& sum) {
-        store(s, k, sum[0], sum[1], sum[2], sum[3]);
+        const auto put_all = [&](const auto& replace) {
+          OCCAM_UNROLL
+          for (int i = 0; i < static_cast<int>(std::size(sum)); ++i)
+            put(s + i, k, sum[i][0], sum[i][1], sum[i][2], sum[i][3], replace);
+        };
+        if (back == Activation::relu)
+          put_all(relu);
+        else
+          put_all(any);
       });
       return;
     }
     multiply_backward<rows>(delta(l), weight(l), view.in, view.out, [&](const auto& sum, int first) {
-      OCCAM_UNROLL
-      for (int q = 0; q < static_cast<int>(std::size(sum[0])); q += kQuad) {
-        const int k = first + kQuad * lane_feature() + q * kAcross;
-        if (k >= view.in) continue;
+      const auto put_all = [&](const auto& replace) {
         OCCAM_UNROLL
-        for (int i = 0; i < rows / kRowGroups; ++i)
-          store(lane_row() + i * kRowGroups, k, sum[i][q], sum[i][q + 1], sum[i][q + 2], sum[i][q + 3]);
-      }
+        for (int q = 0; q < static_cast<int>(std::size(sum[0])); q += kQuad) {
+          const int k = first + kQuad * lane_feature() + q * kAcross;
+          if (k >= view.in) continue;
+          OCCAM_UNROLL
+          for (int i = 0; i < rows / kRowGroups; ++i)
+            put(lane_row() + i * kRowGroups, k, sum[i][q], sum[i][q + 1], sum[i][q + 2], sum[i][q + 3],
+                replace);
+        }
+      };
+      if (back == Activation::relu)
+        put_all(relu);
+      else
+        put_all(any);
     });
   }
 };

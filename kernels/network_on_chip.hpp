@@ -7,6 +7,8 @@
 namespace occam::cuda {
 
 inline constexpr int kMaxChipLayers = 8;
+inline constexpr int kChipWarps = 8, kChipThreads = 32 * kChipWarps;  // of a block
+inline constexpr int kChipRows[] = {16, 8, 4, 2};                     // that a warp may have to itself
 // So many units, and inputs, of the first layer are made in one pass of its products (kernels/warp_rows.cuh). Then rows
 // and activations need no room of their own.
 inline constexpr int kChipPassUnits = 13 * 16, kChipPassInputs = 3 * 64;
@@ -15,18 +17,20 @@ inline constexpr int kChipPassUnits = 13 * 16, kChipPassInputs = 3 * 64;
 struct ChipLayer {
   LayerView view;
   int stride;  // of both panels
-  int kept;    // [rows][stride] what the derivative reads, then dL/dz; of the last layer logits
-  int output;  // [rows][stride] what the next layer reads; often `kept` itself
+  int kept;    // [slice][stride] what the derivative reads, then dL/dz; of the last layer logits
+  int output;  // [slice][stride] what the next layer reads; often `kept` itself
 };
 
 struct NetworkOnChip {
-  int rows;  // of a slice: 16, 32, 64 or 128
+  int rows;  // of a warp: one of kChipRows; a slice is the rows of the block's warps
   int layers;
   int parameters;           // [parameter_stride]
-  int moved, moved_stride;  // [rows][moved_stride] what the first layer reads, then dL/dx; may be its `kept`
-  int logit_gradient;       // [rows][padded(outputs)]
+  int moved, moved_stride;  // [slice][moved_stride] what the first layer reads, then dL/dx; may be its `kept`
+  int logit_gradient;       // [slice][padded(outputs)]
   int begin_panels, end_panels;
   ChipLayer layer[kMaxChipLayers];
+
+  OCCAM_HD int slice() const { return rows * kChipWarps; }
 };
 
 }  // namespace occam::cuda

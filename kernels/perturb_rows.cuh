@@ -56,16 +56,16 @@ __device__ __forceinline__ void step_rows(const law::AttackConstants& attack, in
       return law::clip(attack, law::linf_step(attack, from, gradient));
     });
   if (projects) share(law::projection_scale(attack, totals<rows>(sum)));
-  for_my_inputs((inputs + kQuad - 1) / kQuad * kQuad, [&](int k) {
-    const bool exists = k < inputs;
+  for_my_inputs(inputs, [&](int k) {
     read(perturbation, k, p), read(x, k, other);
     each_row([&](int s) {
       const float stepped = projects && (moving >> s & 1) != 0 ? p[s] * factor[s] : p[s];
-      p[s] = law::clamp(attack, stepped, other[s]);
-      if (exists) perturbation.row(s)[k] = p[s];
-      moved.row(s)[k] = exists ? other[s] + p[s] : kPadding;
+      perturbation.row(s)[k] = p[s] = law::clamp(attack, stepped, other[s]);
+      moved.row(s)[k] = other[s] + p[s];
     });
   });
+  for (int k = inputs; k % kQuad != 0; ++k)
+    if (lane() < rows) moved.row(lane())[k] = kPadding;
   __syncwarp();
 }
 

@@ -22,9 +22,9 @@ namespace occam::cuda {
 
 // ---- kernels ----------------------------------------------------------------------------------------------
 
-template <int slice>
-__global__ void __launch_bounds__(kResidentThreads, 1) fused_pgd_kernel(FusedPgdArguments all) {
-  constexpr int rows = slice / kWarpsOfBlock;
+template <int rows>
+__global__ void __launch_bounds__(kChipThreads, 1) fused_pgd_kernel(FusedPgdArguments all) {
+  constexpr int slice = rows * kChipWarps;
   const PgdArguments& a = all.attack;
   const PgdPlan& plan = all.plan;
   const int slot = static_cast<int>(blockIdx.y);
@@ -65,9 +65,9 @@ __global__ void __launch_bounds__(kResidentThreads, 1) fused_pgd_kernel(FusedPgd
     for (int s = 0; s < count; ++s)
       start_row(attack, a.inputs, draw(s, 0, restart), x.row(s), perturbation.row(s), moved.row(s));
     __syncwarp();
-    bool stands = false;  // no row moves any more, and there are logits of where they are
-    for (int iteration = 0; iteration < attack.iterations && !stands; ++iteration) {
+    for (int iteration = 0;; ++iteration) {
       network.forward();
+      if (iteration == attack.iterations) break;
       bool moving = false;
       for (int s = lane(); s < count; s += law::kLanes) {
         loss_gradient_row(a, attack, slot, mine + s, draw(s, iteration, restart), labels[s], inverse[s],
@@ -77,12 +77,10 @@ __global__ void __launch_bounds__(kResidentThreads, 1) fused_pgd_kernel(FusedPgd
       }
       __syncwarp();
       // Where no row moves none ever will, once the starts are clamped.
-      stands = attack.minimal && iteration > 0 && !a.tracked && !__any_sync(kWarp, moving);
-      if (stands) continue;
+      if (attack.minimal && iteration > 0 && !a.tracked && !__any_sync(kWarp, moving)) break;
       network.backward();
       step_rows<rows>(attack, a.inputs, moves, x, perturbation, moved);
     }
-    if (!stands) network.forward();
     for (int s = 0; s < count; ++s)
       select_row(a, attack, slot, mine + s, restart, labels[s], logits.row(s), perturbation.row(s),
                  worst_loss + s);
@@ -98,11 +96,11 @@ namespace {
 template <class F>
 decltype(auto) with_kernel(const PgdPlan& plan, const F& f) {
   switch (plan.network.rows) {
+    case 2: return f(fused_pgd_kernel<2>);
+    case 4: return f(fused_pgd_kernel<4>);
+    case 8: return f(fused_pgd_kernel<8>);
     case 16: return f(fused_pgd_kernel<16>);
-    case 32: return f(fused_pgd_kernel<32>);
-    case 64: return f(fused_pgd_kernel<64>);
-    case 128: return f(fused_pgd_kernel<128>);
-    default: fail(ErrorKind::device, "pgd: slices of {} rows; give 16, 32, 64 or 128", plan.network.rows);
+    default: fail(ErrorKind::device, "pgd: {} rows a warp; give 2, 4, 8 or 16", plan.network.rows);
   }
 }
 
@@ -117,15 +115,15 @@ void launch_fused_pgd(Stream& stream, const FusedPgdArguments& a) {
           a.plan.network.layers, kMaxChipLayers);
   with_kernel(a.plan, [&](auto* kernel) {
     launch(stream, "pgd", kernel,
-           dim3(static_cast<unsigned>(tiles(slots.capacity, a.plan.network.rows)),
+           dim3(static_cast<unsigned>(tiles(slots.capacity, a.plan.network.slice())),
                 static_cast<unsigned>(slots.count)),
-           dim3(kResidentThreads), static_cast<std::size_t>(a.plan.bytes), a);
+           dim3(kChipThreads), static_cast<std::size_t>(a.plan.bytes), a);
   });
 }
 
 KernelResources fused_pgd_resources(const PgdPlan& plan) {
   return with_kernel(plan, [&](auto* kernel) {
-    return kernel_resources(reinterpret_cast<const void*>(kernel), "pgd", kResidentThreads,
+    return kernel_resources(reinterpret_cast<const void*>(kernel), "pgd", kChipThreads,
                             static_cast<std::size_t>(plan.bytes));
   });
 }

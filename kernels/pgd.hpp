@@ -11,8 +11,8 @@ namespace occam::cuda {
 // Offsets are in floats from the start of the block's shared memory.
 struct PgdPlan {
   NetworkOnChip network;
-  int x, perturbation;                     // [rows][padded(inputs)]
-  int worst_loss, inverse, labels, moves;  // [rows]; inverse: 1 / rows of the row's batch
+  int x, perturbation;                     // [slice][padded(inputs)]
+  int worst_loss, inverse, labels, moves;  // [slice]; inverse: 1 / rows of the row's batch
   int bytes;                               // all of it
 };
 

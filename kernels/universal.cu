@@ -23,7 +23,7 @@ constexpr int kSharesAtOnce = 16;  // rows whose shares are read before the firs
 
 // gradient[k] = (begins ? 0 : gradient[k]) + Σ shares[s][k], one thread an input.
 __device__ __forceinline__ void add_shares(Panel shares, int rows, int inputs, bool begins, float* gradient) {
-  for (int k = thread(); k < inputs; k += kResidentThreads) {
+  for (int k = thread(); k < inputs; k += kChipThreads) {
     const float* share = shares.data + k;
     float sum = begins ? 0.0f : gradient[k];
     int left = rows;
@@ -43,9 +43,9 @@ __device__ __forceinline__ void add_shares(Panel shares, int rows, int inputs, b
 
 // ---- kernels ----------------------------------------------------------------------------------------------
 
-template <int slice>
-__global__ void __launch_bounds__(kResidentThreads, 1) fused_universal_kernel(FusedUniversalArguments all) {
-  constexpr int rows = slice / kWarpsOfBlock;
+template <int rows>
+__global__ void __launch_bounds__(kChipThreads, 1) fused_universal_kernel(FusedUniversalArguments all) {
+  constexpr int slice = rows * kChipWarps;
   const UniversalArguments& a = all.attack;
   const UniversalPlan& plan = all.plan;
   const int slot = static_cast<int>(blockIdx.y), stride = padded(a.inputs);
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) fused_universal_kernel(Fu
   auto* const labels = reinterpret_cast<std::int32_t*>(base + plan.labels);
   float *const universal = base + plan.universal, *const gradient = base + plan.gradient;
   float* const result = a.universal + static_cast<std::int64_t>(slot) * a.inputs;
-  for (int k = thread(); k < a.inputs; k += kResidentThreads) universal[k] = result[k];
+  for (int k = thread(); k < a.inputs; k += kChipThreads) universal[k] = result[k];
   network.open(all.wave, a.rows.slots.member_of(slot));
 
   for (std::int64_t step = all.first_step; step < last; ++step) {
@@ -71,12 +71,12 @@ __global__ void __launch_bounds__(kResidentThreads, 1) fused_universal_kernel(Fu
       const float* const from =
           a.x + (static_cast<std::int64_t>(slot) * a.rows.slots.capacity + first) * stride;
       const int quads = (a.inputs + kQuad - 1) / kQuad;
-      for (int i = thread(); i < in_batch * quads; i += kResidentThreads) {
+      for (int i = thread(); i < in_batch * quads; i += kChipThreads) {
         const int at = i / quads * stride + i % quads * kQuad;
         copy_async<16>(x.data + at, from + at);
       }
       copy_async_commit();
-      for (int s = thread(); s < in_batch; s += kResidentThreads)
+      for (int s = thread(); s < in_batch; s += kChipThreads)
         labels[s] = a.rows.labels[slot * a.rows.pitch + first + s];
       copy_async_wait<0>();
       __syncthreads();
@@ -88,21 +88,27 @@ __global__ void __launch_bounds__(kResidentThreads, 1) fused_universal_kernel(Fu
       const unsigned positive = __ballot_sync(
           kWarp, lane() < there && law::universal_sign(a.classes, labels[mine + lane() % rows]) > 0.0f);
       // f(s, k, sign, what row s of the warp is shifted to) for each of its inputs.
+      // f(s, k, sign, what row s of the warp is shifted to) for each of its inputs.
       const auto each_input = [&](const auto& f) {
-        for_my_inputs(a.inputs, [&](int k) {
-          const float shift = universal[k];
-          OCCAM_UNROLL
-          for (int s = 0; s < rows; ++s) {
-            if (s >= there) continue;
-            const float sign = (positive >> s & 1) != 0 ? 1.0f : -1.0f;
-            f(s, k, sign, law::shifted(x.row(mine + s)[k], sign, shift));
-          }
-        });
+        const auto of_rows = [&](auto all_there) {
+          for_my_inputs(a.inputs, [&](int k) {
+            const float shift = universal[k];
+            OCCAM_UNROLL
+            for (int s = 0; s < rows; ++s) {
+              const float sign = (positive >> s & 1) != 0 ? 1.0f : -1.0f;
+              if (all_there || s < there) f(s, k, sign, law::shifted(x.row(mine + s)[k], sign, shift));
+            }
+          });
+        };
+        if (left >= rows)
+          of_rows(std::true_type{});
+        else
+          of_rows(std::false_type{});
         __syncwarp();
       };
       if (there > 0) {
-        for (int k = a.inputs + lane(); k < (a.inputs + kQuad - 1) / kQuad * kQuad; k += law::kLanes)
-          for (int s = 0; s < rows; ++s) moved.row(s)[k] = kPadding;
+        for (int k = a.inputs; k % kQuad != 0; ++k)
+          if (lane() < rows) moved.row(lane())[k] = kPadding;
         each_input([&](int s, int k, float, float to) { moved.row(s)[k] = law::inside(attack, to); });
         network.forward();
         for (int s = lane(); s < there; s += law::kLanes) {
@@ -126,7 +132,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) fused_universal_kernel(Fu
     if (thread() < law::kLanes) universal_step_of(attack, a.inputs, gradient, universal);
     __syncthreads();
   }
-  for (int k = thread(); k < a.inputs; k += kResidentThreads) result[k] = universal[k];
+  for (int k = thread(); k < a.inputs; k += kChipThreads) result[k] = universal[k];
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------
@@ -137,12 +143,11 @@ namespace {
 template <class F>
 decltype(auto) with_kernel(const UniversalPlan& plan, const F& f) {
   switch (plan.network.rows) {
+    case 2: return f(fused_universal_kernel<2>);
+    case 4: return f(fused_universal_kernel<4>);
+    case 8: return f(fused_universal_kernel<8>);
     case 16: return f(fused_universal_kernel<16>);
-    case 32: return f(fused_universal_kernel<32>);
-    case 64: return f(fused_universal_kernel<64>);
-    case 128: return f(fused_universal_kernel<128>);
-    default:
-      fail(ErrorKind::device, "universal: slices of {} rows; give 16, 32, 64 or 128", plan.network.rows);
+    default: fail(ErrorKind::device, "universal: {} rows a warp; give 2, 4, 8 or 16", plan.network.rows);
   }
 }
 
@@ -157,14 +162,14 @@ void launch_fused_universal(Stream& stream, const FusedUniversalArguments& a) {
       "universal: {} members at once (1 to {}), {} layers (1 to {})", slots.count, kMaxSlots, network.layers,
       kMaxChipLayers);
   with_kernel(a.plan, [&](auto* kernel) {
-    launch(stream, "universal", kernel, dim3(1, static_cast<unsigned>(slots.count)), dim3(kResidentThreads),
+    launch(stream, "universal", kernel, dim3(1, static_cast<unsigned>(slots.count)), dim3(kChipThreads),
            static_cast<std::size_t>(a.plan.bytes), a);
   });
 }
 
 KernelResources fused_universal_resources(const UniversalPlan& plan) {
   return with_kernel(plan, [&](auto* kernel) {
-    return kernel_resources(reinterpret_cast<const void*>(kernel), "universal", kResidentThreads,
+    return kernel_resources(reinterpret_cast<const void*>(kernel), "universal", kChipThreads,
                             static_cast<std::size_t>(plan.bytes));
   });
 }

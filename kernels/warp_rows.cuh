@@ -12,7 +12,6 @@
 
 namespace occam::cuda {
 
-inline constexpr int kWarpsOfBlock = kResidentThreads / law::kLanes;
 inline constexpr int kRowGroups = 2, kAcross = law::kLanes / kRowGroups;
 // Of every second 16 units weights keep the two features of a pair in each other's place. Four weights that are read at
 // once lie side by side in registers, the first one in an even one; so of a run of multiply-adds that share a row's
@@ -190,8 +189,8 @@ __device__ __forceinline__ void multiply_backward(Panel delta, Panel weight, int
   __syncwarp();
 }
 
-// The same from the few units behind the last hidden layer: a lane takes quads of features of some rows at a time.
-// store(s, k, quad).
+// The same from the few units behind the last hidden layer: a lane takes a quad of features of some rows at a time.
+// store(s, k, sum): sum[i][e] is of row s + i and feature k + e.
 template <int rows, class Store>
 __device__ __forceinline__ void multiply_backward_few(Panel delta, Panel weight, int in, int out,
                                                       const Store& store) {
@@ -212,8 +211,7 @@ __device__ __forceinline__ void multiply_backward_few(Panel delta, Panel weight,
           for (int e = 0; e < kQuad; ++e) sum[i][e] = law::fma(a, b[e], sum[i][e]);
         }
       }
-      OCCAM_UNROLL
-      for (int i = 0; i < kAtOnce; ++i) store(s + i, k, sum[i]);
+      store(s, k, sum);
     }
   }
   __syncwarp();

@@ -20,13 +20,15 @@ struct ChipSpace {
   int bytes() const { return static_cast<int>(std::min<std::int64_t>(used * 4, INT32_MAX)); }
 };
 
-// A network and a slice of so many rows.
+// A network and a slice, of so many rows a warp.
 NetworkOnChip place_network(const DeviceLayout& layout, const MlpSpec& spec, int rows, ChipSpace& space) {
   NetworkOnChip network{};
   network.rows = rows;
   network.parameters = space.take(layout.stride());
   network.begin_panels = space.end();
-  const auto panel = [&](int stride) { return space.take(static_cast<std::int64_t>(rows) * stride); };
+  const auto panel = [&](int stride) {
+    return space.take(static_cast<std::int64_t>(network.slice()) * stride);
+  };
   const LayerView& first = layout.layers().front();
   const bool shares = first.hidden && first.out <= kChipPassUnits && first.in <= kChipPassInputs;
   for (const LayerView& view : layout.layers()) {
@@ -52,15 +54,15 @@ bool may_be_on_chip(const DeviceLayout& layout, const MlpSpec& spec) {
 std::optional<PgdPlan> plan_pgd(const MlpSpec& spec, std::size_t shared_limit) {
   const DeviceLayout layout(spec);
   if (!may_be_on_chip(layout, spec)) return std::nullopt;
-  for (const int rows : {128, 64, 32, 16}) {
+  for (const int rows : kChipRows) {
     PgdPlan plan{};
     ChipSpace space;
     plan.network = place_network(layout, spec, rows, space);
     for (int* panel : {&plan.x, &plan.perturbation})
-      *panel = space.take(static_cast<std::int64_t>(rows) * padded(spec.inputs));
+      *panel = space.take(static_cast<std::int64_t>(plan.network.slice()) * padded(spec.inputs));
     plan.network.end_panels = space.end();
     for (int* of_row : {&plan.worst_loss, &plan.inverse, &plan.labels, &plan.moves})
-      *of_row = space.take(rows);
+      *of_row = space.take(plan.network.slice());
     plan.bytes = space.bytes();
     if (static_cast<std::size_t>(plan.bytes) <= shared_limit) return plan;
   }
@@ -71,7 +73,7 @@ std::optional<UniversalPlan> plan_universal(const MlpSpec& spec, std::int64_t ba
                                             std::size_t shared_limit) {
   const DeviceLayout layout(spec);
   if (!may_be_on_chip(layout, spec) || batch > INT32_MAX / 4096) return std::nullopt;
-  for (const int rows : {128, 64, 32, 16}) {
+  for (const int rows : kChipRows) {
     UniversalPlan plan{};
     ChipSpace space;
     plan.batch = static_cast<int>(batch);

@@ -80,6 +80,10 @@ TEST_P(AdversaryBody, WideNetworks) {
   const Shape shapes[] = {{70, {100}, Activation::relu, false},
                           {130, {150}, Activation::tanh, false},
                           {130, {150, 129}, Activation::relu, false},
+                          {9, {230, 20}, Activation::relu, false},  // rows apart from the activations
+                          {200, {30}, Activation::leaky_relu, false},
+                          {130, {40}, Activation::identity, false},
+                          {12, {}, Activation::relu, false},
                           {20, {150, 129}, Activation::prelu, true},
                           {3, {90, 70, 5}, Activation::leaky_relu, true}};
   for (const Shape& shape : shapes) {

@@ -164,6 +164,50 @@ TEST_P(AttackBody, RowsAroundTheTiles) {
   }
 }
 
+// As many members as it takes to do their steps on the chip, where launches do those of few; batches of several slices
+// and the rest of one, more steps than a launch does.
+TEST_P(AttackBody, UniversalOfManyMembers) {
+  const bool on_gpu = GetParam() == Body::cuda || GetParam() == Body::cuda_tiled;
+  const std::uint32_t members =
+      on_gpu ? 20 : 3;  // times 8 is more than the multiprocessors, an H200's or the executor's
+  struct Case {
+    MlpSpec spec;
+    std::int64_t rows;
+    int batch, iterations;
+    bool all_members;
+  };
+  const Case cases[] = {
+      {{.inputs = 6, .hidden = {9}}, 300, 256, 2, false},
+      {{.inputs = 50, .hidden = {20, 17}, .activation = Activation::tanh}, 150, 140, 2, false},
+      {{.inputs = 5, .hidden = {7}, .classes = 3, .activation = Activation::prelu, .batch_norm = true},
+       40,
+       9,
+       3,
+       true},
+      {{.inputs = 3, .hidden = {6}}, 12, 2, 90, true}};
+  for (const Case& one : cases) {
+    Ensemble e{.spec = one.spec};
+    SCOPED_TRACE(describe({.spec = e.spec, .trainings = {Training{}}}));
+    for (std::uint32_t m = 0; m < members; ++m) {
+      const std::int64_t rows = one.all_members || m < 2 ? one.rows : 3;
+      e.add(one.spec.classes == 2 ? Data{slabs(one.spec.inputs, 8, 0, rows, true, m)}
+                                  : clouds_data({one.spec.inputs, 3, 8, 0, rows}, m),
+            Training{}, m);
+    }
+    std::vector<AsUap> attacks;
+    for (std::uint32_t m = 0; m < members; ++m) {
+      AsUap attack = drawn_uap(m, e.spec);
+      attack.batch = one.batch, attack.iterations = one.iterations;
+      attacks.push_back(attack);
+    }
+    for (const std::size_t limit : shared_limits(std::size_t{28} << 10)) {
+      const auto backend = make(0, limit);
+      const auto wave = open_loaded(*backend, e, false);
+      ASSERT_NO_FATAL_FAILURE(expect_universal(e, *wave, attacks));
+    }
+  }
+}
+
 // Where no row of a slice takes a step, starts are clamped all the same.
 TEST_P(AttackBody, MinimalWhereEveryRowIsMisclassified) {
   Ensemble e{.spec = {.inputs = 6, .hidden = {9}}};
