@@ -164,6 +164,39 @@ TEST_P(AttackBody, RowsAroundTheTiles) {
   }
 }
 
+// Logits of −0, to which a product of anything with the padding of weights, +0, would add +0: what stands behind the last
+// feature of a row is −0 before every product.
+TEST_P(AttackBody, PaddingIsNoFeature) {
+  constexpr int kUnits = 9, kPositive = 7;  // the units from here on have an activation of 1
+  for (const int inputs : {6, 12}) {
+    SCOPED_TRACE(inputs);
+    Ensemble e{.spec = {.inputs = inputs, .hidden = {kUnits}}};
+    ArrayData::Table table = clouds({inputs, 2, 8, 0, 5}, 7);
+    for (std::size_t i = 0; i < table.x.size(); ++i)
+      table.x[i] = static_cast<int>(i) % inputs < kUnits ? 0.0f : 1.0f;
+    std::ranges::fill(table.y, 1);  // where logits are equal class 0 is predicted, so no row moves
+    e.add(ArrayData{shared(table), 1}, Training{}, 8);
+    const ParameterLayout layout(e.spec);
+    std::vector<float>& p = e.start[0] = std::vector<float>(static_cast<std::size_t>(layout.total), -0.0f);
+    const auto first = static_cast<std::size_t>(layout.layers[0].weight),
+               last = static_cast<std::size_t>(layout.layers[1].weight);
+    for (std::size_t unit = 0; unit < kUnits; ++unit) {
+      for (std::size_t k = 0; k < static_cast<std::size_t>(std::min(inputs, kUnits)); ++k)
+        p[first + unit * static_cast<std::size_t>(inputs) + k] = -1.0f;
+      if (unit >= kPositive) p[static_cast<std::size_t>(layout.layers[0].bias) + unit] = 1.0f;
+      if (unit < kPositive) p[last + unit] = p[last + kUnits + unit] = 1.0f;
+    }
+    Pgd attack{.epsilon = 0.5, .iterations = 3, .lower = -2, .upper = 2};
+    attack.minimal = true, attack.start = 0;
+    const auto backend = make();
+    const auto wave = open_loaded(*backend, e, false);
+    std::vector<Perturbed> out(1);
+    wave->perturb(std::vector<int>{0}, Split::test, {&attack, 1}, out);
+    EXPECT_TRUE(std::ranges::all_of(out[0].logits, [](float z) { return z == 0 && std::signbit(z); }));
+    ASSERT_NO_FATAL_FAILURE(expect_perturbed(e, *wave, {&attack, 1}));
+  }
+}
+
 // As many members as it takes to do their steps on the chip, where launches do those of few; batches of several slices
 // and the rest of one, more steps than a launch does.
 TEST_P(AttackBody, UniversalOfManyMembers) {
