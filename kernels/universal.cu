@@ -6,7 +6,7 @@
 // rows of 50-200-2 is 10.6 MFLOP, 42 thousand cycles of a multiprocessor.
 //
 // Shared memory, in floats: parameters; the batch's rows, and their labels; of a slice what passes through the network,
-// as in kernels/pgd.cu; the perturbation and its gradient. 50-200-2 takes 207 KiB with batches of 256 and slices of 128.
+// as in kernels/pgd.cu; the perturbation and its gradient. 50-200-2 takes 202 KiB with batches of 256 and slices of 128.
 
 #include "universal.hpp"
 

@@ -28,13 +28,16 @@ static_assert(kChipPassUnits == kMostUnits * kAcross && kChipPassInputs == kMost
 __device__ __forceinline__ int lane_row() { return lane() % kRowGroups; }
 __device__ __forceinline__ int lane_feature() { return lane() / kRowGroups; }
 
-// Calls f with the least of the compiled numbers of units a thread may own that is at least `units`.
-template <class F>
+// Calls f with the least of the compiled numbers of units a thread may own that is at least `units`; with few rows, which
+// are those of wide networks, there are fewer numbers.
+template <int rows, class F>
 __device__ __forceinline__ void with_units(int units, const F& f) {
-  if (units <= 1) return f(std::integral_constant<int, 1>{});
-  if (units <= 2) return f(std::integral_constant<int, 2>{});
+  if constexpr (rows >= 8) {
+    if (units <= 1) return f(std::integral_constant<int, 1>{});
+    if (units <= 2) return f(std::integral_constant<int, 2>{});
+    if (units <= 7 && units > 4) return f(std::integral_constant<int, 7>{});
+  }
   if (units <= 4) return f(std::integral_constant<int, 4>{});
-  if (units <= 7) return f(std::integral_constant<int, 7>{});
   if (units <= 10) return f(std::integral_constant<int, 10>{});
   return f(std::integral_constant<int, kMostUnits>{});
 }
@@ -47,7 +50,7 @@ __device__ __forceinline__ void multiply_forward(Panel x, Panel weight, const fl
                                                  const Store& store) {
   constexpr int per_m = rows / kRowGroups;
   const int all = (out + kAcross - 1) / kAcross;
-  with_units(all > kMostUnits ? kUnitsOfPass : all, [&](auto units) {
+  with_units<rows>(all > kMostUnits ? kUnitsOfPass : all, [&](auto units) {
     OCCAM_NO_UNROLL
     for (int first = 0; first < out; first += units * kAcross) {
       const float* from = x.row(lane_row());

@@ -24,11 +24,11 @@ class PrecisionStatistics : public OnBody {
     const auto shared = std::make_shared<const SlabSpec>(slab);
     Training training;
     training.batch = 32, training.precision = precision;
-    training.optimizer.learning_rate = 0.3;
+    training.optimizer.learning_rate = 0.6;
     for (std::uint32_t seed = 0; seed < kSeeds; ++seed) e.add(SlabData{shared, seed}, training, seed);
     const auto backend = make();
     const auto wave = open_loaded(*backend, e);
-    wave->train(std::vector<std::int64_t>(kSeeds, 120));
+    wave->train(std::vector<std::int64_t>(kSeeds, 50));
     std::vector<int> members(kSeeds);
     std::iota(members.begin(), members.end(), 0);
     std::vector<std::vector<double>> result;

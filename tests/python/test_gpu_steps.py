@@ -288,6 +288,8 @@ class Steps(unittest.TestCase):
         self.assertEqual((result["status"], result["report"]), ("passed", "ncu.txt"))
         self.assertEqual(result["profiled"], [name for name, *_ in steps.PROFILED])
         self.assertIn("# (2000,1) in fp32\none_hidden_backward_kernel: 90% of FMA\n", report)
+        attack = next(command for command in commands if "fused_pgd_kernel" in command)
+        self.assertRegex(attack, r'"op":"attack_open",.*"device":"cuda"}\n{"op":"attack","part":"all","device":"cuda"}')
         for command in commands:
             self.assertIn("--clock-control none", command)  # another clock would time another machine
             self.assertIn('"device":"cuda"', command)
@@ -317,7 +319,8 @@ class Steps(unittest.TestCase):
         worker = (ROOT / "tools/bench_lib/bench_worker.cpp").read_text()
         for _, request, names, passed_by, count in steps.PROFILED:
             self.assertLessEqual(set(names.split("|")), found)
-            self.assertIn(f'"{request["op"]}"', worker)
+            for one in request if isinstance(request, tuple) else (request,):
+                self.assertIn(f'"{one["op"]}"', worker)
             self.assertGreaterEqual(passed_by, 0)
             self.assertGreaterEqual(count, 1)
 

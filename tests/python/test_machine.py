@@ -4,6 +4,7 @@ import io
 import contextlib
 import importlib.machinery
 import importlib.util
+import json
 import os
 import pathlib
 import sys
@@ -13,7 +14,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from machine_lib import listing, prediction, products, target, toolchain  # noqa: E402
+from machine_lib import attacks, listing, prediction, products, target, toolchain  # noqa: E402
 
 
 def program():
@@ -141,6 +142,45 @@ class Targets(unittest.TestCase):
             prediction.of_network = before
 
 
+class Attacks(unittest.TestCase):
+    def test_floors(self):
+        pass_of_a_row = 2 * (50 * 200 + 200 * 2)
+        self.assertEqual(attacks.flop((200,), "pgd"), 512 * 40 * pass_of_a_row)
+        self.assertEqual(attacks.flop((200,), "svd"), 512 * 62 * pass_of_a_row)
+        self.assertEqual(attacks.flop([100, 100], "as"), 512 * 121 * 2 * (5000 + 10_000 + 200))
+
+    def test_what_of_them_is_reached(self):
+        found = prediction.Prediction.__new__(prediction.Prediction)
+        found.cycles = {"fused_pgd_kernel": 2 * attacks.flop((200,), "pgd") / 256}
+        self.assertEqual(attacks.share_of_floor(found, (200,), "pgd"), 0.5)
+        found.cycles = {"a": 512e3, "b": 512e3}  # 2,000 cycles a row
+        self.assertAlmostEqual(attacks.networks_per_second(found), 132 * 1.98e9 / (2000 * 10_000))
+
+    def test_an_attack_is_the_difference_of_two_calls(self):
+        class Build:
+            @staticmethod
+            def program(name):
+                return name
+
+            @staticmethod
+            def listing():
+                return "listing"
+
+        asked = []
+
+        def launches(_command, stdin, _listing, _timer, _chip, multiprocessors):
+            asked.append((json.loads(stdin.splitlines()[1])["part"], multiprocessors))
+            cycles = 100 if asked[-1][0] == "open" else 700
+            return prediction.Launches([report("once", 500, []), report("pgd", cycles, [[0, 1, [4, 4]]])])
+
+        before, prediction.launches = prediction.launches, launches
+        try:
+            self.assertEqual(attacks.predicted(Build(), [200], "pgd", []).cycles, {"pgd": 600.0})
+        finally:
+            prediction.launches = before
+        self.assertEqual(asked, [("open", 1), ("pgd", 1)])
+
+
 class Refusals(unittest.TestCase):
     def refused(self, arguments, code, text):
         err = io.StringIO()
@@ -152,6 +192,7 @@ class Refusals(unittest.TestCase):
 
     def test_usage(self):
         self.refused(["time"], 2, "one of the arguments --net --variant is required")
+        self.refused(["time", "--attack", "pgd", "--variant", "1"], 2, "--attack: of a --net, in fp32")
         self.refused(["time", "--net", "100,x"], 2, "'100,x' is no list of widths such as 100,100")
 
     def test_a_tool_that_is_missing(self):

@@ -19,7 +19,8 @@ from .runner import run
 SMALL_CASES = (
     "*Train.EveryStepOfALayer/cuda:*Train.MembersDifferAndFreeze/cuda:*Train.ManyClasses/cuda:*Train.AroundTheTiles/cuda:"
     "*ScoreBody.AucOfTiesAndClasses/cuda:*ScoreBody.LittleMemory/cuda*:*ScoreBody.DataThroughAnIdentity/cuda:"
-    "*AttackBody.MembersAlone/cuda:*AdversaryBody.AttacksByChunks/cuda*:*AdversaryBody.TrainingOnMovedBatches/cuda*:"
+    "*AttackBody.MembersAlone/cuda:*AttackBody.UniversalOfManyMembers/cuda:*AttackBody.PaddingIsNoFeature/cuda:"
+    "*AdversaryBody.AttacksByChunks/cuda*:*AdversaryBody.TrainingOnMovedBatches/cuda*:"
     "*ImageCompany.TrainingGivesTheTwinsBits/cuda:*ImageCompany.AttacksAreThoseOnTheSameRowsAsFloats/cuda:"
     "*PrecisionTest.ExactWhereNothingRounds/cuda*:*TrainOnTheChip.WholeBatches/cuda:*ImageCompany.LargerThanAStage/cuda:"
     "*TrainOnTheChip.SamplePass/cuda:"
@@ -36,8 +37,8 @@ CANNOT_PROFILE = re.compile(
     r"not supported).*$",
     re.MULTILINE | re.IGNORECASE,
 )
-# What ncu shows: a name, the request to bench_worker that trains so, the kernels, how many of their launches to pass
-# by, and how many to profile. Where updates are one launch, fit() gives the first one, then, while they take less than
+# What ncu shows: a name, the request to bench_worker that trains so (or several), the kernels, how many of their
+# launches to pass by, and how many to profile. Where updates are one launch, fit() gives the first one, then, while they take less than
 # an eighth of a second, 16, 64 and 256 at a time: those 256 are profiled.
 CHIP = {"op": "fit", "members": 132, "max_updates": 1 + 16 + 64 + 256}
 LAYERS = {"op": "fit", "members": 132, "max_updates": 1}
@@ -59,6 +60,13 @@ PROFILED = (
         "one_hidden_forward_kernel|one_hidden_backward_kernel",
         0,
         2,
+    ),
+    (
+        "attacks of (200,1)",
+        ({"op": "attack_open", "members": 132, "hidden": [200], "max_updates": 2001}, {"op": "attack", "part": "all"}),
+        "fused_pgd_kernel|fused_universal_kernel",
+        0,
+        3,
     ),
     (
         "images of shapes",
@@ -271,9 +279,11 @@ def first_object(output):
 
 
 def asking(name, request, *command):
-    """What sends a request to a command that reads bench_worker's."""
+    """What sends a request, or several in their order, to a command that reads bench_worker's."""
     pipe = 'request=$1; shift; printf "%s\\n" "$request" | "$@"'
-    return ["sh", "-c", pipe, name, json.dumps(request, separators=(",", ":")), *map(str, command)]
+    requests = request if isinstance(request, tuple) else (request,)
+    lines = "\n".join(json.dumps(one, separators=(",", ":")) for one in requests)
+    return ["sh", "-c", pipe, name, lines, *map(str, command)]
 
 
 def ask(name, worker, request, execute, timeout):
@@ -325,6 +335,11 @@ def variants(runner, execute=run):
     return result
 
 
+def on_gpu(request):
+    requests = request if isinstance(request, tuple) else (request,)
+    return tuple({**one, "device": "cuda"} for one in requests)
+
+
 def profile(worker, report, execute=run):
     """ncu's full reports of the kernels that train; their text goes to `report`, a path, as far as there is any."""
     program = shutil.which("ncu")
@@ -337,7 +352,7 @@ def profile(worker, report, execute=run):
         # The clocks as they are: other steps ran at them, and a user may not be allowed to lock them.
         chosen = ["--kernel-name", f"regex:^({names})$", "--launch-skip", str(passed_by), "--launch-count", str(count)]
         ncu = [program, "--set", "full", "--clock-control", "none", *chosen, "--page", "details", worker]
-        result, output = step("profile", asking("profile", {**request, "device": "cuda"}, *ncu), execute, 900)
+        result, output = step("profile", asking("profile", on_gpu(request), *ncu), execute, 900)
         if refused := CANNOT_PROFILE.search(output):
             return unavailable("profile", refused.group(0).strip())
         if result["status"] == "passed" and re.search(rf"\b({names})\b", output):

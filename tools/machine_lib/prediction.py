@@ -9,9 +9,6 @@ import tempfile
 from .toolchain import MachineError, run
 
 FEW, MANY = 2, 6  # updates
-ATTACKED = 512  # rows
-INPUTS, CLASSES = 50, 2
-ROUNDS = {"pgd": 2 * 20, "svd": 2 * 30 + 2, "as": 2 * 60 + 1}  # passes of all rows; PGD's last one is in both runs
 MEMBERS = 1  # as many as multiprocessors make the ensemble: each has the blocks of one
 CLOCK, MULTIPROCESSORS = 1.98e9, 132  # of an H200
 MODEL_UPDATES = 5000
@@ -108,27 +105,6 @@ def of_network(build, hidden, precision, chip):
         for updates in (FEW, MANY)
     )
     return Prediction(few, many, MEMBERS, MANY - FEW)
-
-
-def of_attack(build, hidden, part, chip):
-    """Notebook 6's attack `part` ("pgd", "svd" or "as") on ATTACKED rows of one such network, without what every call
-    does first; and its FLOP."""
-    worker, timer = build.program("machine_worker"), build.program("machine_time")
-    listing = build.listing()
-    request = {
-        "op": "attack_open", "device": "cuda", "hidden": hidden, "members": MEMBERS, "train": 512, "test": ATTACKED,
-        "max_updates": 1,
-    }  # fmt: skip
-    open_, whole = (
-        launches(
-            [worker], f'{json.dumps(request)}\n{json.dumps({"op": "attack", "part": name})}\n', listing, timer, chip,
-            multiprocessors=MEMBERS,
-        )
-        for name in ("open", part)
-    )
-    pairs = list(zip([INPUTS, *hidden], [*hidden, CLASSES]))
-    forward = 2 * ATTACKED * sum(a * b for a, b in pairs)
-    return Prediction(open_, whole, MEMBERS, 1), forward * ROUNDS[part]
 
 
 def of_variant(build, number, chip):
