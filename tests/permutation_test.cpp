@@ -82,10 +82,12 @@ TEST(KeyedPermutation, EveryOrderOfFewElementsIsEquallyLikely) {
     std::vector<std::int64_t> counts(orders);
     for (std::uint32_t k = 0; k < 200'000; ++k) {
       const KeyedPermutation order = keyed(k / 20, k % 20, size);
+      std::uint32_t at[6];
+      for (std::uint32_t i = 0; i < size; ++i) at[i] = order(i);
       std::size_t rank = 0;  // Lehmer code
       for (std::uint32_t i = 0; i < size; ++i) {
         std::size_t smaller = 0;
-        for (std::uint32_t j = i + 1; j < size; ++j) smaller += order(j) < order(i);
+        for (std::uint32_t j = i + 1; j < size; ++j) smaller += at[j] < at[i];
         rank = rank * (size - i) + smaller;
       }
       ++counts[rank];

@@ -225,7 +225,7 @@ TEST_P(ImageCompany, ManyTilesOfUnits) {
     ShapeSpec shapes = large_images();
     shapes.train = batch + 2;
     Ensemble e{.spec = {.inputs = 260 * 70, .hidden = {280}}};
-    for (const std::uint32_t seed : {7u, 8u, 9u}) {
+    for (const std::uint32_t seed : {7u, 8u}) {
       Training training;
       training.optimizer.momentum = seed == 8 ? 0.9 : 0.0, training.batch = batch;
       e.add(shape_data(shapes, {seed}).front(), training, seed);
