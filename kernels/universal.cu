@@ -88,7 +88,6 @@ __global__ void __launch_bounds__(kChipThreads, 1) fused_universal_kernel(FusedU
       const unsigned positive = __ballot_sync(
           kWarp, lane() < there && law::universal_sign(a.classes, labels[mine + lane() % rows]) > 0.0f);
       // f(s, k, sign, what row s of the warp is shifted to) for each of its inputs.
-      // f(s, k, sign, what row s of the warp is shifted to) for each of its inputs.
       const auto each_input = [&](const auto& f) {
         const auto of_rows = [&](auto all_there) {
           for_my_inputs(a.inputs, [&](int k) {

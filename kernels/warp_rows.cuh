@@ -18,11 +18,10 @@ inline constexpr int kRowGroups = 2, kAcross = law::kLanes / kRowGroups;
 // feature every second one reads its weight from the other register bank (docs/performance.md).
 __device__ __forceinline__ constexpr bool swaps_pairs(int unit) { return unit / kAcross % 2 != 0; }
 
-inline constexpr int kMostUnits =
-    13;  // of a thread and pass: 13 x 8 sums, and what they are made of, are in registers
-inline constexpr int kUnitsOfPass =
-    10;  // where there are several; even, so that units are swapped by turns in each
-inline constexpr int kMostQuads = 3;  // of features, likewise
+// Of a thread and pass: 13 x 8 sums, and what they are made of, are in registers; so are quads of features.
+inline constexpr int kMostUnits = 13, kMostQuads = 3;
+// Where there are several passes; even, so that units are swapped by turns in each.
+inline constexpr int kUnitsOfPass = 10;
 static_assert(kChipPassUnits == kMostUnits * kAcross && kChipPassInputs == kMostQuads * kQuad * kAcross);
 
 __device__ __forceinline__ int lane_row() { return lane() % kRowGroups; }
@@ -122,6 +121,7 @@ __device__ __forceinline__ void multiply_forward_few(Panel x, Panel weight, cons
   __syncwarp();
 }
 
+// One pass of multiply_backward, from feature `first` on.
 template <int rows, int quads, class Store>
 __device__ __forceinline__ void backward_pass(Panel delta, Panel weight, int in, int out, int first,
                                               const Store& store) {

@@ -10,24 +10,8 @@ namespace occam::cuda {
 namespace {
 
 constexpr std::int64_t kMaxChunk = 1 << 14;  // rows; enough to fill a device with one member
-constexpr std::int64_t kStepsAtOnce = 1
-                                      << 9;  // of universal perturbations in one launch, tens of milliseconds
 
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
-
-void check_members(const WaveData& data, std::span<const int> members, std::size_t attacks,
-                   std::size_t room) {
-  require(attacks == members.size() && room >= members.size(),
-          "attack: {} members, {} attacks, room for {} results", members.size(), attacks, room);
-  for (const int m : members)
-    require(m >= 0 && m < data.members(), "attack: member {} is outside 0 … {}", m, data.members() - 1);
-}
-
-std::int64_t longest(const WaveData& data, std::span<const int> members, Split split) {
-  std::int64_t rows = 1;
-  for (const int m : members) rows = std::max(rows, data.member(m).rows[static_cast<int>(split)]);
-  return rows;
-}
 
 // Rows as matrices on the device have them. x: [rows][width]
 std::vector<float> padded_rows(const float* x, std::int64_t rows, std::int64_t width) {
@@ -39,6 +23,19 @@ std::vector<float> padded_rows(const float* x, std::int64_t rows, std::int64_t w
 }
 
 }  // namespace
+
+void Attacker::check(std::span<const int> members, std::size_t attacks, std::size_t room) const {
+  require(attacks == members.size() && room >= members.size(),
+          "attack: {} members, {} attacks, room for {} results", members.size(), attacks, room);
+  for (const int m : members)
+    require(m >= 0 && m < data_.members(), "attack: member {} is outside 0 … {}", m, data_.members() - 1);
+}
+
+std::int64_t Attacker::longest(std::span<const int> members, Split split) const {
+  std::int64_t rows = 1;
+  for (const int m : members) rows = std::max(rows, data_.member(m).rows[static_cast<int>(split)]);
+  return rows;
+}
 
 // ---- groups and their scratch -----------------------------------------------------------------------------
 
@@ -57,7 +54,7 @@ std::int64_t Attacker::fitting_members(std::int64_t bytes_of_member, std::size_t
 // Uploads what is known of the members and makes room for their rows in hand; labels of all their rows.
 Attacker::Group Attacker::open_group(std::span<const int> members, Split split, int capacity,
                                      std::span<const law::AttackConstants> attacks) {
-  Group group{members, split, {}, longest(data_, members, split), capacity};
+  Group group{members, split, {}, longest(members, split), capacity};
   for (const int m : members) group.rows.push_back(data_.member(m).rows[static_cast<int>(split)]);
   Stream& stream = data_.stream();
   const std::int64_t slots = group.slots(), in_hand = slots * capacity;
@@ -100,11 +97,11 @@ AttackRows Attacker::attack_rows(const Group& group) {
 
 void Attacker::perturb(std::span<const int> members, Split split, std::span<const Pgd> attacks,
                        std::span<Perturbed> out) {
-  check_members(data_, members, attacks.size(), out.size());
+  check(members, attacks.size(), out.size());
   const NvtxRange range{"perturb"};
   for (std::size_t done = 0; done < members.size();) {
     const auto rest = members.subspan(done);
-    const std::int64_t pitch = longest(data_, rest, split);
+    const std::int64_t pitch = longest(rest, split);
     std::int64_t tracked = 0;
     for (const Pgd& attack : attacks.subspan(done))
       if (attack.track) tracked = std::max<std::int64_t>(tracked, attack.iterations);
@@ -211,127 +208,16 @@ void Attacker::run_at_once(const PgdArguments& arguments) {
   launch_fused_pgd(data_.stream(), {wave, a, *plan_});
 }
 
-// ---- universal perturbations ------------------------------------------------------------------------------
-
-void Attacker::fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,
-                             std::span<std::vector<float>> out) {
-  check_members(data_, members, attacks.size(), out.size());
-  const NvtxRange range{"fit universal"};
-  for (std::size_t done = 0; done < members.size();) {
-    const auto rest = members.subspan(done);
-    const std::int64_t pitch = longest(data_, rest, split);
-    std::int64_t batch = 1;
-    for (const AsUap& attack : attacks.subspan(done)) batch = std::max<std::int64_t>(batch, attack.batch);
-    batch = std::min(batch, pitch);
-    const std::optional<UniversalPlan> plan = universal_plan(rest.size(), batch);
-    const std::int64_t in_hand = plan ? pitch : batch;
-    const std::int64_t bytes =
-        plan ? 2 * static_cast<std::int64_t>(sizeof(float)) * padded(data_.spec().inputs) : row_bytes(0);
-    const auto n = static_cast<std::size_t>(fitting_members(4 * pitch + in_hand * bytes, rest.size()));
-    std::vector<law::AttackConstants> constants;
-    for (const AsUap& attack : attacks.subspan(done, n)) constants.push_back(law::attack_constants(attack));
-    fit_group(open_group(rest.first(n), split, static_cast<int>(in_hand), constants),
-              attacks.subspan(done, n), plan, out.subspan(done, n));
-    done += n;
-  }
-}
-
-// A block takes a member's steps one after the other, so for few members more blocks do more: on an H200, by the
-// machine's prediction, a step of 256 rows takes a block as long as launches for an eighth of its multiprocessors.
-std::optional<UniversalPlan> Attacker::universal_plan(std::size_t members, std::int64_t batch) const {
-  if (static_cast<std::int64_t>(members) * 8 < multiprocessors_) return std::nullopt;
-  return plan_universal(data_.spec(), batch, shared_limit_);
-}
-
-void Attacker::fit_group(const Group& group, std::span<const AsUap> attacks,
-                         const std::optional<UniversalPlan>& plan, std::span<std::vector<float>> out) {
-  Stream& stream = data_.stream();
-  const std::int64_t inputs = data_.spec().inputs, slots = group.slots();
-  std::vector<std::int64_t> steps;
-  for (std::size_t k = 0; k < attacks.size(); ++k) {
-    const std::int64_t batches = (group.rows[k] + attacks[k].batch - 1) / attacks[k].batch;
-    steps.push_back(batches * attacks[k].epochs * attacks[k].iterations);
-  }
-  copy_to_device(stream, ensure(steps_, "attack steps", slots), steps.data(), steps.size());
-  const UniversalArguments universal{
-      .rows = attack_rows(group),
-      .attacks = attacks_.data(),
-      .classes = data_.spec().classes,
-      .inputs = data_.spec().inputs,
-      .x = x_.data(),
-      .universal = ensure(universal_, "universal perturbations", slots * inputs)};
-  fill(stream, universal_);
-  if (plan)
-    step_on_chip(group, universal, *plan, *std::ranges::max_element(steps));
-  else
-    step_by_step(group, universal, attacks, steps);
-  std::vector<float> all(static_cast<std::size_t>(slots * inputs));
-  copy_to_host(stream, all.data(), universal_.data(), all.size());
-  for (std::int64_t k = 0; k < slots; ++k)
-    out[static_cast<std::size_t>(k)].assign(all.data() + k * inputs, all.data() + (k + 1) * inputs);
-}
-
-void Attacker::step_by_step(const Group& group, const UniversalArguments& of_group,
-                            std::span<const AsUap> attacks, std::span<const std::int64_t> steps) {
-  Stream& stream = data_.stream();
-  const std::int64_t slots = group.slots(), in_hand = slots * group.capacity;
-  pass_.ensure_rows(in_hand);
-  UniversalArguments universal = of_group;
-  universal.moved = ensure(moved_, "moved rows", in_hand * padded(universal.inputs));
-  universal.gradient = ensure(gradient_, "gradients of universal perturbations", slots * universal.inputs);
-  PgdArguments loss{};
-  loss.rows = universal.rows, loss.attacks = attacks_.data();
-  loss.classes = universal.classes, loss.inputs = universal.inputs, loss.outputs = data_.spec().outputs();
-  loss.logit_gradient = pass_.logit_gradient();
-  SplitRows rows = split_rows(group);  // rows_in_hand_: those of batches that begin
-  rows.firsts = firsts_.data();
-  const Graph one = capture(stream, [&] {
-    launch_universal_shift(stream, universal);
-    loss.logits = pass_.forward(universal.rows.slots, moved_.data());
-    launch_pgd_loss_gradient(stream, loss);
-    pass_.backward(universal.rows.slots, moved_.data());
-    launch_universal_step(stream, universal);
-  });
-  const std::int64_t most = *std::ranges::max_element(steps);
-  for (std::int64_t step = 0; step < most; ++step) {
-    heed(interrupt_);
-    launch_universal_turn(stream, step, attacks_.data(), all_rows_.data(), steps_.data(), group.slots(),
-                          firsts_.data(), rows_now_.data(), rows_in_hand_.data());
-    bool fresh = false;
-    for (std::size_t k = 0; k < attacks.size(); ++k)
-      fresh |= step < steps[k] && step % attacks[k].iterations == 0;
-    if (fresh) launch_split_rows(stream, rows);
-    one.launch(stream);
-  }
-}
-
-void Attacker::step_on_chip(const Group& group, const UniversalArguments& universal,
-                            const UniversalPlan& plan, std::int64_t steps) {
-  Stream& stream = data_.stream();
-  const SplitRows rows = split_rows(group);
-  launch_chunk_rows(stream, rows.members, member_.data(), rows.slots.count, rows.split, 0, group.capacity,
-                    rows_in_hand_.data());
-  launch_split_rows(stream, rows);
-  const WaveView wave{data_.device_members(), nullptr, data_.parameters(), nullptr, nullptr,
-                      data_.layout().stride()};
-  FusedUniversalArguments a{wave, universal, data_.spec().outputs(), steps_.data(), 0, 0, plan};
-  for (; a.first_step < steps; a.first_step = a.last_step) {
-    heed(interrupt_);
-    a.last_step = std::min(steps, a.first_step + kStepsAtOnce);
-    launch_fused_universal(stream, a);
-  }
-}
-
 // ---- what the rows are --------------------------------------------------------------------------------------
 
 void Attacker::ranges(std::span<const int> members, Split split, std::span<DataRange> out) {
-  check_members(data_, members, members.size(), out.size());
+  check(members, members.size(), out.size());
   const NvtxRange range{"ranges"};
   Stream& stream = data_.stream();
   const std::int64_t bytes = 3 * static_cast<std::int64_t>(sizeof(float)) * padded(data_.spec().inputs);
   for (std::size_t done = 0; done < members.size();) {
     const auto rest = members.subspan(done);
-    const std::int64_t pitch = longest(data_, rest, split), most = std::min(pitch, kMaxChunk);
+    const std::int64_t pitch = longest(rest, split), most = std::min(pitch, kMaxChunk);
     const std::int64_t count =
         fitting_members(4 * pitch + std::min<std::int64_t>(most, 256) * bytes, rest.size());
     const std::int64_t capacity = std::clamp<std::int64_t>((budget_ / count - 4 * pitch) / bytes, 1, most);

@@ -47,6 +47,8 @@ class Attacker {
 
     int slots() const { return static_cast<int>(members.size()); }
   };
+  void check(std::span<const int> members, std::size_t attacks, std::size_t room) const;
+  std::int64_t longest(std::span<const int> members, Split split) const;  // rows of the member with most
   std::int64_t row_bytes(std::int64_t tracked) const;
   std::int64_t fitting_members(std::int64_t bytes_of_member, std::size_t members) const;
   Group open_group(std::span<const int> members, Split split, int capacity,
@@ -58,7 +60,9 @@ class Attacker {
   void run_at_once(const PgdArguments& arguments);
   void copy_chunk(const Group& group, std::int64_t first, int tracked, std::span<const Pgd> attacks,
                   std::span<Perturbed> out);
-  std::optional<UniversalPlan> universal_plan(std::size_t members, std::int64_t batch) const;
+  std::int64_t row_bytes_on_chip() const;
+  std::optional<UniversalPlan> universal_plan(std::size_t members, std::int64_t pitch,
+                                              std::int64_t batch) const;
   // Their steps, with one launch an operation or, where there is a plan, for many steps of all members.
   void fit_group(const Group& group, std::span<const AsUap> attacks, const std::optional<UniversalPlan>& plan,
                  std::span<std::vector<float>> out);
