@@ -144,7 +144,7 @@ class Ptxas(unittest.TestCase):
                 "_ZN5occam4cuda14forward_kernelINS0_10TensorTileINS0_4Tf32ELi2ELi4EEEEEvNS0_16ForwardArgumentsE",
                 "128x128, TF32",
             ),
-            ("_ZN5occam4cuda16fused_pgd_kernelILi64EEEvNS0_17FusedPgdArgumentsE", "64 rows"),
+            ("_ZN5occam4cuda16fused_pgd_kernelILi16EEEvNS0_17FusedPgdArgumentsE", "16 rows a warp"),
             ("_ZN5occam4cuda15resident_kernelILi128EEEvNS0_17ResidentArgumentsE", "128 rows"),
             ("_ZN5occam4cuda26one_hidden_backward_kernelILi1ELb0EEEvNS0_18O", "outputs: 1, any activation"),
             ("_ZN5occam4cuda25one_hidden_forward_kernelILi2ELb1EEEvNS0_18O", "outputs: 2, ReLU"),

@@ -18,7 +18,7 @@ PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)EE")
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     kernel: str
-    tile: str  # "128x64", "64 rows" of a slice, "TF32", "128x128, TF32", "outputs: 2, ReLU", "128x320, ReLU" or ""
+    tile: str  # "128x64", "64 rows" of a slice, "16 rows a warp", "TF32", "128x128, TF32", "outputs: 2, ReLU", … or ""
     architecture: str
     registers: int
     stack: int  # bytes
@@ -50,7 +50,7 @@ def tile_of(mangled):
         precision, warps_m, warps_n = match.groups()
         return f"{64 * int(warps_m)}x{32 * int(warps_n)}, {precision.upper()}"
     if match := SLICE.search(mangled):
-        return f"{match.group(1)} rows"
+        return f"{match.group(1)} rows" + (" a warp" if "fused_" in mangled else "")
     if match := ONE_HIDDEN.search(mangled):
         outputs, relu = match.groups()
         return f"outputs: {outputs}, " + ("ReLU" if relu == "1" else "any activation")
