@@ -18,7 +18,7 @@ PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)EE")
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     kernel: str
-    tile: str  # "128x64", "64 rows" of a slice, "16 rows a warp", "TF32", "128x128, TF32", "outputs: 2, ReLU", … or ""
+    tile: str  # "128x64", "64 rows" of a slice, "16 rows a warp", "TF32", "128x128, TF32", … or ""
     architecture: str
     registers: int
     stack: int  # bytes
