@@ -121,11 +121,4 @@ void launch_fused_pgd(Stream& stream, const FusedPgdArguments& a) {
   });
 }
 
-KernelResources fused_pgd_resources(const PgdPlan& plan) {
-  return with_kernel(plan, [&](auto* kernel) {
-    return kernel_resources(reinterpret_cast<const void*>(kernel), "pgd", kChipThreads,
-                            static_cast<std::size_t>(plan.bytes));
-  });
-}
-
 }  // namespace occam::cuda

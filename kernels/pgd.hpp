@@ -27,7 +27,4 @@ struct FusedPgdArguments {
 // Every slot's attack on its rows in hand, all iterations of all runs.
 void launch_fused_pgd(Stream& stream, const FusedPgdArguments& arguments);
 
-// What the plan's kernel takes of the present device.
-KernelResources fused_pgd_resources(const PgdPlan& plan);
-
 }  // namespace occam::cuda

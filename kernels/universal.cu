@@ -166,11 +166,4 @@ void launch_fused_universal(Stream& stream, const FusedUniversalArguments& a) {
   });
 }
 
-KernelResources fused_universal_resources(const UniversalPlan& plan) {
-  return with_kernel(plan, [&](auto* kernel) {
-    return kernel_resources(reinterpret_cast<const void*>(kernel), "universal", kChipThreads,
-                            static_cast<std::size_t>(plan.bytes));
-  });
-}
-
 }  // namespace occam::cuda

@@ -30,7 +30,4 @@ struct FusedUniversalArguments {
 // Steps first_step … last_step − 1 of every slot that has so many.
 void launch_fused_universal(Stream& stream, const FusedUniversalArguments& arguments);
 
-// What the plan's kernel takes of the present device.
-KernelResources fused_universal_resources(const UniversalPlan& plan);
-
 }  // namespace occam::cuda
