@@ -27,7 +27,7 @@ struct NetworkOnChip {
   int parameters;           // [parameter_stride]
   int moved, moved_stride;  // [slice][moved_stride] what the first layer reads, then dL/dx; may be its `kept`
   int logit_gradient;       // [slice][padded(outputs)]
-  int begin_panels, end_panels;
+  int begin_panels, end_panels;  // what is −0 at first
   ChipLayer layer[kMaxChipLayers];
 
   OCCAM_HD int slice() const { return rows * kChipWarps; }
