@@ -3,7 +3,7 @@
 
 #include "perturb.hpp"
 
-#include "perturb.cuh"
+#include "perturb_rows.cuh"
 
 namespace occam::cuda {
 
@@ -74,8 +74,10 @@ __global__ void __launch_bounds__(kThreads) pgd_step_kernel(PgdArguments a) {
   const law::AttackConstants attack = a.attacks[row.slot];
   const bool stays = attack.minimal && law::predicted_class(a.logits + row.place * padded(a.outputs),
                                                             a.outputs) != a.rows.label(row.slot, row.at);
-  const std::int64_t begin = row.place * padded(a.inputs);
-  step_row(attack, a.inputs, stays, a.x + begin, a.perturbation + begin, a.moved + begin);
+  const int stride = padded(a.inputs);
+  const std::int64_t begin = row.place * stride;
+  step_rows<1>(attack, a.inputs, stays ? 0u : 1u, a.x + begin, {a.perturbation + begin, stride},
+               {a.moved + begin, stride});
 }
 
 __global__ void __launch_bounds__(kThreads) pgd_select_kernel(PgdArguments a) {

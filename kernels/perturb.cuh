@@ -53,29 +53,6 @@ __device__ __forceinline__ void start_row(const law::AttackConstants& attack, in
     for (int k = inputs; k % kQuad != 0; ++k) moved[k] = kPadding;
 }
 
-// A step of the perturbation along dL/dx in `moved`, which becomes x + perturbation; a row that stays is
-// only clamped: its start may lie beyond the bounds.
-__device__ __forceinline__ void step_row(const law::AttackConstants& attack, int inputs, bool stays,
-                                         const float* x, float* perturbation, float* moved) {
-  if (!stays && attack.norm == Norm::l2) {
-    const float scale = law::step_scale(attack, squared_norm(inputs, moved));
-    for_my_inputs(inputs, [&](int k) { perturbation[k] = law::l2_step(perturbation[k], moved[k], scale); });
-    if (!attack.minimal) {
-      const float projection = law::projection_scale(attack, squared_norm(inputs, perturbation));
-      for_my_inputs(inputs, [&](int k) { perturbation[k] *= projection; });
-    }
-  } else if (!stays) {
-    for_my_inputs(inputs, [&](int k) {
-      const float stepped = law::linf_step(attack, perturbation[k], moved[k]);
-      perturbation[k] = attack.minimal ? stepped : law::clip(attack, stepped);
-    });
-  }
-  for_my_inputs(inputs, [&](int k) {
-    perturbation[k] = law::clamp(attack, perturbation[k], x[k]);
-    moved[k] = x[k] + perturbation[k];
-  });
-}
-
 // One step of a universal perturbation along its gradient, both [inputs], by a warp.
 __device__ __forceinline__ void universal_step_of(const law::AttackConstants& attack, int inputs,
                                                   const float* gradient, float* universal) {

@@ -1,5 +1,5 @@
-// A step of several rows of an attack at once: a warp's rows share the trees of their norms and the divisions behind
-// them. The bits are those of step_row (kernels/perturb.cuh).
+// A step of an attack, of one row or several at once: a warp's rows share the trees of their norms and the divisions
+// behind them.
 #pragma once
 
 #include "perturb.cuh"
@@ -8,20 +8,18 @@
 namespace occam::cuda {
 
 // A step of the perturbations along dL/dx in `moved`, which become x + perturbation, padding included; a row that stays
-// (moves[s] is 0) is only clamped: its start may lie beyond the bounds.
+// (its bit of `moving` is 0) is only clamped: its start may lie beyond the bounds. x: rows as far apart as those of `perturbation`.
 template <int rows>
-__device__ __forceinline__ void step_rows(const law::AttackConstants& attack, int inputs,
-                                          const std::int32_t* moves, Panel x, Panel perturbation,
-                                          Panel moved) {
+__device__ __forceinline__ void step_rows(const law::AttackConstants& attack, int inputs, unsigned moving,
+                                          const float* x, Panel perturbation, Panel moved) {
   const bool l2 = attack.norm == Norm::l2, projects = l2 && !attack.minimal;
-  const unsigned moving = __ballot_sync(kWarp, lane() < rows && moves[lane() % rows] != 0);
   const auto each_row = [](const auto& f) {
     OCCAM_UNROLL
     for (int s = 0; s < rows; ++s) f(s);
   };
   // Every lane's numbers of all rows are read before the first is used.
-  const auto read = [&](Panel from, int k, float(&value)[rows]) {
-    each_row([&](int s) { value[s] = from.row(s)[k]; });
+  const auto read = [&](const float* from, int stride, int k, float(&value)[rows]) {
+    each_row([&](int s) { value[s] = from[s * stride + k]; });
   };
   float sum[rows], factor[rows], p[rows], other[rows];
   const auto share = [&](float of_lane) {
@@ -30,7 +28,7 @@ __device__ __forceinline__ void step_rows(const law::AttackConstants& attack, in
   if (l2) {
     each_row([&](int s) { sum[s] = 0.0f; });
     for_my_inputs(inputs, [&](int k) {
-      read(moved, k, other);
+      read(moved.data, moved.stride, k, other);
       each_row([&](int s) { sum[s] += other[s] * other[s]; });
     });
     share(law::step_scale(attack, totals<rows>(sum)));
@@ -38,7 +36,7 @@ __device__ __forceinline__ void step_rows(const law::AttackConstants& attack, in
   each_row([&](int s) { sum[s] = 0.0f; });
   const auto advance = [&](const auto& along) {
     for_my_inputs(inputs, [&](int k) {
-      read(perturbation, k, p), read(moved, k, other);
+      read(perturbation.data, perturbation.stride, k, p), read(moved.data, moved.stride, k, other);
       each_row([&](int s) {
         const float stepped = along(p[s], other[s], factor[s]);
         if ((moving >> s & 1) != 0) p[s] = stepped;
@@ -57,7 +55,7 @@ __device__ __forceinline__ void step_rows(const law::AttackConstants& attack, in
     });
   if (projects) share(law::projection_scale(attack, totals<rows>(sum)));
   for_my_inputs(inputs, [&](int k) {
-    read(perturbation, k, p), read(x, k, other);
+    read(perturbation.data, perturbation.stride, k, p), read(x, perturbation.stride, k, other);
     each_row([&](int s) {
       const float stepped = projects && (moving >> s & 1) != 0 ? p[s] * factor[s] : p[s];
       perturbation.row(s)[k] = p[s] = law::clamp(attack, stepped, other[s]);

@@ -10,8 +10,8 @@
 // Shared memory, in floats: parameters; of each row x and the perturbation; x + perturbation, which the gradient takes
 // the place of, in the room of the first layer's activations where a pass of its product makes all of them; of each
 // layer what its derivative reads, later its gradient, and where batch norm or PReLU stand in between also what the
-// next layer reads; dL/dlogits; four numbers of each row. 50-100-100-2 has 15.6 thousand parameters, padding included,
-// and 316 floats a row: slices of 128 rows take 219 KiB.
+// next layer reads; dL/dlogits; three numbers of each row. 50-100-100-2 has 15.6 thousand parameters, padding included,
+// and 315 floats a row: slices of 128 rows take 218 KiB.
 
 #include "pgd.hpp"
 
@@ -44,11 +44,9 @@ __global__ void __launch_bounds__(kChipThreads, 1) fused_pgd_kernel(FusedPgdArgu
   float *const inverse = network.panel(plan.inverse, 1).data, *const worst_loss =
                                                                   network.panel(plan.worst_loss, 1).data;
   auto* const labels = reinterpret_cast<std::int32_t*>(network.panel(plan.labels, 1).data);
-  auto* const moves = reinterpret_cast<std::int32_t*>(network.panel(plan.moves, 1).data);
   for (int s = lane(); s < rows; s += law::kLanes) {
     labels[s] = s < count ? a.rows.label(slot, mine + s) : 0;
     inverse[s] = s < count ? inverse_count(a, attack, slot, mine + s) : 0.0f;
-    moves[s] = 0;
   }
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.rows.slots.capacity + mine;
   for (int s = 0; s < count; ++s)
@@ -68,18 +66,18 @@ __global__ void __launch_bounds__(kChipThreads, 1) fused_pgd_kernel(FusedPgdArgu
     for (int iteration = 0;; ++iteration) {
       network.forward();
       if (iteration == attack.iterations) break;
-      bool moving = false;
-      for (int s = lane(); s < count; s += law::kLanes) {
+      bool moves = false;  // the lane's row
+      if (const int s = lane(); s < count) {
         loss_gradient_row(a, attack, slot, mine + s, draw(s, iteration, restart), labels[s], inverse[s],
                           logits.row(s), logit_gradient.row(s));
-        moves[s] = !attack.minimal || law::predicted_class(logits.row(s), a.outputs) == labels[s];
-        moving |= moves[s] != 0;
+        moves = !attack.minimal || law::predicted_class(logits.row(s), a.outputs) == labels[s];
       }
+      const unsigned moving = __ballot_sync(kWarp, moves);
       __syncwarp();
       // Where no row moves none ever will, once the starts are clamped.
-      if (attack.minimal && iteration > 0 && !a.tracked && !__any_sync(kWarp, moving)) break;
+      if (attack.minimal && iteration > 0 && !a.tracked && moving == 0) break;
       network.backward();
-      step_rows<rows>(attack, a.inputs, moves, x, perturbation, moved);
+      step_rows<rows>(attack, a.inputs, moving, x.data, perturbation, moved);
     }
     for (int s = 0; s < count; ++s)
       select_row(a, attack, slot, mine + s, restart, labels[s], logits.row(s), perturbation.row(s),

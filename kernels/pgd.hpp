@@ -11,9 +11,9 @@ namespace occam::cuda {
 // Offsets are in floats from the start of the block's shared memory.
 struct PgdPlan {
   NetworkOnChip network;
-  int x, perturbation;                     // [slice][padded(inputs)]
-  int worst_loss, inverse, labels, moves;  // [slice]; inverse: 1 / rows of the row's batch
-  int bytes;                               // all of it
+  int x, perturbation;              // [slice][padded(inputs)]
+  int worst_loss, inverse, labels;  // [slice]; inverse: 1 / rows of the row's batch
+  int bytes;                        // all of it
 };
 
 // attack: of it the chunk's x and labels are read, and worst, worst_logits and tracked are written; what else

@@ -61,7 +61,7 @@ std::optional<PgdPlan> plan_pgd(const MlpSpec& spec, std::size_t shared_limit) {
     for (int* panel : {&plan.x, &plan.perturbation})
       *panel = space.take(static_cast<std::int64_t>(plan.network.slice()) * padded(spec.inputs));
     plan.network.end_panels = space.end();
-    for (int* of_row : {&plan.worst_loss, &plan.inverse, &plan.labels, &plan.moves})
+    for (int* of_row : {&plan.worst_loss, &plan.inverse, &plan.labels})
       *of_row = space.take(plan.network.slice());
     plan.bytes = space.bytes();
     if (static_cast<std::size_t>(plan.bytes) <= shared_limit) return plan;
