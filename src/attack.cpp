@@ -1,7 +1,6 @@
 #include "occam/attack.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -55,9 +54,9 @@ void validate_steps(const Attack& a, int classes) {
 // The attacks of some of a wave's members, from `first` on.
 class WaveAttack {
  public:
-  WaveAttack(Wave& wave, int first, const MlpEnsemble& models, std::span<const Data> data,
-             std::span<const AttackSuite> suites, Split split)
-      : wave_(wave), first_(first), spec_(models.spec()), threads_(models.device().threads), data_(data),
+  WaveAttack(Wave& wave, const MlpSpec& spec, int threads, Split split, int first, std::span<const Data> data,
+             std::span<const AttackSuite> suites)
+      : wave_(wave), first_(first), spec_(spec), threads_(threads), data_(data),
         suites_(suites.begin(), suites.end()), split_(split), results_(suites.size()),
         labels_(suites.size()) {
     set_bounds();
@@ -151,11 +150,8 @@ class WaveAttack {
     if (members.empty()) return;
     std::vector<Perturbed> made(members.size());
     wave_.perturb(in_wave(members), split_, attacks, made);
-    std::atomic<std::size_t> taken{0};
-    on_threads(std::min(threads_, static_cast<int>(members.size())), [&](int) {
-      for (std::size_t k = taken++; k < members.size(); k = taken++)
-        take(static_cast<std::size_t>(members[k]), std::move(made[k]));
-    });
+    side_by_side(threads_, members.size(),
+                 [&](std::size_t k) { take(static_cast<std::size_t>(members[k]), std::move(made[k])); });
   }
 
   Score score_of(std::size_t m, std::span<const float> logits) {
@@ -268,13 +264,6 @@ void validate(const AsUap& a, int classes) {
 void attack(const MlpEnsemble& models, std::span<const Data> data, std::span<const AttackSuite> suites,
             const std::function<void(int member, AttackResult&& result)>& finished, Which which,
             Split split) {
-  attack_by_parts(models, data, suites, finished, which, split, std::int64_t{1} << 28);
-}
-
-void attack_by_parts(const MlpEnsemble& models, std::span<const Data> data,
-                     std::span<const AttackSuite> suites,
-                     const std::function<void(int member, AttackResult&& result)>& finished, Which which,
-                     Split split, std::int64_t floats) {
   require(static_cast<int>(suites.size()) == models.members(), "ensemble: {} attacks for {} members",
           suites.size(), models.members());
   for (const AttackSuite& suite : suites) {
@@ -283,24 +272,32 @@ void attack_by_parts(const MlpEnsemble& models, std::span<const Data> data,
     if (suite.as_uap) validate(*suite.as_uap, models.spec().classes);
   }
   for (const Data& one : data) require(rows(one, split) > 0, "attack: the split has no rows");
-  std::mutex mutex;
   for_each_wave(models, data, {}, [&](Wave& wave, WaveRange range) {
     for (int m = 0; m < range.count; ++m)
       wave.load(m, which == Which::last ? models.last(range.first + m) : models.best(range.first + m));
-    for (int first = 0, count = 0; first < range.count; first += count) {
-      heed(models.interrupt());
-      count = 0;
-      for (std::int64_t held = 0; first + count < range.count && held < floats; ++count)
-        held +=
-            rows(data[static_cast<std::size_t>(range.first + first + count)], split) * models.spec().inputs;
-      const auto from = static_cast<std::size_t>(range.first + first), size = static_cast<std::size_t>(count);
-      std::vector<AttackResult> results =
-          WaveAttack(wave, first, models, data.subspan(from, size), suites.subspan(from, size), split).run();
-      const std::lock_guard lock(mutex);
-      for (int m = 0; m < count; ++m)
-        finished(range.first + first + m, std::move(results[static_cast<std::size_t>(m)]));
-    }
+    const auto from = static_cast<std::size_t>(range.first), size = static_cast<std::size_t>(range.count);
+    attack_wave(
+        wave, models.spec(), data.subspan(from, size), suites.subspan(from, size), split,
+        [&](int m, AttackResult&& result) { finished(range.first + m, std::move(result)); },
+        models.device().threads, models.interrupt());
   });
+}
+
+void attack_wave(Wave& wave, const MlpSpec& spec, std::span<const Data> data,
+                 std::span<const AttackSuite> suites, Split split,
+                 const std::function<void(int member, AttackResult&& result)>& finished, int threads,
+                 Interrupt interrupt, std::int64_t floats) {
+  for (std::size_t first = 0, count = 0; first < suites.size(); first += count) {
+    heed(interrupt);
+    count = 0;
+    for (std::int64_t held = 0; first + count < suites.size() && held < floats; ++count)
+      held += rows(data[first + count], split) * spec.inputs;
+    std::vector<AttackResult> results = WaveAttack(wave, spec, threads, split, static_cast<int>(first),
+                                                   data.subspan(first, count), suites.subspan(first, count))
+                                            .run();
+    side_by_side(threads, count,
+                 [&](std::size_t m) { finished(static_cast<int>(first + m), std::move(results[m])); });
+  }
 }
 
 double perturbation_share(std::span<const float> perturbations, std::span<const float> rotation, int dim,

@@ -1,7 +1,6 @@
 #include "occam/mlp.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 
 #include "law/functions.hpp"
@@ -162,10 +161,7 @@ MlpEnsemble::MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Ini
   }
   const std::int64_t all = members() * layout_.total;
   const auto threads = static_cast<int>(std::clamp<std::int64_t>(all / kPiece, 1, device_.threads));
-  std::atomic<std::size_t> next{0};
-  on_threads(threads, [&](int) {
-    for (std::size_t i = next++; i < pieces.size(); i = next++) draw(pieces[i]);
-  });
+  side_by_side(threads, pieces.size(), [&](std::size_t i) { draw(pieces[i]); });
 }
 
 MlpEnsemble::MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds)

@@ -1,6 +1,9 @@
 // Work dealt out to threads.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -28,6 +31,23 @@ void on_threads(int threads, const Body& body) {
     run(0);
   }
   if (error) std::rethrow_exception(error);
+}
+
+// body(i) for i = 0 … count − 1, in this order, on `threads` threads at most. After an exception none is begun any more;
+// the first is thrown from here, when those that had begun have ended.
+template <class Body>
+void side_by_side(int threads, std::size_t count, const Body& body) {
+  std::atomic<std::size_t> next{0};
+  on_threads(static_cast<int>(std::min(static_cast<std::size_t>(threads), count)), [&](int) {
+    for (std::size_t i = next++; i < count; i = next++) {
+      try {
+        body(i);
+      } catch (...) {
+        next = count;
+        throw;
+      }
+    }
+  });
 }
 
 }  // namespace occam

@@ -2,7 +2,6 @@
 // it runs.
 #pragma once
 
-#include <atomic>
 #include <span>
 #include <vector>
 
@@ -50,21 +49,13 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
 
   const std::size_t threads = std::min(static_cast<std::size_t>(device.concurrency()), waves.size());
   const int threads_of_wave = std::max(1, models.device().threads / static_cast<int>(threads));
-  std::atomic<std::size_t> next{0};
-  on_threads(static_cast<int>(threads), [&](int) {
-    for (std::size_t w = next++; w < waves.size(); w = next++) {
-      try {
-        heed(interrupt);
-        WaveRequest opened = request(waves[w].first, waves[w].count);
-        opened.threads = threads_of_wave;
-        opened.interrupt = interrupt;
-        const std::unique_ptr<Wave> wave = device.open(opened);
-        body(*wave, waves[w]);
-      } catch (...) {
-        next = waves.size();
-        throw;
-      }
-    }
+  side_by_side(static_cast<int>(threads), waves.size(), [&](std::size_t w) {
+    heed(interrupt);
+    WaveRequest opened = request(waves[w].first, waves[w].count);
+    opened.threads = threads_of_wave;
+    opened.interrupt = interrupt;
+    const std::unique_ptr<Wave> wave = device.open(opened);
+    body(*wave, waves[w]);
   });
 }
 

@@ -6,7 +6,6 @@
 
 #include <gtest/gtest.h>
 
-#include "attack_parts.hpp"
 #include "law/attack.hpp"
 #include "occam/attack.hpp"
 #include "occam/error.hpp"
@@ -235,46 +234,6 @@ TEST(Attack, ThreadsAndCompanyChangeNothing) {
       EXPECT_TRUE(same_bits(alone.as_uap->perturbation, together[m].as_uap->perturbation));
       EXPECT_EQ(alone.as_uap->score.accuracy, together[m].as_uap->score.accuracy);
     }
-}
-
-TEST(Attack, PartsChangeNothing) {
-  const MlpSpec spec = network(9, {20}, Activation::relu);
-  const SlabSpec slab{.coordinates = slab_coordinates({9, 1, 0, 8, 0}), .train = 50, .test = 100};
-  const std::vector<Data> data = slab_data(slab, {4, 5, 6, 7, 8});
-  std::vector<AttackSuite> suites(5, {.svd_uap = SvdUap{}, .as_uap = AsUap{}, .in_range_units = true});
-  for (const std::size_t m : {0u, 1u, 4u}) suites[m].pgd = Pgd{.epsilon = 0.1};
-  suites[3] = {};
-  const MlpEnsemble models(spec, {{0, 1, 0}, {0, 2, 0}, {0, 3, 0}, {0, 4, 0}, {0, 5, 0}}, cpu(2));
-  const auto run = [&](std::int64_t floats) {
-    std::vector<AttackResult> results(5);
-    std::vector<int> members;
-    attack_by_parts(
-        models, data, suites,
-        [&](int m, AttackResult&& made) {
-          members.push_back(m);
-          results[static_cast<std::size_t>(m)] = std::move(made);
-        },
-        Which::last, Split::test, floats);
-    std::ranges::sort(members);
-    EXPECT_EQ(members, (std::vector<int>{0, 1, 2, 3, 4}));
-    return results;
-  };
-  const std::vector<AttackResult> whole = run(1 << 28);
-  for (const std::int64_t floats : {1, 1800}) {  // a member, two members at a time
-    const std::vector<AttackResult> parts = run(floats);
-    for (std::size_t m = 0; m < 5; ++m) {
-      ASSERT_EQ(parts[m].pgd.has_value(), suites[m].pgd.has_value());
-      EXPECT_EQ(parts[m].range.high, whole[m].range.high);
-      if (parts[m].pgd) {
-        EXPECT_TRUE(same_bits(parts[m].pgd->perturbation, whole[m].pgd->perturbation));
-      }
-      ASSERT_EQ(parts[m].svd_uap.has_value(), m != 3);
-      if (m == 3) continue;
-      EXPECT_TRUE(same_bits(parts[m].svd_uap->perturbation, whole[m].svd_uap->perturbation));
-      EXPECT_TRUE(same_bits(parts[m].as_uap->perturbation, whole[m].as_uap->perturbation));
-      EXPECT_EQ(parts[m].as_uap->score.loss, whole[m].as_uap->score.loss);
-    }
-  }
 }
 
 TEST(Attack, TheBestModelIsAttackedWhereItIsWanted) {

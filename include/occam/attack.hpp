@@ -75,8 +75,8 @@ struct AttackResult {
   DataRange range;  // of training and test rows; set with in_range_units
 };
 
-// Attacks the split's rows of every member; finished(member, result) is called once a member, one call at a
-// time, from worker threads. One suite per member. Throws usage errors (validate; bounds that exclude a row
+// Attacks the split's rows of every member; finished(member, result) is called once a member, from worker threads, for
+// several members at once. One suite per member. Throws usage errors (validate; bounds that exclude a row
 // of the split). Throws Interrupted where the models' request to stop is heeded: within a member, too.
 void attack(const MlpEnsemble& models, std::span<const Data> data, std::span<const AttackSuite> suites,
             const std::function<void(int member, AttackResult&& result)>& finished, Which which = Which::last,

@@ -31,10 +31,8 @@ void check_coordinates(const std::string& flag, const std::vector<int>& coordina
 void check_attack_bounds(const Attacks& attacks, std::span<const Data> data, int threads) {
   if (!attacks.any() || !attacks.bounds) return;
   std::vector<std::ranges::min_max_result<float>> ranges(data.size());
-  on_threads(std::min(threads, static_cast<int>(data.size())), [&](int t) {
-    for (auto m = static_cast<std::size_t>(t); m < data.size(); m += static_cast<std::size_t>(threads))
-      ranges[m] = std::ranges::minmax(materialize(data[m], Split::test).x);
-  });
+  side_by_side(threads, data.size(),
+               [&](std::size_t m) { ranges[m] = std::ranges::minmax(materialize(data[m], Split::test).x); });
   const auto [lower, upper] = *attacks.bounds;
   for (std::size_t m = 0; m < data.size(); ++m)
     require(static_cast<float>(lower) <= ranges[m].min && static_cast<float>(upper) >= ranges[m].max,

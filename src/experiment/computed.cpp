@@ -1,7 +1,6 @@
 #include "experiment/computed.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <mutex>
 
@@ -151,31 +150,23 @@ bool compute(const Plan& plan, const Computation& computation, const Device& dev
                       [&](std::int64_t updates) {
                         if (hooks.progress) hooks.progress->advance(updates);
                       }};
-  std::atomic<std::size_t> next{0};
   std::mutex mutex;  // of records, estimate and interrupted
   bool interrupted = false;
-  const auto threads = std::min(static_cast<std::size_t>(device.threads), places.size());
-  on_threads(static_cast<int>(threads), [&](int) {
-    for (std::size_t i = next++; i < places.size(); i = next++) {
-      const auto [c, m] = places[i];
-      try {
-        workshop.pause();
-        MemberRecord record =
-            record_of(computation.member(plan.cases[static_cast<std::size_t>(c)].settings,
-                                         plan.members.seeds[static_cast<std::size_t>(m)], workshop));
-        const std::lock_guard lock(mutex);
-        estimate.add(record.history.updates);
-        records[places[i]] = std::move(record);
-        if (hooks.progress) hooks.progress->expect(estimate.total());
-        if (hooks.saved) hooks.saved();
-      } catch (const Interrupted&) {
-        const std::lock_guard lock(mutex);
-        interrupted = true;
-        next = places.size();
-      } catch (...) {
-        next = places.size();
-        throw;
-      }
+  side_by_side(device.threads, places.size(), [&](std::size_t i) {
+    const auto [c, m] = places[i];
+    try {
+      workshop.pause();
+      MemberRecord record =
+          record_of(computation.member(plan.cases[static_cast<std::size_t>(c)].settings,
+                                       plan.members.seeds[static_cast<std::size_t>(m)], workshop));
+      const std::lock_guard lock(mutex);
+      estimate.add(record.history.updates);
+      records[places[i]] = std::move(record);
+      if (hooks.progress) hooks.progress->expect(estimate.total());
+      if (hooks.saved) hooks.saved();
+    } catch (const Interrupted&) {  // as those that follow will be
+      const std::lock_guard lock(mutex);
+      interrupted = true;
     }
   });
   seconds.train += watch.seconds();
