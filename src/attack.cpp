@@ -160,11 +160,6 @@ class WaveAttack {
     return occam::score_of(spec_.loss, spec_.outputs(), logits, labels);
   }
 
-  static Score as_score(const WaveScore& of, std::int64_t rows) {
-    return {static_cast<double>(of.correct) / static_cast<double>(rows), static_cast<double>(of.loss),
-            of.auc};
-  }
-
   void svd() {
     std::vector<int> members;
     for (std::size_t m = 0; m < suites_.size(); ++m)
@@ -195,7 +190,7 @@ class WaveAttack {
       const auto m = static_cast<std::size_t>(members[k]);
       const int sign = scores[0][k].correct < scores[1][k].correct ? 0 : 1;
       results_[m].svd_uap->perturbation = std::move(vectors[sign][m]);
-      results_[m].svd_uap->score = as_score(scores[sign][k], rows_of(m));
+      results_[m].svd_uap->score = as_score(std::move(scores[sign][k]), rows_of(m));
     }
   }
 
@@ -214,7 +209,7 @@ class WaveAttack {
     wave_.score(in_wave(members), split_, shifts, true, scores);
     for (std::size_t k = 0; k < members.size(); ++k) {
       const auto m = static_cast<std::size_t>(members[k]);
-      results_[m].as_uap = Universal{std::move(vectors[k]), {}, as_score(scores[k], rows_of(m))};
+      results_[m].as_uap = Universal{std::move(vectors[k]), {}, as_score(std::move(scores[k]), rows_of(m))};
     }
   }
 

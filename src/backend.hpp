@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "interrupt.hpp"
@@ -34,6 +35,12 @@ struct WaveScore {
   float loss = 0;           // mean over the rows
   std::vector<double> auc;  // as Score::auc; empty unless asked for
 };
+
+// rows: how many were scored.
+inline Score as_score(WaveScore&& of, std::int64_t rows) {
+  return {static_cast<double>(of.correct) / static_cast<double>(rows), static_cast<double>(of.loss),
+          std::move(of.auc)};
+}
 
 // Rows moved by one vector: x ↦ clamp(x + sign · perturbation), sign = 2y − 1 for two classes, else 1.
 struct Shift {

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
+#include <numeric>
 #include <utility>
 
 #include "interrupt.hpp"
@@ -197,6 +199,34 @@ class WaveFit {
     return result;
   }
 
+  // Of the last parameters, as they are in `models`, on a set of other data; in waves of their own beside this one.
+  std::vector<Score> scores_on(const std::vector<Data>& set, const std::vector<int>& members) {
+    std::vector<Data> data;
+    std::vector<Seeds> seeds;
+    for (const int m : members) {
+      data.push_back(set[static_cast<std::size_t>(range_.first + m)]);
+      seeds.push_back(models_.seeds(range_.first + m));
+    }
+    Backend& device = backend(models_.device());
+    std::vector<Score> result;
+    for (std::size_t first = 0; first < members.size(); first = result.size()) {
+      WaveRequest request{
+          &models_.spec(), std::span(data).subspan(first), std::span(seeds).subspan(first), {}};
+      const auto count = static_cast<std::size_t>(device.wave_members(request));
+      request.data = request.data.first(count), request.seeds = request.seeds.first(count);
+      const std::unique_ptr<Wave> wave = device.open(request);
+      std::vector<int> numbers(count);
+      std::iota(numbers.begin(), numbers.end(), 0);
+      for (const int k : numbers)
+        wave->load(k, models_.last(range_.first + members[first + static_cast<std::size_t>(k)]));
+      std::vector<WaveScore> of(count);
+      wave->score(numbers, Split::test, Randomization{}, true, of);
+      for (std::size_t k = 0; k < count; ++k)
+        result.push_back(as_score(std::move(of[k]), rows(request.data[k], Split::test)));
+    }
+    return result;
+  }
+
   void check(const std::vector<int>& active) {
     // Members of one ensemble may have different splits: each is scored where it has rows.
     const auto having = [&](Split split, bool wanted) {
@@ -224,11 +254,17 @@ class WaveFit {
     fill(Split::test, options_.test_at_checks, &Check::test_accuracy, &Check::test_loss);
     const std::vector<int> tested = having(Split::test, true);
     for (const Randomization& variant : options_.at_checks) {
-      const std::vector<WaveScore> of = scores(tested, Split::test, variant, true);
+      std::vector<WaveScore> of = scores(tested, Split::test, variant, true);
       for (std::size_t k = 0; k < tested.size(); ++k)
         checks[static_cast<std::size_t>(tested[k])].randomized.push_back(
-            {static_cast<double>(of[k].correct) / static_cast<double>(rows(data_of(tested[k]), Split::test)),
-             static_cast<double>(of[k].loss), of[k].auc});
+            as_score(std::move(of[k]), rows(data_of(tested[k]), Split::test)));
+    }
+    if (!options_.sets_at_checks.empty())
+      for (const int m : active) wave_.store(m, models_.last(range_.first + m));
+    for (const std::vector<Data>& set : options_.sets_at_checks) {
+      std::vector<Score> of = scores_on(set, active);
+      for (std::size_t k = 0; k < active.size(); ++k)
+        checks[static_cast<std::size_t>(active[k])].further.push_back(std::move(of[k]));
     }
     for (const int m : active) record(m, checks[static_cast<std::size_t>(m)]);
   }
@@ -298,6 +334,17 @@ History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Tra
             "images of shapes: neither input dropout nor adversarial training goes with them");
     require(trainings[m].batch == trainings[0].batch,
             "ensemble: batch sizes {} and {} (one ensemble has one)", trainings[0].batch, trainings[m].batch);
+  }
+  for (const std::vector<Data>& set : options.sets_at_checks) {
+    require(set.size() == trainings.size(), "fit: a further set of data for {} members has {}",
+            trainings.size(), set.size());
+    for (const Data& one : set) {
+      require(dim(one) == models.spec().inputs,
+              "fit: further data of dimension {}, the network has {} inputs", dim(one), models.spec().inputs);
+      require(classes(one) <= models.spec().classes, "fit: further data of {} classes, the network has {}",
+              classes(one), models.spec().classes);
+      require(rows(one, Split::test) > 0, "fit: further data have no test rows");
+    }
   }
   require(options.resumed.empty() || options.resumed.size() == trainings.size(),
           "resume: {} states for {} members", options.resumed.size(), trainings.size());

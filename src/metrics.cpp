@@ -133,11 +133,9 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
       heed(models.interrupt());
       wave.score(members, split, variant, true, scores);
       for (const int m : members) {
-        const WaveScore& of = scores[static_cast<std::size_t>(m)];
         const auto member = static_cast<std::size_t>(range.first + m);
         result[member].push_back(
-            {static_cast<double>(of.correct) / static_cast<double>(rows(data[member], split)),
-             static_cast<double>(of.loss), of.auc});
+            as_score(std::move(scores[static_cast<std::size_t>(m)]), rows(data[member], split)));
       }
     }
   });

@@ -22,6 +22,7 @@ class CheckpointFile : public ::testing::Test {
     check.train_accuracy = 0.75;
     check.test_loss = std::numeric_limits<double>::quiet_NaN();
     check.randomized = {{0.5, 0.7, {0.25, 0.75}}};
+    check.further = {{0.4, 0.8, {0.5}}, {0.3, 0.9, {}}};
     record.history = {{check, check}, 5001, FitStatus::converged, 1};
     record.metrics = {{"standard_auc", 1.0}, {"s_randomized_auc", std::numeric_limits<double>::quiet_NaN()}};
     const std::vector<float> values{1, 2, 3, 4};
@@ -57,6 +58,8 @@ TEST_F(CheckpointFile, ReadsBackAllThatWasWritten) {
   EXPECT_TRUE(record.history.checks[1].periodic);
   EXPECT_TRUE(std::isnan(record.history.checks[1].test_loss));
   EXPECT_EQ(record.history.checks[1].randomized.at(0).auc, (std::vector<double>{0.25, 0.75}));
+  ASSERT_EQ(record.history.checks[1].further.size(), 2u);
+  EXPECT_EQ(record.history.checks[1].further[1].accuracy, 0.3);
   EXPECT_EQ(record.history.best_check, 1);
   EXPECT_EQ(record.metrics[0], (std::pair<std::string, double>{"standard_auc", 1.0}));
   EXPECT_TRUE(std::isnan(record.metrics[1].second));

@@ -87,6 +87,7 @@ struct Check {
   double validation_accuracy = -1, validation_loss = -1;  // −1: no validation split
   double test_accuracy = 0, test_loss = 0;
   std::vector<Score> randomized;  // one per FitOptions::at_checks, on the test set
+  std::vector<Score> further;     // one per FitOptions::sets_at_checks
 };
 
 enum class FitStatus { converged, limit, diverged };
@@ -119,6 +120,9 @@ struct MemberState {
 struct FitOptions {
   std::vector<Randomization> at_checks;  // measured on the test set at every check
   bool test_at_checks = true;            // false: only the train set is measured (test scores are then −1)
+  // Further data, [set][member], whose test rows are scored at every check, by as many members at a time as the device
+  // holds beside those that train. A usage error for a set without one for each member, or without test rows.
+  std::vector<std::vector<Data>> sets_at_checks;
   // Called from worker threads as training advances, with the updates done since the last call.
   std::function<void(std::int64_t updates)> progress;
   // Called once for each member that has stopped, when its last and best parameters are in `models`; one call

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "experiment/results.hpp"
+#include "experiment/shape_measure.hpp"
 #include "io/npz.hpp"
 #include "occam/error.hpp"
 
@@ -43,7 +44,7 @@ class HistoryArrays {
     }
     writer.add(prefix + "updates", updates, shape());
     const PlannedCase& planned = run_.plan.cases[case_];
-    const auto column = [&](const char* name, auto value) {
+    const auto column = [&](const std::string& name, auto value) {
       std::vector<double> values(members_ * checks_, kNan);
       for (std::size_t m = 0; m < members_; ++m) {
         const auto& checks = run_.record(case_, m).history.checks;
@@ -60,6 +61,12 @@ class HistoryArrays {
       column("validation_loss", [](const Check& c) { return c.validation_loss; });
     }
     if (!run_.options.measure_at_checks) return;
+    if (planned.settings.shapes) {
+      for (const auto& [name, number] : names_at_checks(planned.data.front()))
+        column(name + "_accuracy",
+               [number = number](const Check& c) { return c.further.at(number).accuracy; });
+      return;
+    }
     const auto auc_of = [](std::size_t variant) {
       return [variant](const Check& c) {
         return variant < c.randomized.size() ? c.randomized[variant].mean_auc() : kNan;

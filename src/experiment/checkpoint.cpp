@@ -14,7 +14,7 @@ namespace occam::experiment {
 namespace {
 
 constexpr char kMagic[8] = {'O', 'C', 'C', 'A', 'M', 'C', 'K', 'P'};
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 
 std::uint32_t crc_of(const char* bytes, std::size_t size) {
   return static_cast<std::uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes), size));
@@ -93,6 +93,7 @@ void visit(Archive& archive, Check& check) {
                         &check.validation_loss, &check.test_accuracy, &check.test_loss})
     archive(*value);
   visit(archive, check.randomized);
+  visit(archive, check.further);
 }
 
 template <class Archive>

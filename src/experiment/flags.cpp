@@ -52,7 +52,8 @@ const std::vector<Common>& configured() {
       text("groups", &Options::groups, "named groups of coordinates, S=0-3,T=4,7; S is the simple one"),
       text("measure", &Options::measure,
            "further measures: per-coordinate,subset:K,swap,predictions,pgd,svd-uap,as-uap"),
-      truth("measure-at-checks", &Options::measure_at_checks, "S and S^c AUC at every check of the training"),
+      truth("measure-at-checks", &Options::measure_at_checks,
+            "at every check of the training S and S^c AUC, or accuracy on further test sets of images"),
       truth("boundary-symmetric", &Options::boundary_symmetric,
             "fill the decision boundary from [-B, B], not [0, B]"),
       number("keep", &Options::keep, "members whose scores and data are kept in arrays.npz (default 4)"),
@@ -69,9 +70,8 @@ std::string joined(const std::vector<std::string>& items) { return fmt::format("
 
 // Flags about networks, and about coordinates of slabs or of users, mean nothing elsewhere.
 bool means_something(const Common& c, const Options& options) {
-  static const std::set<std::string> networks = {"precision", "save", "keep", "order-seeds"},
-                                     coordinates = {"simple", "groups", "measure", "measure-at-checks",
-                                                    "boundary-symmetric"};
+  static const std::set<std::string> networks = {"precision", "save", "keep", "order-seeds", "measure-at-checks"},
+                                     coordinates = {"simple", "groups", "measure", "boundary-symmetric"};
   if (networks.contains(c.flag)) return !options.computed;
   return !coordinates.contains(c.flag) || (!options.computed && options.kind == DataKind::slab);
 }

@@ -1,6 +1,8 @@
 #include "experiment/shape_measure.hpp"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 
 #include "backend.hpp"
 #include "law/loss.hpp"
@@ -21,12 +23,31 @@ struct TestSet {
   Data data;
 };
 
+const ShapeSpec& spec_of(const Data& data) { return std::get<ShapeData>(data).set->spec(); }
+
 // Conflicting places may be missing; the other sets are always there.
 bool has(const ShapeSpec& spec, Arrangement arrangement) {
   if (arrangement != Arrangement::conflict) return true;
   for (int k = 0; k < spec.classes(); ++k)
     if (conflict_places(spec, k).empty()) return false;
   return true;
+}
+
+// The same images, the test rows in another arrangement; where that is missing, in that of the training rows. Members that
+// share masks still do.
+std::vector<Data> arranged(std::span<const Data> data, Arrangement arrangement) {
+  std::map<const ShapeSet*, std::shared_ptr<const ShapeSet>> made;
+  std::vector<Data> result;
+  for (const Data& one : data) {
+    auto& set = made[std::get<ShapeData>(one).set.get()];
+    if (!set) {
+      ShapeSpec spec = spec_of(one);
+      spec.test = has(spec, arrangement) ? arrangement : Arrangement::iid;
+      set = std::get<ShapeData>(shape_data(spec, {seed(one)}).front()).set;
+    }
+    result.push_back(ShapeData{set, seed(one)});
+  }
+  return result;
 }
 
 // The first rows of a split, on the host.
@@ -64,7 +85,7 @@ std::vector<float> saliency(const MlpEnsemble& models, int member, const Data& d
 // What the pictures of a report are made from.
 void add_pictures(MemberRecord& record, const MlpEnsemble& models, int member, const Data& train,
                   std::span<const TestSet> sets, Which which) {
-  const ShapeSpec& spec = std::get<ShapeData>(train).set->spec();
+  const ShapeSpec& spec = spec_of(train);
   const std::int64_t height = spec.height(), width = spec.width();
   std::vector<float> masks;
   for (const Mask& mask : spec.masks) masks.insert(masks.end(), mask.coverage.begin(), mask.coverage.end());
@@ -118,6 +139,20 @@ void add_scores(MemberRecord& record, const MlpEnsemble& models, int member, con
 
 }  // namespace
 
+std::vector<std::vector<Data>> sets_at_checks(std::span<const Data> data) {
+  std::vector<std::vector<Data>> sets;
+  for (const auto& [arrangement, name] : std::span(kSets).subspan(1))
+    sets.push_back(arranged(data, arrangement));
+  return sets;
+}
+
+std::vector<SetAtChecks> names_at_checks(const Data& data) {
+  std::vector<SetAtChecks> names;
+  for (std::size_t k = 1; k < std::size(kSets); ++k)
+    if (has(spec_of(data), kSets[k].first)) names.push_back({kSets[k].second, k - 1});
+  return names;
+}
+
 void measure_shapes(const MlpEnsemble& models, std::span<const Data> data, const Plan& plan,
                     const Options& options, std::span<const Place> places, std::span<MemberRecord> records) {
   const auto case_of = [&](std::size_t i) -> const PlannedCase& {
@@ -126,14 +161,11 @@ void measure_shapes(const MlpEnsemble& models, std::span<const Data> data, const
   const Which which = case_of(0).settings.evaluate;
   std::vector<std::vector<TestSet>> sets(places.size());  // [member][set]
   for (const auto& [arrangement, name] : kSets) {
-    std::vector<Data> of_set;
-    std::vector<bool> there;
+    const std::vector<Data> of_set = arranged(data, arrangement);
+    std::vector<bool> there;  // what is not is scored and forgotten
     for (std::size_t i = 0; i < places.size(); ++i) {
-      ShapeSpec spec = std::get<ShapeData>(data[i]).set->spec();
-      there.push_back(has(spec, arrangement));
-      spec.test = there[i] ? arrangement : Arrangement::iid;  // which is scored, and forgotten
-      of_set.push_back(shape_data(spec, {seed(data[i])}).front());
-      if (there[i]) sets[i].push_back({name, of_set.back()});
+      there.push_back(has(spec_of(data[i]), arrangement));
+      if (there[i]) sets[i].push_back({name, of_set[i]});
     }
     if (std::ranges::count(there, true) == 0) continue;
     const Randomization as_it_is;

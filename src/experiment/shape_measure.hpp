@@ -1,7 +1,10 @@
 // Measures networks trained on images of shapes: shape or place?
 #pragma once
 
+#include <cstddef>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "experiment/measure.hpp"
 
@@ -18,5 +21,15 @@ namespace occam::experiment {
 //                                                one logit [12][height][width]
 void measure_shapes(const MlpEnsemble& models, std::span<const Data> data, const Plan& plan,
                     const Options& options, std::span<const Place> places, std::span<MemberRecord> records);
+
+// What --measure-at-checks adds: the sets uniform, swapped and conflict, [set][member], for FitOptions::sets_at_checks.
+std::vector<std::vector<Data>> sets_at_checks(std::span<const Data> data);
+
+// Which of them a member's images have, and where in Check::further they are.
+struct SetAtChecks {
+  std::string name;
+  std::size_t number;
+};
+std::vector<SetAtChecks> names_at_checks(const Data& data);
 
 }  // namespace occam::experiment

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "data_clock.hpp"
+#include "experiment/shape_measure.hpp"
 #include "experiment/stopwatch.hpp"
 #include "experiment/under_way.hpp"
 #include "experiment/vote_measure.hpp"
@@ -302,7 +303,8 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
     const auto networks = static_cast<std::size_t>(shared.settings.votes.networks());
     CallSize call_size(shared.settings.network, device);
     FitOptions fit_options{.interrupt = hooks.interrupt};
-    if (options.measure_at_checks)
+    const bool images = shared.settings.shapes.has_value();
+    if (options.measure_at_checks && !images)
       fit_options.at_checks = {{.coordinates = shared.settings.simple}, {.coordinates = shared.complement}};
     if (hooks.progress)
       fit_options.progress = [&](std::int64_t updates) { hooks.progress->advance(updates); };
@@ -312,6 +314,7 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
       size = std::min(std::max<std::size_t>(1, call_size.networks() / networks), group.size() - first);
       const auto places = std::span(group).subspan(first, size);
       const Call call = call_of(plan, places);
+      if (options.measure_at_checks && images) fit_options.sets_at_checks = sets_at_checks(call.data);
       MlpEnsemble models(shared.settings.network, call.seeds, call.initializations, device);
       Stopped stopped(call);
       fit_options.finished = [&](int network, const MemberHistory& history) {

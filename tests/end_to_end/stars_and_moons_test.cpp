@@ -65,6 +65,29 @@ TEST(StarsAndMoons, NetworksLearnThePlace) {
   EXPECT_NEAR(right / 400.0, of["metrics"]["uniform_accuracy"][0].get<double>(), 1e-9);
 }
 
+TEST(StarsAndMoons, MeasuresTheOtherSetsAlongTraining) {
+  const Folder folder;
+  const Words more = {"--seeds", "2", "--measure-at-checks"};
+  const Ended ended = run("stars_and_moons", small(folder, "out", more), folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const nlohmann::json metrics = result_of(folder / "out")["cases"][0]["metrics"];
+  const NpzReader arrays(folder / "out/stars_and_moons/arrays.npz");
+  const std::vector<std::int64_t> updates = arrays.read("FCN/history/updates").to_int64();
+  ASSERT_EQ(updates, (std::vector<std::int64_t>{1, 41, 80, 1, 41, 80}));
+  for (const std::string set : {"uniform", "swapped", "conflict"}) {
+    SCOPED_TRACE(set);
+    const std::vector<float> accuracy = arrays.read("FCN/history/" + set + "_accuracy").to_float();
+    ASSERT_EQ(accuracy.size(), updates.size());
+    for (std::size_t seed = 0; seed < 2; ++seed) {
+      EXPECT_FLOAT_EQ(accuracy[3 * seed + 2], metrics[set + "_accuracy"][seed].get<float>());
+      if (set == "uniform") {
+        EXPECT_NE(accuracy[3 * seed], accuracy[3 * seed + 2]);
+      }
+    }
+  }
+  EXPECT_FALSE(arrays.contains("FCN/history/s_randomized_auc"));
+}
+
 TEST(StarsAndMoons, TheSameCommandGivesTheSameBytesWhateverTheThreads) {
   const Folder folder;
   for (const char* out : {"a", "b"})

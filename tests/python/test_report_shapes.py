@@ -5,7 +5,7 @@ import unittest
 import report_case  # first: it puts the tools on the path
 import numpy as np
 import synthetic_result
-from report_lib import figures, overview, page, shape_figures
+from report_lib import figures, overview, page, seed_figures, shape_figures
 from report_lib.loading import load_result
 
 SIDE, IMAGES, TESTED, SEEDS = 20, 12, 40, 3
@@ -88,6 +88,20 @@ class Shapes(report_case.Small):
         figure, _ = shape_figures.draw_places(self.load().cases[0])
         self.assertEqual([axis.get_title(loc="left").split(": ")[1] for axis in figure.axes],
                          ["100.0% right", "100.0% right", "0.0% right", "0.0% right"])
+
+    def test_further_sets_along_training_have_a_panel(self):
+        case, arrays = make_case()
+        arrays["FCN/history/updates"] = np.tile([1, 100, 200], (SEEDS, 1))
+        for of in ("train", "test", "uniform", "swapped"):
+            arrays[f"FCN/history/{of}_accuracy"] = np.tile([0.5, 0.6, 0.7], (SEEDS, 1))
+        loaded = self.load([case], arrays).cases[0]
+        axes = seed_figures.draw_training(loaded)[0].axes
+        self.assertEqual([axis.get_title(loc="left") for axis in axes], ["Accuracy", "Accuracy along training"])
+        lines = [axis.get_legend_handles_labels()[1] for axis in axes]
+        self.assertEqual(lines, [["train", "test"], ["uniform places", "swapped places"]])
+        del arrays["FCN/history/uniform_accuracy"], arrays["FCN/history/swapped_accuracy"]
+        loaded = self.load([case], arrays).cases[0]
+        self.assertEqual(len(seed_figures.draw_training(loaded)[0].axes), 1)
 
     def test_what_swapped_places_are_depends_on_the_bias(self):
         def caption(**settings):

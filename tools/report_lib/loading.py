@@ -45,6 +45,7 @@ ARRAY_SHAPES = {
             "validation_loss",
             "s_randomized_auc",
             "sc_randomized_auc",
+            *(f"{name}_accuracy" for name in SHAPE_SETS if name != "iid"),
         )
     },
     "scores/standard": "kr",

@@ -18,7 +18,9 @@ from .style import (
     SET_LABELS,
     SET_LINES,
     SET_MARKERS,
+    SET_ROLES,
     SETS,
+    SHAPE_SETS,
     THIRD,
     TWO_THIRDS,
     count,
@@ -182,6 +184,11 @@ def draw_training(case):
             "AUC along training",
             [(name, f"history/{name}_auc") for name in ("s_randomized", "sc_randomized")],
         ),
+        (
+            "accuracy",
+            "Accuracy along training",
+            [(name, f"history/{name}_accuracy") for name in SHAPE_SETS if name != "iid"],
+        ),
     ]
     panels = [
         (
@@ -216,9 +223,9 @@ def draw_training(case):
 
 
 def _curve(axis, role, band):
-    color = LIGHT[role]
+    color = LIGHT[SET_ROLES.get(role, role)]
     wide = role == "train"
-    line = {"validation": (0, (1.2, 1.4)), "sc_randomized": SET_LINES["sc_randomized"]}.get(role, "-")
+    line = {"validation": (0, (1.2, 1.4))}.get(role, SET_LINES.get(SET_ROLES.get(role), "-"))
     if band.members > 1:
         axis.fill_between(band.updates, band.low, band.high, color=color, alpha=0.16, linewidth=0)
         if band.members <= 20:
@@ -262,7 +269,7 @@ def _training_axis(axis, label, title, series):
         return
     axis.set_ylim(max(min(low, 0.5) - 0.04, -0.03), 1.03)
     axis.axhline(0.5, color=LIGHT["spine"], linewidth=0.9, linestyle=(0, (2, 2)), zorder=0.9)
-    axis.legend(loc="center right")
+    axis.legend(loc="center right" if low > 0.4 else "best")  # the middle is free where nothing is below chance
 
 
 def _published_points(axis, reference):
