@@ -1,14 +1,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <memory>
-#include <numeric>
 #include <utility>
 
 #include "interrupt.hpp"
 #include "occam/attack.hpp"
 #include "occam/limits.hpp"
 #include "occam/training.hpp"
+#include "score_beside.hpp"
 #include "stop.hpp"
 #include "waves.hpp"
 
@@ -199,32 +198,23 @@ class WaveFit {
     return result;
   }
 
-  // Of the last parameters, as they are in `models`, on a set of other data; in waves of their own beside this one.
-  std::vector<Score> scores_on(const std::vector<Data>& set, const std::vector<int>& members) {
-    std::vector<Data> data;
+  // Of the members as they are.
+  void score_further(const std::vector<int>& members, std::span<Check> checks) {
+    std::vector<std::span<const float>> parameters;
     std::vector<Seeds> seeds;
     for (const int m : members) {
-      data.push_back(set[static_cast<std::size_t>(range_.first + m)]);
+      wave_.store(m, models_.last(range_.first + m));
+      parameters.push_back(models_.last(range_.first + m));
       seeds.push_back(models_.seeds(range_.first + m));
     }
-    Backend& device = backend(models_.device());
-    std::vector<Score> result;
-    for (std::size_t first = 0; first < members.size(); first = result.size()) {
-      WaveRequest request{
-          &models_.spec(), std::span(data).subspan(first), std::span(seeds).subspan(first), {}};
-      const auto count = static_cast<std::size_t>(device.wave_members(request));
-      request.data = request.data.first(count), request.seeds = request.seeds.first(count);
-      const std::unique_ptr<Wave> wave = device.open(request);
-      std::vector<int> numbers(count);
-      std::iota(numbers.begin(), numbers.end(), 0);
-      for (const int k : numbers)
-        wave->load(k, models_.last(range_.first + members[first + static_cast<std::size_t>(k)]));
-      std::vector<WaveScore> of(count);
-      wave->score(numbers, Split::test, Randomization{}, true, of);
-      for (std::size_t k = 0; k < count; ++k)
-        result.push_back(as_score(std::move(of[k]), rows(request.data[k], Split::test)));
+    for (const std::vector<Data>& set : options_.sets_at_checks) {
+      std::vector<Data> data;
+      for (const int m : members) data.push_back(set[static_cast<std::size_t>(range_.first + m)]);
+      std::vector<Score> scores =
+          score_beside(backend(models_.device()), models_.spec(), parameters, data, seeds);
+      for (std::size_t k = 0; k < members.size(); ++k)
+        checks[static_cast<std::size_t>(members[k])].further.push_back(std::move(scores[k]));
     }
-    return result;
   }
 
   void check(const std::vector<int>& active) {
@@ -259,13 +249,7 @@ class WaveFit {
         checks[static_cast<std::size_t>(tested[k])].randomized.push_back(
             as_score(std::move(of[k]), rows(data_of(tested[k]), Split::test)));
     }
-    if (!options_.sets_at_checks.empty())
-      for (const int m : active) wave_.store(m, models_.last(range_.first + m));
-    for (const std::vector<Data>& set : options_.sets_at_checks) {
-      std::vector<Score> of = scores_on(set, active);
-      for (std::size_t k = 0; k < active.size(); ++k)
-        checks[static_cast<std::size_t>(active[k])].further.push_back(std::move(of[k]));
-    }
+    if (!options_.sets_at_checks.empty()) score_further(active, checks);
     for (const int m : active) record(m, checks[static_cast<std::size_t>(m)]);
   }
 

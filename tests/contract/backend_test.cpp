@@ -2,6 +2,7 @@
 #include "contract/ensembles.hpp"
 #include "occam/error.hpp"
 #include "occam/shapes.hpp"
+#include "score_beside.hpp"
 #include "support/small_data.hpp"
 
 namespace occam::test {
@@ -89,6 +90,41 @@ TEST_P(BackendBody, TheMembersThatFitDoFit) {
   ScalarTwin twin = twin_of(e, 0);
   twin.train(materialize(e.data[0], Split::train), 2);
   ASSERT_TRUE(same_bits(parameters(e, *wave, 0), twin.parameters()));
+}
+
+// Of as many at a time as fit, and what trains meanwhile does not notice.
+TEST_P(BackendBody, ScoresBesideATraining) {
+  const Ensemble e = equal_members(5), others = [] {
+    Ensemble of = equal_members(5);
+    for (std::uint32_t m = 0; m < 5; ++m) of.data[m] = slabs(8, 1, 0, 30 + m, true, 50 + m);
+    return of;
+  }();
+  const std::vector<std::int64_t> some = {3, 0, 3, 1, 2}, more = {2, 4, 0, 1, 1};
+  const auto backend = make(), small = make(GetParam() == Body::cpu ? 0 : std::int64_t{14} << 10);
+  const int at_once = small->wave_members(others.request(false));
+  ASSERT_GE(at_once, 1);
+  ASSERT_LE(at_once, 4);
+  const auto alone = open_loaded(*backend, e), wave = open_loaded(*backend, e);
+  for (Wave* one : {alone.get(), wave.get()}) one->train(some);
+  std::vector<std::vector<float>> of_members;
+  for (int m = 0; m < 5; ++m) of_members.push_back(parameters(e, *wave, m));
+  const std::vector<std::span<const float>> spans(of_members.begin(), of_members.end());
+  for (Backend* device : {backend.get(), small.get()}) {
+    const std::vector<Score> scores = score_beside(*device, e.spec, spans, others.data, others.seeds);
+    ASSERT_EQ(scores.size(), 5u);
+    for (std::size_t m = 0; m < 5; ++m) {
+      SCOPED_TRACE(m);
+      Ensemble as_trained = others;
+      as_trained.start[m] = of_members[m];
+      const ScalarTwin::Score expected =
+          twin_of(as_trained, static_cast<int>(m)).score(materialize(others.data[m], Split::test));
+      EXPECT_EQ(scores[m].accuracy, static_cast<double>(expected.correct) / static_cast<double>(30 + m));
+      EXPECT_EQ(scores[m].loss, static_cast<double>(expected.loss));
+      EXPECT_EQ(scores[m].auc.size(), 1u);
+    }
+  }
+  for (Wave* one : {alone.get(), wave.get()}) one->train(more);
+  for (int m = 0; m < 5; ++m) EXPECT_TRUE(same_bits(parameters(e, *wave, m), parameters(e, *alone, m)));
 }
 
 TEST_P(BackendBody, OneMemberThatDoesNotFitIsADeviceErrorWithSizes) {
