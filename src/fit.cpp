@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "attack_parts.hpp"
 #include "interrupt.hpp"
 #include "occam/attack.hpp"
 #include "occam/limits.hpp"
@@ -217,6 +218,23 @@ class WaveFit {
     }
   }
 
+  void attack_tested(const std::vector<int>& members, std::span<Check> checks) {
+    const auto first = static_cast<std::size_t>(range_.first), count = static_cast<std::size_t>(range_.count);
+    std::vector<AttackSuite> suites(count);
+    for (const int member : members) {
+      const auto m = static_cast<std::size_t>(member);
+      if (!std::isfinite(worst_loss(checks[m]))) continue;
+      suites[m] = options_.attacks_at_checks[first + m];
+      suites[m].svd_uap.reset(), suites[m].as_uap.reset();
+    }
+    attack_wave(
+        wave_, models_.spec(), data_.subspan(first, count), suites, Split::test,
+        [&](int m, AttackResult&& made) {
+          if (made.pgd) checks[static_cast<std::size_t>(m)].pgd = std::move(made.pgd_score);
+        },
+        models_.device().threads);
+  }
+
   void check(const std::vector<int>& active) {
     // Members of one ensemble may have different splits: each is scored where it has rows.
     const auto having = [&](Split split, bool wanted) {
@@ -250,6 +268,7 @@ class WaveFit {
             as_score(std::move(of[k]), rows(data_of(tested[k]), Split::test)));
     }
     if (!options_.sets_at_checks.empty()) score_further(active, checks);
+    if (!options_.attacks_at_checks.empty()) attack_tested(tested, checks);
     for (const int m : active) record(m, checks[static_cast<std::size_t>(m)]);
   }
 
@@ -330,6 +349,10 @@ History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Tra
       require(rows(one, Split::test) > 0, "fit: further data have no test rows");
     }
   }
+  require(options.attacks_at_checks.empty() || options.attacks_at_checks.size() == trainings.size(),
+          "fit: {} attacks for {} members", options.attacks_at_checks.size(), trainings.size());
+  for (const AttackSuite& suite : options.attacks_at_checks)
+    if (suite.pgd) validate(*suite.pgd, models.spec().classes);
   require(options.resumed.empty() || options.resumed.size() == trainings.size(),
           "resume: {} states for {} members", options.resumed.size(), trainings.size());
   History history(static_cast<std::size_t>(models.members()));

@@ -23,7 +23,9 @@ class CheckpointFile : public ::testing::Test {
     check.test_loss = std::numeric_limits<double>::quiet_NaN();
     check.randomized = {{0.5, 0.7, {0.25, 0.75}}};
     check.further = {{0.4, 0.8, {0.5}}, {0.3, 0.9, {}}};
-    record.history = {{check, check}, 5001, FitStatus::converged, 1};
+    Check attacked = check;
+    attacked.pgd = Score{0.2, 1.5, {0.4}};
+    record.history = {{check, attacked}, 5001, FitStatus::converged, 1};
     record.metrics = {{"standard_auc", 1.0}, {"s_randomized_auc", std::numeric_limits<double>::quiet_NaN()}};
     const std::vector<float> values{1, 2, 3, 4};
     record.arrays.push_back(member_array<float>("scores/standard", values, {2, 2}, true));
@@ -60,6 +62,9 @@ TEST_F(CheckpointFile, ReadsBackAllThatWasWritten) {
   EXPECT_EQ(record.history.checks[1].randomized.at(0).auc, (std::vector<double>{0.25, 0.75}));
   ASSERT_EQ(record.history.checks[1].further.size(), 2u);
   EXPECT_EQ(record.history.checks[1].further[1].accuracy, 0.3);
+  EXPECT_FALSE(record.history.checks[0].pgd);
+  ASSERT_TRUE(record.history.checks[1].pgd);
+  EXPECT_EQ(record.history.checks[1].pgd->loss, 1.5);
   EXPECT_EQ(record.history.best_check, 1);
   EXPECT_EQ(record.metrics[0], (std::pair<std::string, double>{"standard_auc", 1.0}));
   EXPECT_TRUE(std::isnan(record.metrics[1].second));

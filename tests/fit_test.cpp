@@ -274,6 +274,47 @@ TEST(Fit, ChecksMeasureFurtherSets) {
   }
 }
 
+TEST(Fit, ChecksAttackTheTestRows) {
+  const std::vector<Data> data = {noisy(3), noisy(4), noisy(5)};
+  const std::vector<Training> how(3, training(limit(31, 10)));
+  const std::vector<Seeds> seeds = {{3, 4, 5}, {6, 7, 8}, {9, 10, 11}};
+  std::vector<AttackSuite> suites(
+      3, {.pgd = Pgd{.epsilon = 0.1, .step = 0.02, .iterations = 5}, .as_uap = AsUap{}, .in_range_units = true});
+  suites[0].pgd->seed = 7;
+  suites[1].pgd.reset();
+  MlpEnsemble models(kSpec, seeds, cpu(2)), plain(kSpec, seeds, cpu(2));
+  const History history = fit(models, data, how, {.attacks_at_checks = suites});
+  const History unmeasured = fit(plain, data, how);
+  std::vector<Score> scores(3);
+  attack(models, data, suites,
+         [&](int m, AttackResult&& made) { scores[static_cast<std::size_t>(m)] = made.pgd_score; });
+  for (std::size_t m = 0; m < 3; ++m) {
+    SCOPED_TRACE(m);
+    for (const Check& check : history[m].checks) ASSERT_EQ(check.pgd.has_value(), m != 1);
+    EXPECT_TRUE(same_bits(std::as_const(models).last(static_cast<int>(m)),
+                          std::as_const(plain).last(static_cast<int>(m))));
+    if (m == 1) continue;
+    const std::vector<Check>& checks = history[m].checks;
+    EXPECT_EQ(checks.back().pgd->accuracy, scores[m].accuracy);
+    EXPECT_EQ(checks.back().pgd->loss, scores[m].loss);
+    EXPECT_NE(checks.back().pgd->loss, checks.front().pgd->loss);
+    for (const Check& check : checks) EXPECT_GT(check.pgd->loss, check.test_loss);
+  }
+  suites.pop_back();
+  EXPECT_THAT(message_of(ErrorKind::usage, [&] { fit(models, data, how, {.attacks_at_checks = suites}); }),
+              testing::HasSubstr("2 attacks for 3 members"));
+}
+
+TEST(Fit, ADivergedMemberIsNotAttacked) {
+  const Data data = noisy(3);
+  const Training how = training(limit(60, 5), 1e30);
+  const AttackSuite suite{.pgd = Pgd{.epsilon = 0.1, .iterations = 2}, .in_range_units = true};
+  MlpEnsemble models(kSpec, {{3, 4, 5}}, cpu());
+  const MemberHistory history = fit(models, {&data, 1}, {&how, 1}, {.attacks_at_checks = {suite}})[0];
+  ASSERT_EQ(history.status, FitStatus::diverged);
+  EXPECT_FALSE(history.checks.back().pgd);
+}
+
 TEST(Fit, RefusesFurtherSetsThatDoNotFit) {
   const Data data = noisy(3);
   const Training how = training(limit(31, 10));

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "occam/attack.hpp"
 #include "occam/data.hpp"
 #include "occam/metrics.hpp"
 #include "occam/mlp.hpp"
@@ -88,6 +89,8 @@ struct Check {
   double test_accuracy = 0, test_loss = 0;
   std::vector<Score> randomized;  // one per FitOptions::at_checks, on the test set
   std::vector<Score> further;     // one per FitOptions::sets_at_checks
+  // On the test set moved by PGD (FitOptions::attacks_at_checks); none where that is not asked for or losses are no numbers.
+  std::optional<Score> pgd;
 };
 
 enum class FitStatus { converged, limit, diverged };
@@ -123,6 +126,8 @@ struct FitOptions {
   // Further data, [set][member], whose test rows are scored at every check, by as many members at a time as the device
   // holds beside those that train. A usage error for a set without one for each member, or without test rows.
   std::vector<std::vector<Data>> sets_at_checks;
+  // Empty, or one a member: its PGD attacks the test rows at every check. Usage errors are those of attack().
+  std::vector<AttackSuite> attacks_at_checks;
   // Called from worker threads as training advances, with the updates done since the last call.
   std::function<void(std::int64_t updates)> progress;
   // Called once for each member that has stopped, when its last and best parameters are in `models`; one call

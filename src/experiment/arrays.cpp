@@ -61,6 +61,8 @@ class HistoryArrays {
       column("validation_loss", [](const Check& c) { return c.validation_loss; });
     }
     if (!run_.options.measure_at_checks) return;
+    if (planned.settings.attacks.pgd)
+      column("pgd_accuracy", [](const Check& c) { return c.pgd ? c.pgd->accuracy : kNan; });
     if (planned.settings.shapes) {
       for (const auto& [name, number] : names_at_checks(planned.data.front()))
         column(name + "_accuracy",

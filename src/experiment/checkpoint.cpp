@@ -85,6 +85,14 @@ void visit(Archive& archive, Score& score) {
 }
 
 template <class Archive>
+void visit(Archive& archive, std::optional<Score>& score) {
+  bool there = score.has_value();
+  archive(there);
+  if (there && !score) score.emplace();
+  if (there) visit(archive, *score);
+}
+
+template <class Archive>
 void visit(Archive& archive, Check& check) {
   archive(check.updates);
   archive(check.periodic);
@@ -94,6 +102,7 @@ void visit(Archive& archive, Check& check) {
     archive(*value);
   visit(archive, check.randomized);
   visit(archive, check.further);
+  visit(archive, check.pgd);
 }
 
 template <class Archive>

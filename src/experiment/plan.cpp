@@ -120,10 +120,10 @@ nlohmann::ordered_json protocol_of(Case c, const Options& options) {
   return config_of(c, false);
 }
 
-// Cases that differ in their attacks alone have the same networks.
-void share_trainings(std::vector<PlannedCase>& cases, bool user_data) {
-  const auto trained = [](Case c) {
-    c.attacks = {};
+// Cases that differ in their attacks alone have the same networks; the same trainings, if none is attacked at checks.
+void share_trainings(std::vector<PlannedCase>& cases, bool user_data, bool measure_at_checks) {
+  const auto trained = [&](Case c) {
+    if (!measure_at_checks || !c.attacks.pgd) c.attacks = {};
     c.name.clear(), c.published.clear(), c.expectations.clear(), c.settled.clear();
     return c;
   };
@@ -368,7 +368,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     plan.cases.push_back(std::move(planned));
   }
   check_idle(fields(options.kind), own, plan.cases, options);
-  share_trainings(plan.cases, user_data);
+  share_trainings(plan.cases, user_data, options.measure_at_checks);
   for (const auto& [file, sum] : plan.data_checksums) identity += file + sum;
   require(plan.cases.size() * plan.members.size() <= 100'000'000, "{} cases of {} members are too many",
           plan.cases.size(), plan.members.size());

@@ -86,6 +86,7 @@ struct Call {
   std::vector<Seeds> seeds;
   std::vector<Initialization> initializations;
   std::vector<Training> trainings;
+  std::vector<AttackSuite> attacks;
 };
 
 Call call_of(const Plan& plan, std::span<const Place> places) {
@@ -99,6 +100,7 @@ Call call_of(const Plan& plan, std::span<const Place> places) {
     for (int k = 0; k < networks; ++k) {
       call.data.push_back(planned.data[member]);
       call.seeds.push_back(planned.settings.votes.sizes.empty() ? seeds : voter_seeds(seeds, k));
+      call.attacks.push_back(planned.settings.attacks.suite(seeds.order));
       call.initializations.push_back(planned.settings.initialization);
       call.trainings.push_back(planned.settings.training);
     }
@@ -315,6 +317,7 @@ bool train(const Plan& plan, const Options& options, const Device& device, const
       const auto places = std::span(group).subspan(first, size);
       const Call call = call_of(plan, places);
       if (options.measure_at_checks && images) fit_options.sets_at_checks = sets_at_checks(call.data);
+      if (options.measure_at_checks) fit_options.attacks_at_checks = call.attacks;
       MlpEnsemble models(shared.settings.network, call.seeds, call.initializations, device);
       Stopped stopped(call);
       fit_options.finished = [&](int network, const MemberHistory& history) {

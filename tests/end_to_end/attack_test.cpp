@@ -216,6 +216,32 @@ TEST(AttackFlags, BoundsByHandReplaceTheRange) {
 }
 
 // Radii, as cases of one run, train once; each is what it is in a run of its own.
+// Each case by its own attack, which the last check has in common with what is measured at the end.
+TEST(AttackFlags, NetworksAreAttackedAlongTraining) {
+  const Folder folder;
+  const Ended ended = run("train_slab",
+                          small(folder / "out", {"--measure", "pgd", "--attack-iterations", "3",
+                                                 "--attack-epsilon", "0.02,0.2", "--measure-at-checks"}),
+                          folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const std::string path = folder / "out/train_slab";
+  const NpzReader arrays(path + "/arrays.npz");
+  std::vector<std::vector<float>> found;
+  for (const nlohmann::json& of : cases_of(path)) {
+    const std::string name = of["name"].get<std::string>();
+    const NpyArray accuracy = arrays.read(name + "/history/pgd_accuracy");
+    const auto seeds = static_cast<std::size_t>(accuracy.shape[0]),
+               checks = static_cast<std::size_t>(accuracy.shape[1]);
+    ASSERT_GE(checks, 2u);
+    found.push_back(accuracy.to_float());
+    for (std::size_t seed = 0; seed < seeds; ++seed)
+      EXPECT_FLOAT_EQ(found.back()[checks * seed + checks - 1],
+                      of["metrics"]["pgd_accuracy"][seed].get<float>());
+  }
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_NE(found[0], found[1]);
+}
+
 TEST(AttackFlags, ListsShareTheirTrainings) {
   const Folder folder;
   const auto words = [&](const std::string& out, const std::string& radii, const std::string& rates) {

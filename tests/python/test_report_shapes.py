@@ -92,13 +92,13 @@ class Shapes(report_case.Small):
     def test_further_sets_along_training_have_a_panel(self):
         case, arrays = make_case()
         arrays["FCN/history/updates"] = np.tile([1, 100, 200], (SEEDS, 1))
-        for of in ("train", "test", "uniform", "swapped"):
+        for of in ("train", "test", "pgd", "uniform", "swapped"):
             arrays[f"FCN/history/{of}_accuracy"] = np.tile([0.5, 0.6, 0.7], (SEEDS, 1))
         loaded = self.load([case], arrays).cases[0]
         axes = seed_figures.draw_training(loaded)[0].axes
         self.assertEqual([axis.get_title(loc="left") for axis in axes], ["Accuracy", "Accuracy along training"])
         lines = [axis.get_legend_handles_labels()[1] for axis in axes]
-        self.assertEqual(lines, [["train", "test"], ["uniform places", "swapped places"]])
+        self.assertEqual(lines, [["train", "test", "test under PGD"], ["uniform places", "swapped places"]])
         del arrays["FCN/history/uniform_accuracy"], arrays["FCN/history/swapped_accuracy"]
         loaded = self.load([case], arrays).cases[0]
         self.assertEqual(len(seed_figures.draw_training(loaded)[0].axes), 1)

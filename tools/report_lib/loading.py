@@ -45,6 +45,7 @@ ARRAY_SHAPES = {
             "validation_loss",
             "s_randomized_auc",
             "sc_randomized_auc",
+            "pgd_accuracy",
             *(f"{name}_accuracy" for name in SHAPE_SETS if name != "iid"),
         )
     },

@@ -176,7 +176,7 @@ def draw_training(case):
         (
             "accuracy",
             "Accuracy",
-            [(split, f"history/{split}_accuracy") for split in ("train", "validation", "test")],
+            [(split, f"history/{split}_accuracy") for split in ("train", "validation", "test", "pgd")],
         ),
         ("loss", "Loss", [(split, f"history/{split}_loss") for split in ("train", "validation", "test")]),
         (

@@ -50,6 +50,7 @@ SET_LABELS = {
     "uniform": "uniform places",
     "swapped": "swapped places",
     "conflict": "conflicting places",
+    "pgd": "test under PGD",
 }
 SET_ROLES = {
     **{name: name for name in SETS},
@@ -57,6 +58,7 @@ SET_ROLES = {
     "uniform": "sc_randomized",
     "swapped": "s_randomized",
     "conflict": "class1",
+    "pgd": "s_randomized",
 }
 SET_MARKERS = {"standard": "o", "s_randomized": "s", "sc_randomized": "D", "class1": "^"}
 SET_MARKERS.update({name: SET_MARKERS[SET_ROLES[name]] for name in SHAPE_SETS})
