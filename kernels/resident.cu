@@ -181,9 +181,8 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
   const Activation activation = below.view.activation;
   const bool relu = activation == Activation::relu, leaky = activation == Activation::leaky_relu,
              tanh = activation == Activation::tanh;
-  const auto activated = [&](int sample, int unit, float gradient) {
+  const auto through_activation = [&](float h, float gradient) {
     // Selected among values, because a branch for each element costs more than all of them.
-    const float h = kept.row(sample)[unit];
     float through = gradient;
     through = relu ? law::activation_gradient<Activation::relu>(gradient, 0.0f, h, 0.0f) : through;
     through = leaky ? law::activation_gradient<Activation::leaky_relu>(gradient, 0.0f, h, 0.0f) : through;
@@ -192,11 +191,26 @@ __device__ __forceinline__ void input_gradient(const OnChipMember& t, const Slic
   };
   const bool drops = t.member.hidden_dropout.threshold > 0, prelu = activation == Activation::prelu;
   const bool at_once = !drops && !prelu;
-  input_gradient_product<slice>(delta, t.weight(view, t.parameters()), view.in, view.out,
-                                [&](int sample, int unit, float gradient) {
-                                  if (at_once) gradient = activated(sample, unit, gradient);
-                                  output.row(sample)[unit] = gradient;
-                                });
+  const auto activated = [&](int sample, int unit, float gradient) {
+    return through_activation(kept.row(sample)[unit], gradient);
+  };
+  const Panel weight = t.weight(view, t.parameters());
+  if (at_once && view.out <= 2) {
+    const auto run = [&](const auto& through) {
+      input_gradient_of_few(delta, weight, kept, output, now.samples, view.in, view.out, through);
+    };
+    if (relu)
+      run([](float h, float gradient) {
+        return law::activation_gradient<Activation::relu>(gradient, 0.0f, h, 0.0f);
+      });
+    else
+      run(through_activation);
+    return __syncthreads();
+  }
+  input_gradient_product<slice>(delta, weight, view.in, view.out, [&](int sample, int unit, float gradient) {
+    if (at_once) gradient = activated(sample, unit, gradient);
+    output.row(sample)[unit] = gradient;
+  });
   __syncthreads();
   if (at_once) return;
   if (drops) {
@@ -263,14 +277,16 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
         t.drop(t.member.input_dropout, 0, update, t.x(x), plan.inputs, first, now.samples);
         __syncthreads();
       }
-      for (int l = 0; l <= last; ++l) {
-        forward_layer<slice>(t, now, l, t.input(l, x));
-        if (l > 0) continue;
+      const auto fetch_next = [&] {
         if (left > slice) {
           t.copy_slice(batch, first + slice, left - slice < slice ? left - slice : slice, x ^ 1);
         } else if (update + 1 < end) {
           t.copy_slice(batch ^ 1, 0, next.count < slice ? next.count : slice, x ^ 1);
         }
+      };
+      for (int l = 0; l <= last; ++l) {
+        forward_layer<slice>(t, now, l, t.input(l, x));
+        if (l == 0 && plan.fetches_ahead()) fetch_next();
       }
       loss_gradient(t, now, a.loss, t.output(plan.layer[last]), plan.layer[last].view.out, place.count);
       for (int l = last; l >= 0; --l) {
@@ -283,6 +299,10 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentA
         if (l == 0) break;
         __syncthreads();  // all have read the activations that the gradient now replaces
         input_gradient<slice>(t, now, l, delta);
+      }
+      if (!plan.fetches_ahead()) {
+        __syncthreads();  // nobody reads these rows any more
+        fetch_next();
       }
     }
     __syncthreads();  // all gradients are there

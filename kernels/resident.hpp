@@ -29,12 +29,15 @@ struct ResidentPlan {
   int x_stride;
   int layers;
   int parameters, gradients;  // [parameter_stride] each
-  int x[2];                   // [slice][x_stride], then kReadBeyond; one is used while the other is filled
-  int rows, labels;           // [2][batch]: of this update and the next one
-  int adam;                   // [2] AdamScale
+  int x
+      [2];  // [slice][x_stride], then kReadBeyond; one is used while the other is filled, unless both are one
+  int rows, labels;  // [2][batch]: of this update and the next one
+  int adam;          // [2] AdamScale
   int begin_activations, end_activations;
   int bytes;  // all of it
   ResidentLayer layer[kMaxResidentLayers];
+
+  OCCAM_HD bool fetches_ahead() const { return x[0] != x[1]; }
 };
 
 struct ResidentArguments {

@@ -185,6 +185,43 @@ __device__ __forceinline__ void input_gradient_product(Panel delta, Panel weight
   });
 }
 
+// The same of one unit or two: output[s][k] = through(kept[s][k], dL/dx[s][k]), where kept may be the output. A thread
+// has a quad of features.
+template <class Through>
+__device__ __forceinline__ void input_gradient_of_few(Panel delta, Panel weight, Panel kept, Panel output,
+                                                      int samples, int in, int out, const Through& through) {
+  constexpr int kAtOnce = 4;  // samples
+  const int quads = (in + kQuad - 1) / kQuad, apart = kResidentThreads / quads;
+  const int k = thread() % quads * kQuad, first = thread() / quads;
+  if (first >= apart) return;
+  float w[2][kQuad];
+  read_steps(weight.data + k, w[0]);
+  read_steps(weight.row(out - 1) + k, w[1]);
+  OCCAM_NO_UNROLL
+  for (int begin = first; begin < samples; begin += kAtOnce * apart) {
+    float h[kAtOnce][kQuad], d[kAtOnce][2];
+    OCCAM_UNROLL
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int sample = begin + i * apart < samples ? begin + i * apart : begin;
+      read_steps(kept.row(sample) + k, h[i]);
+      d[i][0] = delta.row(sample)[0], d[i][1] = delta.row(sample)[1];
+    }
+    OCCAM_UNROLL
+    for (int i = 0; i < kAtOnce; ++i) {
+      float gradient[kQuad];
+      OCCAM_UNROLL
+      for (int e = 0; e < kQuad; ++e) {
+        float sum = law::fma(d[i][0], w[0][e], 0.0f);
+        if (out > 1) sum = law::fma(d[i][1], w[1][e], sum);
+        gradient[e] = k + e < in ? through(h[i][e], sum) : kPadding;
+      }
+      if (begin + i * apart < samples)
+        *reinterpret_cast<float4*>(output.row(begin + i * apart) + k) =
+            make_float4(gradient[0], gradient[1], gradient[2], gradient[3]);
+    }
+  }
+}
+
 // A thread's part of a weight gradient: `pairs` pairs of neighbouring features, from `first` on, of a quad of units.
 // An odd number of pairs keeps the pairs that a warp reads at once in different banks.
 template <int pairs>

@@ -29,7 +29,8 @@ TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trai
 
 namespace {
 
-ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, bool apart, int slice) {
+ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, bool apart, int slice,
+                   bool fetches_ahead) {
   ResidentPlan plan{};
   plan.slice = slice, plan.batch = batch, plan.inputs = spec.inputs, plan.x_stride = padded(spec.inputs);
   std::int64_t used = 0;  // floats; quads stay aligned
@@ -41,7 +42,9 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
   plan.parameters = take(layout.stride());
   plan.gradients = take(layout.stride());  // a product may read beyond the parameters
   plan.begin_activations = static_cast<int>(used);
-  for (int& x : plan.x) x = take(static_cast<std::int64_t>(slice) * plan.x_stride + kReadBeyond);
+  const std::int64_t rows = static_cast<std::int64_t>(slice) * plan.x_stride + kReadBeyond;
+  plan.x[0] = take(rows);
+  plan.x[1] = fetches_ahead ? take(rows) : plan.x[0];
   for (const LayerView& view : layout.layers()) {
     ResidentLayer& layer = plan.layer[plan.layers++];
     const std::int64_t size = static_cast<std::int64_t>(slice) * view.out_stride;
@@ -109,7 +112,10 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
     return {{}, "the network or the batch is far larger than shared memory"};
   for (const int slice : kSlices) {
     if (slice < std::min(batch, kLeastSlice)) continue;
-    const ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), slice);
+    // Large slices are worth waiting for their rows.
+    ResidentPlan plan = place(layout, spec, batch, needs.keeps_apart(), slice, true);
+    if (slice > kLeastSlice && static_cast<std::size_t>(plan.bytes) > shared_limit)
+      plan = place(layout, spec, batch, needs.keeps_apart(), slice, false);
     least = static_cast<std::size_t>(plan.bytes);
     if (least > shared_limit) continue;
     if (!answer.resident || worked(slice) < worked(answer.resident->slice)) answer.resident = plan;

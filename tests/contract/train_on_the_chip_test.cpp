@@ -40,6 +40,40 @@ TEST_P(TrainOnTheChip, Slices) {
   }
 }
 
+// Slices that leave no room for the rows of the next one, which come when nobody reads these any more; the gradients of a
+// last layer of one unit, two and more.
+TEST_P(TrainOnTheChip, RowsThatAreNotFetchedAhead) {
+  struct Shape {
+    int classes, batch;
+    Loss loss;
+    Activation activation;
+  };
+  for (const Shape& shape : {Shape{2, 250, Loss::cross_entropy, Activation::relu},
+                             Shape{2, 100, Loss::binary_cross_entropy, Activation::relu},
+                             Shape{2, 128, Loss::hinge, Activation::tanh},
+                             Shape{3, 215, Loss::cross_entropy, Activation::leaky_relu},
+                             Shape{2, 200, Loss::cross_entropy, Activation::prelu}}) {
+    Ensemble e{.spec = {.inputs = 21,
+                        .hidden = {18},
+                        .classes = shape.classes,
+                        .activation = shape.activation,
+                        .loss = shape.loss}};
+    for (const double dropout : {0.0, 0.3}) {
+      Training training;
+      training.optimizer = kOptimizers[dropout > 0 ? 4 : 0];
+      training.batch = shape.batch;
+      training.input_dropout = dropout;
+      e.add(clouds_data({21, shape.classes, 2 * shape.batch + 7, 0, 1}, 3), training, 7);
+    }
+    const cuda::TrainingNeeds needs(e.spec, e.trainings);
+    std::size_t limit = 8192;
+    const auto plan = [&] { return cuda::plan_resident(e.spec, shape.batch, needs, limit).resident; };
+    while (limit < std::size_t{227} << 10 && (!plan() || plan()->slice < 128)) limit += 64;
+    ASSERT_TRUE(plan()->slice == 128 && !plan()->fetches_ahead());
+    ASSERT_NO_FATAL_FAILURE(expect_twins_on(limit, e, {{4, 3}, {1, 2}}, Nan::rejected));
+  }
+}
+
 // The batch on the chip as a whole: every loss it takes, as many units as its tiles and fewer, batches around its half
 // and its most, short last ones that fill one half and part of the other, and a member that diverges.
 TEST_P(TrainOnTheChip, WholeBatches) {
