@@ -29,8 +29,8 @@ struct ResidentPlan {
   int x_stride;
   int layers;
   int parameters, gradients;  // [parameter_stride] each
-  int x
-      [2];  // [slice][x_stride], then kReadBeyond; one is used while the other is filled, unless both are one
+  // [slice][x_stride], then kReadBeyond: one is used while the other is filled, unless both are one.
+  int x[2];
   int rows, labels;  // [2][batch]: of this update and the next one
   int adam;          // [2] AdamScale
   int begin_activations, end_activations;

@@ -53,7 +53,8 @@ const std::vector<Common>& configured() {
       text("measure", &Options::measure,
            "further measures: per-coordinate,subset:K,swap,predictions,pgd,svd-uap,as-uap"),
       truth("measure-at-checks", &Options::measure_at_checks,
-            "at every check of the training S and S^c AUC, or accuracy on further test sets of images"),
+            "at every check: S and S^c AUC, or accuracy on the other sets of images; accuracy under a "
+            "measured pgd"),
       truth("boundary-symmetric", &Options::boundary_symmetric,
             "fill the decision boundary from [-B, B], not [0, B]"),
       number("keep", &Options::keep, "members whose scores and data are kept in arrays.npz (default 4)"),
@@ -70,7 +71,8 @@ std::string joined(const std::vector<std::string>& items) { return fmt::format("
 
 // Flags about networks, and about coordinates of slabs or of users, mean nothing elsewhere.
 bool means_something(const Common& c, const Options& options) {
-  static const std::set<std::string> networks = {"precision", "save", "keep", "order-seeds", "measure-at-checks"},
+  static const std::set<std::string> networks = {"precision", "save", "keep", "order-seeds",
+                                                 "measure-at-checks"},
                                      coordinates = {"simple", "groups", "measure", "boundary-symmetric"};
   if (networks.contains(c.flag)) return !options.computed;
   return !coordinates.contains(c.flag) || (!options.computed && options.kind == DataKind::slab);
