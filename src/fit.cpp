@@ -268,7 +268,12 @@ class WaveFit {
             as_score(std::move(of[k]), rows(data_of(tested[k]), Split::test)));
     }
     if (!options_.sets_at_checks.empty()) score_further(active, checks);
-    if (!options_.attacks_at_checks.empty()) attack_tested(tested, checks);
+    try {
+      if (!options_.attacks_at_checks.empty()) attack_tested(tested, checks);
+    } catch (const Interrupted&) {  // the wave heeds it within an attack; the check is made anew
+      tell(active);
+      throw;
+    }
     for (const int m : active) record(m, checks[static_cast<std::size_t>(m)]);
   }
 
