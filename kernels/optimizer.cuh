@@ -98,11 +98,21 @@ struct Trainee {
 
     __device__ __forceinline__ void load(const Trainee& t, std::int64_t offset) {
       read_steps(t.parameters + offset, value);
-      if constexpr (kReadsState0<kind, momentum>) read_steps(t.state0 + offset, first);
-      if constexpr (kReadsState1<kind, momentum>) read_steps(t.state1 + offset, second);
+      load_state(t, offset);
     }
     __device__ __forceinline__ void step(const Trainee& t, std::int64_t offset, int count,
                                          const float (&gradient)[kQuad]) {
+      step_values(t, count, gradient);
+      write(t.parameters + offset, value);
+      store_state(t, offset);
+    }
+
+    // The same, apart.
+    __device__ __forceinline__ void load_state(const Trainee& t, std::int64_t offset) {
+      if constexpr (kReadsState0<kind, momentum>) read_steps(t.state0 + offset, first);
+      if constexpr (kReadsState1<kind, momentum>) read_steps(t.state1 + offset, second);
+    }
+    __device__ __forceinline__ void step_values(const Trainee& t, int count, const float (&gradient)[kQuad]) {
       OCCAM_UNROLL
       for (int e = 0; e < kQuad; ++e) {
         if constexpr (!kReadsState0<kind, momentum>) first[e] = 0.0f;
@@ -111,7 +121,8 @@ struct Trainee {
           law::optimizer_step<kind, momentum>(t.optimizer, t.adam, gradient[e], value[e], first[e],
                                               second[e]);
       }
-      write(t.parameters + offset, value);
+    }
+    __device__ __forceinline__ void store_state(const Trainee& t, std::int64_t offset) const {
       if constexpr (kReadsState0<kind, momentum>) write(t.state0 + offset, first);
       if constexpr (kReadsState1<kind, momentum>) write(t.state1 + offset, second);
     }

@@ -9,6 +9,7 @@
 #include "law/activation.hpp"
 #include "law/batch.hpp"
 #include "law/loss.hpp"
+#include "one_hidden_chip.hpp"
 #include "optimizer.cuh"
 #include "resident_product.cuh"
 #include "whole_batch.hpp"
@@ -235,7 +236,8 @@ template <int slice>
 __global__ void __launch_bounds__(kResidentThreads, 1) resident_kernel(ResidentArguments a) {
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
-  if (progress.remaining == 0 || (a.passes_plain && is_plain(a.wave.members[id]))) return;
+  if (progress.remaining == 0) return;
+  if (a.others != ResidentBody::slices && takes(a.others, a.wave.members[id])) return;
   const ResidentPlan& plan = a.plan;
   const OnChipMember t{plan, a.wave.members[id], &shared<float>()};
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
@@ -340,7 +342,8 @@ decltype(auto) with_kernel(const ResidentPlan& plan, const F& f) {
 }  // namespace
 
 void launch_resident(Stream& stream, const ResidentArguments& a) {
-  if (a.plan.whole_batch) return launch_whole_batch(stream, a);
+  if (a.plan.body == ResidentBody::whole_batch) return launch_whole_batch(stream, a);
+  if (a.plan.body == ResidentBody::one_hidden) return launch_one_hidden_chip(stream, a);
   const NvtxRange range{"resident"};
   require(a.members >= 1 && a.plan.layers >= 1 && a.plan.layers <= kMaxResidentLayers,
           "resident: {} members, {} layers (1 to {})", a.members, a.plan.layers, kMaxResidentLayers);
@@ -351,7 +354,8 @@ void launch_resident(Stream& stream, const ResidentArguments& a) {
 }
 
 KernelResources resident_resources(const ResidentPlan& plan) {
-  if (plan.whole_batch) return whole_batch_resources();
+  if (plan.body == ResidentBody::whole_batch) return whole_batch_resources();
+  if (plan.body == ResidentBody::one_hidden) return one_hidden_chip_resources(plan);
   return with_kernel(plan, [&](auto* kernel) {
     return kernel_resources(reinterpret_cast<const void*>(kernel), "resident", kResidentThreads,
                             static_cast<std::size_t>(plan.bytes));

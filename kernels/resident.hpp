@@ -20,11 +20,22 @@ struct ResidentLayer {
 // Floats that a product may read beyond a panel's last row, into numbers that nobody writes meanwhile.
 inline constexpr int kReadBeyond = 12;
 
+// Which kernel trains.
+enum class ResidentBody {
+  slices,       // resident.cu
+  whole_batch,  // whole_batch.cu, with the layout of whole_batch.hpp; members without dropout
+  one_hidden,   // one_hidden_chip.cu, with the layout of one_hidden_chip.hpp; members without dropout
+};
+
+OCCAM_HD bool takes(ResidentBody body, const Member& member) {
+  return body == ResidentBody::slices || !has_dropout(member);
+}
+
 // A batch is worked through in slices of so many samples, because not all its activations fit on the chip.
 // Weight gradients are sums over the samples in ascending order; they continue from slice to slice.
 struct ResidentPlan {
-  bool whole_batch;  // the batch is one slice, and the kernel and its layout those of whole_batch.hpp
-  int slice;         // samples: 16, 32, 64 or 128
+  ResidentBody body;
+  int slice;  // samples: 16, 32, 64 or 128; of whole batches 256
   int batch, inputs;
   int x_stride;
   int layers;
@@ -38,17 +49,18 @@ struct ResidentPlan {
   ResidentLayer layer[kMaxResidentLayers];
 
   OCCAM_HD bool fetches_ahead() const { return x[0] != x[1]; }
+  bool selects() const { return body != ResidentBody::slices; }  // takes some members, passes others by
 };
 
 struct ResidentArguments {
   WaveView wave;
   int members;
   Loss loss;
-  bool passes_plain;  // leaves plain members to a launch of their own
+  ResidentBody others;  // trains the members that it takes in a launch of its own; slices: there is none
   ResidentPlan plan;
 };
 
-// Every member, or every one that is not plain, does its progress.remaining updates. Progress itself stays as it is.
+// Every member that the plan's body takes and no other one does its progress.remaining updates. Progress itself stays as it is.
 void launch_resident(Stream& stream, const ResidentArguments& arguments);
 
 // What the plan's kernel takes of the present device.

@@ -55,6 +55,8 @@ struct TensorPlan {
   int adam;          // [2] AdamScale
   int bytes;         // all of it
   TensorLayer layer[kMaxTensorLayers];
+
+  bool selects() const { return whole_batch; }  // takes plain members, passes others by
 };
 
 struct TensorArguments {

@@ -10,41 +10,22 @@
 
 #include "whole_batch.hpp"
 
+#include "chip_parameters.cuh"
 #include "law/loss.hpp"
 #include "whole_batch_products.cuh"
 #include "whole_batch_rows.cuh"
 
 namespace occam::cuda {
 
-// ---- building blocks --------------------------------------------------------------------------------------
-
-// f(offset on the chip, offset in the wave's parameters, whether its pairs are swapped on the chip) of each of the
-// thread's quads of weights and biases.
-template <class F>
-__device__ __forceinline__ void each_parameter_quad(const ResidentPlan& plan, const F& f) {
-  constexpr int kWeight[] = {B::kWeight1, B::kWeight2, B::kWeight3},
-                kBias[] = {B::kBias1, B::kBias2, B::kBias3};
-  constexpr int kStride[] = {B::kInputs, B::kUnits, B::kUnits};
-  OCCAM_UNROLL
-  for (int l = 0; l < 3; ++l) {
-    const LayerView& view = plan.layer[l].view;
-    const int quads = (view.in + kQuad - 1) / kQuad;
-    for (int item = thread(); item < view.out * quads; item += kResidentThreads) {
-      const int unit = item / quads, at = item % quads * kQuad;
-      f(kWeight[l] + unit * kStride[l] + at, view.weight + unit * view.in_stride + at,
-        l < 2 && swapped(unit));
-    }
-    for (int at = kQuad * thread(); at < view.out; at += kQuad * kResidentThreads)
-      f(kBias[l] + at, view.bias + at, false);
-  }
-}
-
 // ---- kernel -----------------------------------------------------------------------------------------------
 
+// Members whose optimiser has state, or those whose has none.
+template <bool has_state>
 __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(ResidentArguments a) {
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
-  if (progress.remaining == 0 || !is_plain(a.wave.members[id])) return;
+  if (progress.remaining == 0 || has_dropout(a.wave.members[id]) || is_plain(a.wave.members[id]) == has_state)
+    return;
   float* const base = &shared<float>();
   const BatchRows rows{a.wave.members[id], a.wave.members[id].train_x,
                        reinterpret_cast<std::uint32_t*>(base + B::kRowNumbers),
@@ -55,10 +36,13 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
             outputs = a.plan.layer[2].view.out;
   law::EpochOrder& order = *reinterpret_cast<law::EpochOrder*>(base + B::kOrder);  // of the rows drawn next
   static_assert(sizeof order <= 4 * B::kOrderFloats);
-  const TilePosition at;
-  const PartPosition own1(units1), own2(units2);
+  constexpr ChipPlace places[] = {{B::kWeight1, B::kBias1, B::kInputs, true},
+                                  {B::kWeight2, B::kBias2, B::kUnits, true},
+                                  {B::kWeight3, B::kBias3, B::kUnits, false}};
+  const TilePosition<B> at;
+  const PartPosition<1> own1(units1), own2(units2);
   const bool owns_beyond =
-      a.plan.inputs > WeightGradient<1, 1>::kCovered && own1.quad >= 0 && own1.place == 0;
+      a.plan.inputs > WeightGradient<B, 1, 1, 1>::kCovered && own1.exists() && own1.place == 0;
 
   const law::OptimizerConstants optimizer = a.wave.members[id].optimizer;  // a copy, which no store changes
   const auto step = [&](int offset, float gradient) {
@@ -68,10 +52,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
 
   for (int i = thread(); i < B::kBytes / 4; i += kResidentThreads) base[i] = 0.0f;
   __syncthreads();
-  each_parameter_quad(a.plan, [&](int to, std::int64_t from, bool swaps) {
-    const float4 quad = *reinterpret_cast<const float4*>(trained + from);
-    *reinterpret_cast<float4*>(base + to) = swaps ? make_float4(quad.y, quad.x, quad.w, quad.z) : quad;
-  });
+  bring_parameters<B>(a.plan, places, trained, base);
 
   const std::int64_t all_rows = rows.member.rows[static_cast<int>(Split::train)];
   law::BatchPlace place = law::batch_place(progress.update, all_rows, a.plan.batch);
@@ -81,7 +62,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
   __syncthreads();
   rows.copy_rows(spare, batch, 0, place.count);
 
-  BatchTile tile;
+  BatchTile<B> tile;
   const auto put = [&](float* panel, auto begin,
                        auto end) {  // samples from 32 · begin on; panel begins with them
     OCCAM_UNROLL
@@ -105,9 +86,13 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     copy_async_wait<0>();
     __syncthreads();  // the rows have arrived, and all have done their step
     if (next.epoch != place.epoch && thread() == 0) order = rows.order(next);
+    if (optimizer.kind == OptimizerKind::adam && thread() == 0) {
+      const law::AdamScale scale = law::adam_scale(optimizer, update);
+      base[B::kAdam] = scale.step, base[B::kAdam + 1] = scale.root;
+    }
 
-    multiply_forward<B::kInputs>(spare + at.m * B::kInputs, base + B::kWeight1 + at.n * B::kInputs,
-                                 base + B::kBias1 + at.n, (a.plan.inputs + kQuad - 1) / kQuad, tile);
+    multiply_forward<B, B::kInputs>(spare + at.m * B::kInputs, base + B::kWeight1 + at.n * B::kInputs,
+                                    base + B::kBias1 + at.n, (a.plan.inputs + kQuad - 1) / kQuad, tile);
     OCCAM_UNROLL
     for (int i = 0; i < B::kPerM; ++i) {
       OCCAM_UNROLL
@@ -115,15 +100,15 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     }
     put(hidden, kFirst, kEnd);
     __syncthreads();
-    multiply_forward<B::kUnits>(hidden + at.m * B::kUnits, base + B::kWeight2 + at.n * B::kUnits,
-                                base + B::kBias2 + at.n, units1 / kQuad, tile);
+    multiply_forward<B, B::kUnits>(hidden + at.m * B::kUnits, base + B::kWeight2 + at.n * B::kUnits,
+                                   base + B::kBias2 + at.n, units1 / kQuad, tile);
     OCCAM_UNROLL
     for (int i = 0; i < B::kPerM; ++i) {
       OCCAM_UNROLL
       for (int j = 0; j < B::kPerN; ++j) tile[i][j] = law::activate<Activation::relu>(tile[i][j], 0.0f);
     }
 
-    WeightGradient<2, 2> second{};
+    WeightGradient<B, 1, 2, 2> second{};
     float last[B::kOutputs] = {}, bias2 = 0.0f;  // last: of a unit's weights, or [0] of a bias
     constexpr int kBiasThread = 128;  // of the last layer's biases, the first of a warp without weights
     static_assert(B::kUnits <= kBiasThread && B::kOutputs == 2);
@@ -198,9 +183,8 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       const Panel delta{spare, B::kUnits}, input{hidden + first * B::kUnits, B::kUnits};
       InputGradient below;
       below.multiply(spare + at.m * B::kUnits, base + B::kWeight2, at.n, units2);
-      if (thread() < units2) bias2 = add_bias_gradient(spare + thread(), samples, bias2);
-      if (own2.quad >= 0)
-        second.add(delta.data + kQuad * own2.quad, input.data, B::kUnits, samples, own2.place);
+      if (thread() < units2) bias2 = add_bias_gradient<B>(spare + thread(), samples, bias2);
+      if (own2.exists()) second.add(delta.data + own2.unit, input.data, B::kUnits, samples, own2.place);
       __syncthreads();  // all have read the half's activations of the first layer, and its delta
       when_read();
       below.replace(input.row(at.m), at.n);
@@ -208,54 +192,77 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     half(kFirst, kMiddle, [] {});
     half(kMiddle, kEnd, [&] { rows.copy_rows(spare, batch, 0, place.count); });
 
-    if (thread() < units2) step(B::kBias2 + thread(), bias2);
-    if (own2.quad >= 0)
-      second.step(optimizer, base + B::kWeight2 + kQuad * own2.quad * B::kUnits, B::kUnits, units1,
-                  own2.place, swapped(kQuad * own2.quad));
+    if (thread() < units2 && !has_state) step(B::kBias2 + thread(), bias2);
+    if (own2.exists() && !has_state)
+      second.step(optimizer, base + B::kWeight2 + own2.unit * B::kUnits, B::kUnits, units1, own2.place,
+                  swapped<B>(own2.unit));
     OCCAM_UNROLL
     for (int c = 0; c < B::kOutputs; ++c)
-      if (thread() < units2 && c < outputs) step(B::kWeight3 + c * B::kUnits + thread(), last[c]);
-    if (has_last_bias) step(B::kBias3 + thread() - kBiasThread, last[0]);
+      if (thread() < units2 && c < outputs && !has_state)
+        step(B::kWeight3 + c * B::kUnits + thread(), last[c]);
+    if (has_last_bias && !has_state) step(B::kBias3 + thread() - kBiasThread, last[0]);
 
     // Rows of the next update take the place of those that everybody is done with.
-    WeightGradient<1, 1> first_layer{};
+    WeightGradient<B, 1, 1, 1> first_layer{};
     GradientPart<1> beyond{};  // of the features that it does not cover
     float bias1 = 0.0f;
     const auto add_first = [&](int first, int samples) {
       const Panel delta{hidden + first * B::kUnits, B::kUnits}, input{spare + first * B::kInputs, B::kInputs};
-      if (own1.quad >= 0)
-        first_layer.add(delta.data + kQuad * own1.quad, input.data, B::kInputs, samples, own1.place);
-      if (owns_beyond) beyond.add(delta, input, samples, own1.quad, first_layer.kCovered);
+      if (own1.exists()) first_layer.add(delta.data + own1.unit, input.data, B::kInputs, samples, own1.place);
+      if (owns_beyond) beyond.add(delta, input, samples, own1.unit / kQuad, first_layer.kCovered);
     };
     copy_async_wait<0>();
     __syncthreads();  // the rows have arrived, and the gradients stand
     if (goes_on) rows.open(order, next, batch ^ 1);
     if (thread() < units1)
-      bias1 = add_bias_gradient(hidden + thread(), rows.in_first_half(place.count), bias1);
+      bias1 = add_bias_gradient<B>(hidden + thread(), rows.in_first_half(place.count), bias1);
     add_first(0, rows.in_first_half(place.count));
     __syncthreads();  // all have read the first half's rows
     if (goes_on) rows.copy_rows(spare, batch ^ 1, 0, rows.in_first_half(next.count));
     if (thread() < units1)
-      bias1 = add_bias_gradient(hidden + B::kHalf * B::kUnits + thread(), place.count - B::kHalf, bias1);
+      bias1 = add_bias_gradient<B>(hidden + B::kHalf * B::kUnits + thread(), place.count - B::kHalf, bias1);
     add_first(B::kHalf, place.count - B::kHalf);
     __syncthreads();
     if (goes_on) rows.copy_rows(spare, batch ^ 1, B::kHalf, next.count);
-    if (thread() < units1) step(B::kBias1 + thread(), bias1);
-    if (own1.quad >= 0)
-      first_layer.step(optimizer, base + B::kWeight1 + kQuad * own1.quad * B::kInputs, B::kInputs,
-                       a.plan.inputs, own1.place, swapped(kQuad * own1.quad));
-    if (owns_beyond)
-      beyond.each(a.plan.inputs, units1, own1.quad, first_layer.kCovered,
-                  [&](int unit, int k, float gradient) {
-                    step(B::kWeight1 + unit * B::kInputs + (swapped(unit) ? k ^ 1 : k), gradient);
-                  });
     place = next;
+    if (has_state) {
+      const LayerView* const layer[] = {&a.plan.layer[0].view, &a.plan.layer[1].view, &a.plan.layer[2].view};
+      const law::AdamScale adam{base[B::kAdam], base[B::kAdam + 1]};
+      step_with_state<B>(a, id, adam, places, base, hidden, [&](float* to) {
+        const auto put_weights = [&](const LayerView& of, int first_unit, const auto& sums, int part) {
+          sums.each(of.in, part, [&](int e, int k, float sum) {
+            to[of.weight + (first_unit + e) * of.in_stride + k] = sum;
+          });
+        };
+        if (thread() < units1) to[layer[0]->bias + thread()] = bias1;
+        if (thread() < units2) to[layer[1]->bias + thread()] = bias2;
+        OCCAM_UNROLL
+        for (int c = 0; c < B::kOutputs; ++c)
+          if (thread() < units2 && c < outputs)
+            to[layer[2]->weight + c * layer[2]->in_stride + thread()] = last[c];
+        if (has_last_bias) to[layer[2]->bias + thread() - kBiasThread] = last[0];
+        if (own1.exists()) put_weights(*layer[0], own1.unit, first_layer, own1.place);
+        if (own2.exists()) put_weights(*layer[1], own2.unit, second, own2.place);
+        if (owns_beyond)
+          beyond.each(a.plan.inputs, units1, own1.unit / kQuad, first_layer.kCovered,
+                      [&](int unit, int k, float sum) {
+                        to[layer[0]->weight + unit * layer[0]->in_stride + k] = sum;
+                      });
+      });
+      continue;
+    }
+    if (thread() < units1) step(B::kBias1 + thread(), bias1);
+    if (own1.exists())
+      first_layer.step(optimizer, base + B::kWeight1 + own1.unit * B::kInputs, B::kInputs, a.plan.inputs,
+                       own1.place, swapped<B>(own1.unit));
+    if (owns_beyond)
+      beyond.each(a.plan.inputs, units1, own1.unit / kQuad, first_layer.kCovered,
+                  [&](int unit, int k, float gradient) {
+                    step(B::kWeight1 + unit * B::kInputs + (swapped<B>(unit) ? k ^ 1 : k), gradient);
+                  });
   }
   __syncthreads();
-  each_parameter_quad(a.plan, [&](int from, std::int64_t to, bool swaps) {
-    const float4 quad = *reinterpret_cast<const float4*>(base + from);
-    *reinterpret_cast<float4*>(trained + to) = swaps ? make_float4(quad.y, quad.x, quad.w, quad.z) : quad;
-  });
+  return_parameters<B>(a.plan, places, base, trained);
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------
@@ -263,13 +270,17 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
 void launch_whole_batch(Stream& stream, const ResidentArguments& a) {
   const NvtxRange range{"whole batch"};
   require(a.members >= 1, "whole batch: {} members", a.members);
-  launch(stream, "whole batch", whole_batch_kernel, dim3(static_cast<unsigned>(a.members)),
-         dim3(kResidentThreads), B::kBytes, a);
+  const auto run = [&](auto* kernel) {
+    launch(stream, "whole batch", kernel, dim3(static_cast<unsigned>(a.members)), dim3(kResidentThreads),
+           B::kBytes, a);
+  };
+  run(whole_batch_kernel<false>);
+  if (a.wave.state0) run(whole_batch_kernel<true>);
 }
 
 KernelResources whole_batch_resources() {
-  return kernel_resources(reinterpret_cast<const void*>(whole_batch_kernel), "whole batch", kResidentThreads,
-                          B::kBytes);
+  return kernel_resources(reinterpret_cast<const void*>(whole_batch_kernel<false>), "whole batch",
+                          kResidentThreads, B::kBytes);
 }
 
 }  // namespace occam::cuda

@@ -13,6 +13,7 @@ struct WholeBatch {
                        kOutputs = 2;              // most; of units also least
   static constexpr int kRows = 32, kColumns = 8;  // threads over samples and features
   static constexpr int kPerM = kSamples / kRows, kPerN = (kUnits + kColumns - 1) / kColumns;
+  static constexpr int kStride = kUnits;  // floats from one sample's units to the next one's
 
   // Offsets in floats from the start of the block's shared memory. Weights lie row after row, each as wide as the
   // matrix that it is multiplied with; a product reads up to three rows too many, into what follows.
@@ -25,11 +26,13 @@ struct WholeBatch {
   static constexpr int kRowNumbers = kLogits + kHalf * kOutputs,
                        kLabels = kRowNumbers + 2 * kSamples;                // [2][kSamples]
   static constexpr int kOrder = kLabels + 2 * kSamples, kOrderFloats = 12;  // a law::EpochOrder
-  static constexpr int kBytes = 4 * (kOrder + kOrderFloats);
+  static constexpr int kAdam = kOrder + kOrderFloats;                       // an AdamScale
+  static constexpr int kBytes = 4 * (kAdam + 4);
 };
 static_assert(WholeBatch::kHalf * WholeBatch::kUnits <= WholeBatch::kSamples * WholeBatch::kInputs);
+static_assert(WholeBatch::kHidden <= WholeBatch::kSamples * WholeBatch::kUnits, "gradients pass through it");
 
-// Of ReLU networks; every plain member does its progress.remaining updates, others are passed by. Progress itself stays
+// Of ReLU networks; every member without dropout does its progress.remaining updates, others are passed by. Progress itself stays
 // as it is.
 void launch_whole_batch(Stream& stream, const ResidentArguments& arguments);
 

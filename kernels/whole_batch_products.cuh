@@ -1,6 +1,9 @@
-// What plan *resident, whole batch* multiplies (kernels/whole_batch.cu), under the law: each element is one
-// accumulator and one fmaf chain in ascending order of what is summed over. Features and units beyond the last ones
-// are computed from whatever stands there and never used.
+// What the bodies of plan resident with sizes at compile time multiply (kernels/whole_batch.cu,
+// kernels/one_hidden_chip.cu), under the law: each element is one accumulator and one fmaf chain in ascending order of
+// what is summed over. Features and units beyond the last ones are computed from whatever stands there and never used.
+//
+// S says the sizes: kRows × kColumns threads, with kPerM × kPerN samples and units of a product each; kStride floats from
+// one sample's units to the next one's.
 #pragma once
 
 #include "law/activation.hpp"
@@ -12,18 +15,21 @@ namespace occam::cuda {
 
 using B = WholeBatch;
 
-// Samples m, m + 32, … and features n, n + 8, … of a matrix.
-using BatchTile = float[B::kPerM][B::kPerN];
+// Samples m, m + kRows, … and features n, n + kColumns, … of a matrix.
+template <class S>
+using BatchTile = float[S::kPerM][S::kPerN];
 
 // Where a thread's tile begins. Neighbouring lanes share a feature, and lanes two apart a sample, so that 16 of them
 // are served at a time where 16 bytes are read; samples two apart put what a warp stores into different banks.
+template <class S>
 struct TilePosition {
   int m, n;
 
   __device__ __forceinline__ TilePosition() {
+    constexpr int kDown = S::kRows / 8;  // pairs of warps one below the other
     const int lane = thread() % 32, warp = thread() / 32;
-    m = 2 * (lane % 2 + lane / 4 % 2 * 2) + warp % 2 + warp / 2 * 8;
-    n = lane / 2 % 2 + lane / 8 * 2;
+    m = 2 * (lane % 2 + lane / 4 % 2 * 2) + warp % 2 + warp / 2 % kDown * 8;
+    n = lane / 2 % 2 + lane / 8 * 2 + warp / 2 / kDown * 8;
   }
 };
 
@@ -31,35 +37,38 @@ struct TilePosition {
 // last. Four weights that are read at once lie side by side in registers, the first one in an even one, and a sum
 // should be in the other bank than the weight that is read with it (docs/performance.md). So half of a thread's sums
 // want an even register where the other half wants an odd one, and there are enough of both.
-constexpr int kFirstSwapped = 48;
-static_assert(kFirstSwapped % B::kColumns == 0 && kFirstSwapped / B::kColumns == B::kPerN / 2);
+template <class S>
+inline constexpr int kFirstSwapped = S::kPerN / 2 * S::kColumns;
 
-__device__ __forceinline__ bool swapped(int unit) { return unit >= kFirstSwapped; }
+template <class S>
+__device__ __forceinline__ bool swapped(int unit) {
+  return unit >= kFirstSwapped<S>;
+}
 
 // tile[s][j] = bias[j] + Σ_k x[s][k] · weight[j][k]; x at the tile's first sample, weight and bias at its first unit.
-template <int stride>
+template <class S, int stride>
 __device__ __forceinline__ void multiply_forward(const float* x, const float* weight, const float* bias,
-                                                 int quads, BatchTile& tile) {
+                                                 int quads, BatchTile<S>& tile) {
   OCCAM_UNROLL
-  for (int j = 0; j < B::kPerN; ++j) {
-    const float start = bias[j * B::kColumns];
+  for (int j = 0; j < S::kPerN; ++j) {
+    const float start = bias[j * S::kColumns];
     OCCAM_UNROLL
-    for (int i = 0; i < B::kPerM; ++i) tile[i][j] = start;
+    for (int i = 0; i < S::kPerM; ++i) tile[i][j] = start;
   }
   OCCAM_NO_UNROLL
   for (int k = 0; k < quads; ++k, x += kQuad, weight += kQuad) {
-    float b[B::kPerN][kQuad];
+    float b[S::kPerN][kQuad];
     OCCAM_UNROLL
-    for (int j = 0; j < B::kPerN; ++j) read_steps(weight + j * B::kColumns * stride, b[j]);
+    for (int j = 0; j < S::kPerN; ++j) read_steps(weight + j * S::kColumns * stride, b[j]);
     OCCAM_UNROLL
-    for (int i = 0; i < B::kPerM; ++i) {
+    for (int i = 0; i < S::kPerM; ++i) {
       float a[kQuad];
-      read_steps(x + i * B::kRows * stride, a);
+      read_steps(x + i * S::kRows * stride, a);
       OCCAM_UNROLL
       for (int step = 0; step < kQuad; ++step) {
         OCCAM_UNROLL
-        for (int at = 0; at < B::kPerN; ++at) {  // the two kinds of units by turns
-          const int j = at % 2 ? at / 2 : kFirstSwapped / B::kColumns + at / 2;
+        for (int at = 0; at < S::kPerN; ++at) {  // the two kinds of units by turns
+          const int j = at % 2 ? at / 2 : kFirstSwapped<S> / S::kColumns + at / 2;
           tile[i][j] = law::fma(a[step], b[j][at % 2 ? step : step ^ 1], tile[i][j]);
         }
       }
@@ -82,8 +91,9 @@ struct InputGradient {
       OCCAM_UNROLL
       for (int c = 0; c < B::kPerN; ++c) sum[i][c] = 0.0f;
     }
-    add<false>(delta, weight, n, kFirstSwapped / kQuad);
-    add<true>(delta + kFirstSwapped, weight + kFirstSwapped * B::kUnits, n, (units - kFirstSwapped) / kQuad);
+    add<false>(delta, weight, n, kFirstSwapped<B> / kQuad);
+    add<true>(delta + kFirstSwapped<B>, weight + kFirstSwapped<B> * B::kUnits, n,
+              (units - kFirstSwapped<B>) / kQuad);
   }
 
   // The same for some quads of units, whose features are swapped or not.
@@ -149,61 +159,79 @@ __device__ __forceinline__ void in_runs(int samples, const One& one, const Move&
   for (; samples > 0; --samples) one(0), move(1);
 }
 
+template <class S>
 __device__ __forceinline__ float add_bias_gradient(const float* delta, int samples, float sum) {
   in_runs<32>(
-      samples, [&](int s) { sum += delta[s * B::kUnits]; }, [&](int run) { delta += run * B::kUnits; });
+      samples, [&](int s) { sum += delta[s * S::kStride]; }, [&](int run) { delta += run * S::kStride; });
   return sum;
 }
 
-// Where a thread's part of a weight gradient lies: a quad of units and one of ten places along the features.
-// Neighbouring lanes share the quad, and lanes two apart the place.
+// Where a thread's part of a weight gradient lies: `unit_quads` quads of units, one behind the other, and one of ten places
+// along the features. Neighbouring lanes share the units, and lanes two apart the place.
+template <int unit_quads>
 struct PartPosition {
-  static constexpr int kPlaces = 10;
-  int quad, place;  // quad −1: none
+  static constexpr int kPlaces = 10, kUnits = kQuad * unit_quads;
+  int unit, place;  // unit: the first one; −1: none
 
   __device__ __forceinline__ explicit PartPosition(int units) {
-    const int quads = units / kQuad, group = thread() / 4, paired = quads / 2 * (kPlaces / 2);
-    quad = group / (kPlaces / 2) * 2 + thread() / 2 % 2, place = group % (kPlaces / 2) * 2 + thread() % 2;
-    if (group < paired) return;
-    quad = quads % 2 ? quads - 1 : -1, place = 4 * (group - paired) + thread() % 4;
-    if (place >= kPlaces) quad = -1;
+    const int parts = (units + kUnits - 1) / kUnits, group = thread() / 4, paired = parts / 2 * (kPlaces / 2);
+    int part = group / (kPlaces / 2) * 2 + thread() / 2 % 2;
+    place = group % (kPlaces / 2) * 2 + thread() % 2;
+    if (group >= paired) {
+      part = parts % 2 ? parts - 1 : -1, place = 4 * (group - paired) + thread() % 4;
+      if (place >= kPlaces) part = -1;
+    }
+    unit = part < 0 ? -1 : part * kUnits;
   }
+  __device__ __forceinline__ bool exists() const { return unit >= 0; }
 };
 
-// A thread's part of a weight gradient: a quad of units, and of their features quads, 4 place + 40 q, and `rest` more,
-// from 40 quads + rest · place on.
-template <int quads, int rest>
+// A thread's part of a weight gradient: quads of units, and of their features quads, 4 place + 40 q, and `rest` more, from
+// 40 quads + rest · place on.
+template <class S, int unit_quads, int quads, int rest>
 struct WeightGradient {
-  static constexpr int kFeatures = kQuad * quads + rest;
-  static constexpr int kRest = kQuad * quads * PartPosition::kPlaces;  // of place 0
-  static constexpr int kCovered = kRest + rest * PartPosition::kPlaces;
+  using Position = PartPosition<unit_quads>;
+  static constexpr int kUnits = kQuad * unit_quads, kFeatures = kQuad * quads + rest;
+  static constexpr int kRest = kQuad * quads * Position::kPlaces;  // of place 0
+  static constexpr int kCovered = kRest + rest * Position::kPlaces;
   static_assert(rest == 1 || rest == 2);
-  float sum[kQuad][kFeatures];
+  float sum[kUnits][kFeatures];
 
-  // Adds the samples in ascending order; `delta`: of the first one, from the quad of units on, x: of the first one.
+  // Adds the samples in ascending order; `delta`: of the first one, from the part's first unit on, x: of the first one.
   __device__ __forceinline__ void add(const float* delta, const float* x, int stride, int samples,
                                       int place) {
     const float *in_quads = x + kQuad * place, *in_rest = x + kRest + rest * place;
-    constexpr int kRun = 320 / (kQuad * kFeatures);  // so many hide the wait where a run begins
+    constexpr int kRun = 320 / (kUnits * kFeatures);  // so many hide the wait where a run begins
     in_runs<kRun>(
         samples,
         [&](int s) {
-          float d[kQuad], of[kFeatures];
-          read_steps(delta + s * B::kUnits, d);
+          float d[kUnits], of[kFeatures];
+          read_step<kUnits, 1>(delta + s * S::kStride, d);
           read(in_quads + s * stride, in_rest + s * stride, of);
           OCCAM_UNROLL
           for (int c = 0; c < kFeatures; ++c) {
             OCCAM_UNROLL
-            for (int at = 0; at < kQuad; ++at) {
-              const int e = snake<kQuad>(c, at);
+            for (int at = 0; at < kUnits; ++at) {
+              const int e = snake<kUnits>(c, at);
               sum[e][c] = law::fma(d[e], of[c], sum[e][c]);
             }
           }
         },
-        [&](int run) { delta += run * B::kUnits, in_quads += run * stride, in_rest += run * stride; });
+        [&](int run) { delta += run * S::kStride, in_quads += run * stride, in_rest += run * stride; });
   }
 
-  // Steps the weights, rows of `stride` from the quad's first unit on, of features below `in`.
+  // f(unit of the part, feature, sum) of features below `in`.
+  template <class F>
+  __device__ __forceinline__ void each(int in, int place, const F& f) const {
+    OCCAM_UNROLL
+    for (int e = 0; e < kUnits; ++e) {
+      OCCAM_UNROLL
+      for (int c = 0; c < kFeatures; ++c)
+        if (feature(c, place) < in) f(e, feature(c, place), sum[e][c]);
+    }
+  }
+
+  // Steps the weights, rows of `stride` from the part's first unit on, of features below `in`.
   __device__ __forceinline__ void step(const law::OptimizerConstants& optimizer, float* weight, int stride,
                                        int in, int place, bool swaps) const {
     if (swaps) return step<true>(optimizer, weight, stride, in, place);
@@ -211,34 +239,35 @@ struct WeightGradient {
   }
 
  private:
+  static __device__ __forceinline__ int feature(int c, int place) {
+    return c < kQuad * quads ? kQuad * (place + c / kQuad * Position::kPlaces) + c % kQuad
+                             : kRest + rest * place + c - kQuad * quads;
+  }
   template <bool swaps>
   __device__ __forceinline__ void step(const law::OptimizerConstants& optimizer, float* weight, int stride,
                                        int in, int place) const {
     float* const in_quads = weight + kQuad * place;
     float* const in_rest = weight + kRest + (rest == 1 && swaps ? place ^ 1 : rest * place);
-    float value[kQuad][kFeatures];  // all are read before the first is stepped, so memory is waited for once
+    float value[kUnits][kFeatures];  // all are read before the first is stepped, so memory is waited for once
     OCCAM_UNROLL
-    for (int e = 0; e < kQuad; ++e) read(in_quads + e * stride, in_rest + e * stride, value[e]);
+    for (int e = 0; e < kUnits; ++e) read(in_quads + e * stride, in_rest + e * stride, value[e]);
     OCCAM_UNROLL
-    for (int e = 0; e < kQuad; ++e) {
+    for (int e = 0; e < kUnits; ++e) {
       OCCAM_UNROLL
       for (int c = 0; c < kFeatures; ++c) {
-        const bool in_quad = c < kQuad * quads;
-        const int at = swaps && (in_quad || rest == 2) ? c ^ 1 : c;
-        const int feature = in_quad ? kQuad * (place + c / kQuad * PartPosition::kPlaces) + c % kQuad
-                                    : kRest + rest * place + c - kQuad * quads;
+        const int at = swaps && (c < kQuad * quads || rest == 2) ? c ^ 1 : c;
         float none = 0.0f;
-        if (feature < in)
+        if (feature(c, place) < in)
           law::optimizer_step<OptimizerKind::sgd, false>(optimizer, {}, sum[e][c], value[e][at], none, none);
       }
     }
     OCCAM_UNROLL
-    for (int e = 0; e < kQuad; ++e) write(in_quads + e * stride, in_rest + e * stride, value[e]);
+    for (int e = 0; e < kUnits; ++e) write(in_quads + e * stride, in_rest + e * stride, value[e]);
   }
 
   static __device__ __forceinline__ void read(const float* in_quads, const float* in_rest,
                                               float (&of)[kFeatures]) {
-    read_step<kQuad * quads, PartPosition::kPlaces>(in_quads, of);
+    read_step<kQuad * quads, Position::kPlaces>(in_quads, of);
     if constexpr (rest == 2) {
       const float2 pair = *reinterpret_cast<const float2*>(in_rest);
       of[kFeatures - 2] = pair.x, of[kFeatures - 1] = pair.y;
@@ -250,7 +279,7 @@ struct WeightGradient {
                                                const float (&of)[kFeatures]) {
     OCCAM_UNROLL
     for (int c = 0; c < kQuad * quads; c += kQuad)
-      *reinterpret_cast<float4*>(in_quads + c * PartPosition::kPlaces) =
+      *reinterpret_cast<float4*>(in_quads + c * Position::kPlaces) =
           make_float4(of[c], of[c + 1], of[c + 2], of[c + 3]);
     if constexpr (rest == 2)
       *reinterpret_cast<float2*>(in_rest) = make_float2(of[kFeatures - 2], of[kFeatures - 1]);

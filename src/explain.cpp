@@ -106,11 +106,11 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
         "    plan resident: a block of {} threads owns a member; {} an update\n"
         "    shared memory {:.1f} KiB: parameters {:.1f}, gradients {}, rows and activations {:.1f}\n",
         cuda::kResidentThreads,
-        plan.whole_batch ? "its whole batch"
-                         : fmt::format("{} slice{} of {} samples", (plan.batch + plan.slice - 1) / plan.slice,
-                                       plan.batch > plan.slice ? "s" : "", plan.slice),
-        plan.bytes / 1024.0, parameters,
-        plan.whole_batch ? "in registers" : fmt::format("{:.1f}", parameters),
+        plan.body == cuda::ResidentBody::whole_batch
+            ? "its whole batch"
+            : fmt::format("{} slice{} of {} samples", (plan.batch + plan.slice - 1) / plan.slice,
+                          plan.batch > plan.slice ? "s" : "", plan.slice),
+        plan.bytes / 1024.0, parameters, plan.selects() ? "in registers" : fmt::format("{:.1f}", parameters),
         kib(plan.end_activations - plan.begin_activations));
     text += measured.empty() ? occupancy(plan.bytes, cuda::kResidentThreads) : measured;
   } else {
@@ -180,18 +180,18 @@ std::string plan_of(const Device& device, const MlpSpec& spec, const Training& t
   shared = cuda::device_properties(device.index).shared_per_block;
 #endif
   const cuda::TrainingNeeds needs(spec, {&training, 1}, images);
-  const auto resident = [](const auto& plan) {
-    return plan.whole_batch ? std::string("cuda, resident, whole batch")
-                            : fmt::format("cuda, resident, slices of {}", plan.slice);
+  const auto resident = [](const auto& plan, bool whole_batch) {
+    return whole_batch ? std::string("cuda, resident, whole batch")
+                       : fmt::format("cuda, resident, slices of {}", plan.slice);
   };
   if (training.precision != Precision::fp32) {
     const auto plan = cuda::plan_tensor(spec, training.batch, needs, shared).plan;
-    if (plan) return resident(*plan) + " on tensor cores";
+    if (plan) return resident(*plan, plan->whole_batch) + " on tensor cores";
     if (cuda::tiled_precision(cuda::DeviceLayout(spec), training.precision) != Precision::fp32)
       return "cuda, tiled on tensor cores";
   }
   if (const auto plan = cuda::plan_resident(spec, training.batch, needs, shared).resident) {
-    return resident(*plan);
+    return resident(*plan, plan->body == cuda::ResidentBody::whole_batch);
   }
   return "cuda, tiled";
 }

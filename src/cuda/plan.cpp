@@ -7,6 +7,7 @@
 #include "law/dropout.hpp"
 #include "law/optimizer.hpp"
 #include "one_hidden.hpp"
+#include "one_hidden_chip.hpp"
 #include "sample_pass.hpp"
 #include "whole_batch_tensor.hpp"
 
@@ -63,11 +64,11 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
   return plan;
 }
 
-// Whether a batch stays on the chip as a whole.
+// Whether a batch stays on the chip as a whole; on tensor cores that of plain members alone.
 bool takes_whole_batch(const DeviceLayout& layout, const MlpSpec& spec, int batch,
                        const TrainingNeeds& needs) {
   using B = WholeBatch;
-  if (!needs.plain || spec.activation != Activation::relu) return false;
+  if (needs.input_dropout || needs.hidden_dropout || spec.activation != Activation::relu) return false;
   if (layout.layers().size() != 3 || spec.inputs > B::kInputs || spec.outputs() > B::kOutputs) return false;
   if (batch <= B::kHalf || batch > B::kSamples) return false;
   return std::all_of(spec.hidden.begin(), spec.hidden.end(), [](int units) {
@@ -77,13 +78,38 @@ bool takes_whole_batch(const DeviceLayout& layout, const MlpSpec& spec, int batc
 
 ResidentPlan whole_batch_plan(const DeviceLayout& layout, const MlpSpec& spec, int batch) {
   ResidentPlan plan{};
-  plan.whole_batch = true;
+  plan.body = ResidentBody::whole_batch;
   plan.slice = WholeBatch::kSamples, plan.batch = batch, plan.inputs = spec.inputs,
   plan.x_stride = padded(spec.inputs);
   plan.begin_activations = WholeBatch::kHidden, plan.end_activations = WholeBatch::kRowNumbers;
   plan.bytes = WholeBatch::kBytes;
   for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
   return plan;
+}
+
+// Whether the body for one hidden layer takes the members, whose batch fills more than half a slice of its.
+bool takes_one_hidden_chip(const DeviceLayout& layout, const MlpSpec& spec, int batch,
+                           const TrainingNeeds& needs) {
+  using Chip = OneHiddenChip<13>;
+  return !needs.input_dropout && !needs.hidden_dropout && spec.activation == Activation::relu &&
+         layout.layers().size() == 2 && spec.inputs <= Chip::kMostInputs &&
+         spec.outputs() <= Chip::kOutputs && spec.hidden[0] <= Chip::kUnits && batch > Chip::kSlice / 2 &&
+         batch <= Chip::kBatch;
+}
+
+ResidentPlan one_hidden_chip_plan(const DeviceLayout& layout, const MlpSpec& spec, int batch) {
+  return with_one_hidden_chip(spec.hidden[0], [&](auto sizes) {
+    using Chip = decltype(sizes);
+    ResidentPlan plan{};
+    plan.body = ResidentBody::one_hidden;
+    plan.slice = Chip::kSlice, plan.batch = batch, plan.inputs = spec.inputs,
+    plan.x_stride = padded(spec.inputs);
+    plan.begin_activations = Chip::kHidden, plan.end_activations = Chip::kRowNumbers;
+    plan.x[1] = 1;  // rows are fetched ahead
+    plan.bytes = Chip::kBytes;
+    for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
+    return plan;
+  });
 }
 
 }  // namespace
@@ -104,6 +130,10 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
       return {{}, fmt::format("a layer of {} units, of which it takes {}", view.out, kMaxResidentWidth)};
   if (takes_whole_batch(layout, spec, batch, needs) && WholeBatch::kBytes <= shared_limit)
     return {whole_batch_plan(layout, spec, batch), ""};
+  if (takes_one_hidden_chip(layout, spec, batch, needs)) {
+    const ResidentPlan plan = one_hidden_chip_plan(layout, spec, batch);
+    if (static_cast<std::size_t>(plan.bytes) <= shared_limit) return {plan, ""};
+  }
   constexpr int kSlices[] = {128, 64, 32, 16};
   const auto worked = [&](int slice) { return (batch + slice - 1) / slice * slice; };
   PlanAnswer answer;
@@ -225,7 +255,7 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   if (layout.stride() > INT32_MAX / 16 || layout.widest() > INT32_MAX / 1024 || batch > INT32_MAX / 64)
     return {{}, "the network or the batch is far larger than shared memory"};
   const int whole_bytes = whole_batch_tensor_bytes(precision);
-  if (takes_whole_batch(layout, spec, batch, needs) &&
+  if (needs.plain && takes_whole_batch(layout, spec, batch, needs) &&
       static_cast<std::size_t>(whole_bytes) <= shared_limit) {
     TensorPlan plan{};
     plan.whole_batch = true, plan.precision = precision;
@@ -256,18 +286,18 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
 
 namespace {
 
-// One plan for all, or one of whole batches for plain members and one for the others; plan_for(trainings) has a plan for
-// them, or none.
+// One plan for all, or one for the members whose own plan selects members and one for the others; plan_for(trainings) has a
+// plan for them, or none.
 template <class PlanFor>
-auto plans_of(const MlpSpec& spec, std::span<const Training> trainings, const PlanFor& plan_for) {
+auto plans_of(std::span<const Training> trainings, const PlanFor& plan_for) {
   using Plans = std::vector<typename decltype(plan_for(trainings))::value_type>;
-  std::vector<Training> plain, others;
-  for (const Training& training : trainings)
-    (TrainingNeeds(spec, {&training, 1}).plain ? plain : others).push_back(training);
-  if (!plain.empty() && !others.empty()) {
-    const auto of_plain = plan_for(plain), of_others = plan_for(others);
-    if (of_plain && of_others && of_plain->whole_batch) return Plans{*of_plain, *of_others};
+  std::vector<Training> selected, others;
+  for (const Training& training : trainings) {
+    const auto plan = plan_for({&training, 1});
+    (plan && plan->selects() ? selected : others).push_back(training);
   }
+  if (!selected.empty() && !others.empty())
+    if (const auto of_others = plan_for(others)) return Plans{*plan_for(selected), *of_others};
   const auto of_all = plan_for(trainings);
   return of_all ? Plans{*of_all} : Plans{};
 }
@@ -276,7 +306,7 @@ auto plans_of(const MlpSpec& spec, std::span<const Training> trainings, const Pl
 
 std::vector<ResidentPlan> plan_resident(const MlpSpec& spec, std::span<const Training> trainings,
                                         std::size_t shared_limit, bool images) {
-  return plans_of(spec, trainings, [&](std::span<const Training> of) {
+  return plans_of(trainings, [&](std::span<const Training> of) {
     return plan_resident(spec, of[0].batch, TrainingNeeds(spec, of, images), shared_limit).resident;
   });
 }
@@ -286,7 +316,7 @@ std::vector<TensorPlan> plan_tensor(const MlpSpec& spec, std::span<const Trainin
   require(!TrainingNeeds(spec, trainings).adversary,
           "precision {}: adversarial training is in fp32 alone (use precision fp32)",
           name_of(trainings[0].precision));
-  return plans_of(spec, trainings, [&](std::span<const Training> of) {
+  return plans_of(trainings, [&](std::span<const Training> of) {
     return plan_tensor(spec, of[0].batch, TrainingNeeds(spec, of, images), shared_limit).plan;
   });
 }

@@ -17,10 +17,10 @@ class ResidentTrainer final : public Trainer {
 
  private:
   void launch_updates(std::int64_t) override {
-    const bool passes_plain = plans_[0].whole_batch;
+    const ResidentBody selective = plans_[0].body;
     for (const ResidentPlan& plan : plans_)
-      launch_resident(data_.stream(),
-                      {wave_, data_.members(), data_.spec().loss, passes_plain && !plan.whole_batch, plan});
+      launch_resident(data_.stream(), {wave_, data_.members(), data_.spec().loss,
+                                       plan.selects() ? ResidentBody::slices : selective, plan});
   }
 
   std::vector<ResidentPlan> plans_;
@@ -43,10 +43,10 @@ class TensorTrainer final : public Trainer {
 
  private:
   void launch_updates(std::int64_t) override {
-    const bool passes_plain = plans_[0].whole_batch;
+    const bool passes_plain = plans_[0].selects();
     for (const TensorPlan& plan : plans_)
       launch_resident_tensor(data_.stream(), {wave_, data_.members(), data_.spec().loss, gradients_.data(),
-                                              passes_plain && !plan.whole_batch, plan});
+                                              passes_plain && !plan.selects(), plan});
   }
 
   std::vector<TensorPlan> plans_;

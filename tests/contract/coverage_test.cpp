@@ -81,6 +81,9 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
     whole.trainings[0].precision = precision;
     open_loaded(*backend, whole)->train(std::vector<std::int64_t>{1});
   }
+  Ensemble one_hidden{.spec = {.inputs = 3, .hidden = {5}}};
+  one_hidden.add(slabs(3, 70, 0, 5, true, 1), {.batch = 70}, 10);
+  open_loaded(*backend, one_hidden)->train(std::vector<std::int64_t>{1});
   Ensemble wide{.spec = {.inputs = 3, .hidden = {193, 200}}};
   wide.add(slabs(3, 70, 0, 5, true, 1), {.batch = 70}, 10);
   open_loaded(*backend, wide)->train(std::vector<std::int64_t>{1});

@@ -11,6 +11,26 @@ namespace {
 class TrainOnTheChip : public Train {};
 OCCAM_ON_THE_CHIP(TrainOnTheChip);
 
+// Members that differ in their optimiser: plain SGD, one that diverges, and some of the others, from `first` on.
+void add_optimizers(Ensemble& e, int batch, int rows, std::size_t first, int others) {
+  std::vector<Optimizer> optimizers = {{.learning_rate = 0.1, .weight_decay = 0.01},
+                                       {.learning_rate = 1e30, .weight_decay = 0.01}};
+  for (int i = 0; i < others; ++i) optimizers.push_back(kOptimizers[first++ % std::size(kOptimizers)]);
+  for (const Optimizer& optimizer : optimizers) {
+    Training training;
+    training.optimizer = optimizer;
+    training.batch = batch;
+    e.add(slabs(e.spec.inputs, rows, 0, 1, true, 3), training, 5);
+  }
+}
+
+// Two calls, in each of which members do more or fewer updates.
+std::vector<std::vector<std::int64_t>> unequal_updates(const Ensemble& e) {
+  std::vector<std::vector<std::int64_t>> updates(2);
+  for (std::int64_t m = 0; m < e.members(); ++m) updates[0].push_back(2 - m % 2), updates[1].push_back(m % 3);
+  return updates;
+}
+
 // A batch in slices, whole and short ones, with everything that happens between two slices; small ones whole.
 TEST_P(TrainOnTheChip, Slices) {
   for (const Activation activation : {Activation::relu, Activation::prelu, Activation::tanh}) {
@@ -75,7 +95,7 @@ TEST_P(TrainOnTheChip, RowsThatAreNotFetchedAhead) {
 }
 
 // The batch on the chip as a whole: every loss it takes, as many units as its tiles and fewer, batches around its half
-// and its most, short last ones that fill one half and part of the other, and a member that diverges.
+// and its most, short last ones that fill one half and part of the other, every optimiser, and a member that diverges.
 TEST_P(TrainOnTheChip, WholeBatches) {
   struct Shape {
     int inputs;
@@ -89,40 +109,69 @@ TEST_P(TrainOnTheChip, WholeBatches) {
   if (!is_slow())
     shapes.insert(shapes.end(), {{52, {100, 92}, 255, 2 * 255 + 128, Loss::binary_cross_entropy},
                                  {49, {96, 100}, 256, 100, Loss::cross_entropy}});
+  std::size_t first = 0;
   for (const Shape& shape : shapes) {
     Ensemble e{.spec = {.inputs = shape.inputs, .hidden = shape.hidden, .loss = shape.loss}};
-    for (const double learning_rate : {0.1, 1e30}) {
-      Training training;
-      training.optimizer.learning_rate = learning_rate;
-      training.optimizer.weight_decay = 0.01;
-      training.batch = shape.batch;
-      e.add(slabs(shape.inputs, shape.rows, 0, 1, true, 3), training, 5);
-    }
+    add_optimizers(e, shape.batch, shape.rows, first, is_slow() ? 2 : 5);
+    first += 2;
     const cuda::PlanAnswer answer = cuda::plan_resident(
         e.spec, shape.batch, cuda::TrainingNeeds(e.spec, e.trainings), std::size_t{227} << 10);
-    ASSERT_TRUE(answer.resident && answer.resident->whole_batch) << describe(e);
-    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{2, 1}, {3, 0}}, Nan::matched));
+    ASSERT_TRUE(answer.resident && answer.resident->body == cuda::ResidentBody::whole_batch) << describe(e);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, unequal_updates(e), Nan::matched));
   }
 }
 
-// Plain members do so beside others, too, which have a launch of their own.
-TEST_P(TrainOnTheChip, WholeBatchesInCompany) {
-  Ensemble e{.spec = {.inputs = 4, .hidden = {92, 92}}};
-  Training training;
-  training.batch = 129;
-  Training other = training;
-  other.optimizer.momentum = 0.9;
-  e.add(slabs(4, 140, 0, 1, true, 1), other, 5);
-  e.add(slabs(4, 150, 0, 1, true, 2), training, 6);
-  other = training, other.hidden_dropout = 0.3;
-  e.add(slabs(4, 129, 0, 1, true, 3), other, 7);
-  training.optimizer.weight_decay = 0.01;
-  e.add(slabs(4, 129, 0, 1, true, 4), training, 8);
-  const std::vector<cuda::ResidentPlan> plans =
-      cuda::plan_resident(e.spec, e.trainings, std::size_t{227} << 10, false);
-  ASSERT_EQ(plans.size(), 2u);
-  ASSERT_TRUE(plans[0].whole_batch && !plans[1].whole_batch);
-  ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{1, 2, 1, 1}, {2, 0, 1, 1}}));
+// One hidden layer, gradients in registers, whatever the optimiser: both sizes at their most, one past the smaller one's, a
+// single unit, ends anywhere in a quad; each loss; batches of one slice, part of one, two, and one and a part; short last
+// batches of each kind; a member that diverges.
+TEST_P(TrainOnTheChip, OneHiddenLayer) {
+  struct Shape {
+    int inputs, hidden, batch, rows;
+    Loss loss;
+  };
+  std::vector<Shape> shapes = {{50, 200, 256, 256 + 160, Loss::cross_entropy},
+                               {3, 13, 65, 65 + 1, Loss::hinge},
+                               {50, 100, 129, 129 + 128, Loss::binary_cross_entropy}};
+  if (!is_slow())
+    shapes.insert(shapes.end(), {{47, 101, 128, 2 * 128 + 65, Loss::cross_entropy},
+                                 {50, 195, 255, 255 + 127, Loss::hinge},
+                                 {48, 58, 256, 100, Loss::cross_entropy},
+                                 {1, 1, 200, 200, Loss::binary_cross_entropy}});
+  std::size_t first = 0;
+  for (const Shape& shape : shapes) {
+    Ensemble e{.spec = {.inputs = shape.inputs, .hidden = {shape.hidden}, .loss = shape.loss}};
+    add_optimizers(e, shape.batch, shape.rows, first, is_slow() ? 2 : 5);
+    first += 2;
+    const cuda::PlanAnswer answer = cuda::plan_resident(
+        e.spec, shape.batch, cuda::TrainingNeeds(e.spec, e.trainings), std::size_t{227} << 10);
+    ASSERT_TRUE(answer.resident && answer.resident->body == cuda::ResidentBody::one_hidden) << describe(e);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, unequal_updates(e), Nan::matched));
+  }
+}
+
+// Members that one of these kernels takes have it beside others, too, which have a launch of their own.
+TEST_P(TrainOnTheChip, InCompany) {
+  using Body = cuda::ResidentBody;
+  const std::pair<std::vector<int>, Body> networks[] = {{{92, 92}, Body::whole_batch},
+                                                        {{12}, Body::one_hidden}};
+  for (const auto& [hidden, body] : networks) {
+    Ensemble e{.spec = {.inputs = 4, .hidden = hidden}};
+    Training training;
+    training.batch = 129;
+    Training other = training;
+    other.optimizer.momentum = 0.9, other.input_dropout = 0.2;
+    e.add(slabs(4, 140, 0, 1, true, 1), other, 5);
+    e.add(slabs(4, 150, 0, 1, true, 2), training, 6);
+    other = training, other.hidden_dropout = 0.3;
+    e.add(slabs(4, 129, 0, 1, true, 3), other, 7);
+    training.optimizer.weight_decay = 0.01;
+    e.add(slabs(4, 129, 0, 1, true, 4), training, 8);
+    const std::vector<cuda::ResidentPlan> plans =
+        cuda::plan_resident(e.spec, e.trainings, std::size_t{227} << 10, false);
+    ASSERT_EQ(plans.size(), 2u);
+    ASSERT_TRUE(plans[0].body == body && plans[1].body == Body::slices);
+    ASSERT_NO_FATAL_FAILURE(expect_twins(e, {{1, 2, 1, 1}, {2, 0, 1, 1}}));
+  }
 }
 
 // Samples taken through all layers and back in one launch: one layer to as many as it takes, which end anywhere in a quad,

@@ -14,7 +14,7 @@ VARIANT = (
     "_ZN5occam3lab14variant_kernelINS0_5ShapeILi8ELi16ELi64ELi2ELi2ELNS0_9GradientsE0EEEEEv"
     "NS_4cuda17ResidentArgumentsE"
 )
-WHOLE = "_ZN5occam4cuda18whole_batch_kernelENS0_17ResidentArgumentsE"
+WHOLE = "_ZN5occam4cuda18whole_batch_kernelILb0EEEvNS0_17ResidentArgumentsE"
 WHOLE_TENSOR = "_ZN5occam4cuda25whole_batch_tensor_kernelINS0_4{}EEEvNS0_15TensorArgumentsE"
 TENSOR = "_ZN5occam4cuda22resident_tensor_kernelINS0_4{}EEEvNS0_15TensorArgumentsE"
 

@@ -146,6 +146,8 @@ class Ptxas(unittest.TestCase):
             ),
             ("_ZN5occam4cuda16fused_pgd_kernelILi16EEEvNS0_17FusedPgdArgumentsE", "16 rows a warp"),
             ("_ZN5occam4cuda15resident_kernelILi128EEEvNS0_17ResidentArgumentsE", "128 rows"),
+            ("_ZN5occam4cuda22one_hidden_chip_kernelILi13ELb0EEEvNS0_17ResidentArgumentsE", "128x208, plain SGD"),
+            ("_ZN5occam4cuda18whole_batch_kernelILb1EEEvNS0_17ResidentArgumentsE", "any optimiser"),
             ("_ZN5occam4cuda26one_hidden_backward_kernelILi1ELb0EEEvNS0_18O", "outputs: 1, any activation"),
             ("_ZN5occam4cuda25one_hidden_forward_kernelILi2ELb1EEEvNS0_18O", "outputs: 2, ReLU"),
             ("_ZN5occam4cuda18sample_pass_kernelINS0_8PassTileILi5ELi0EEELb1EEEvNS0_19S", "128x320, ReLU"),

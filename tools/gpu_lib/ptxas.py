@@ -9,6 +9,7 @@ USED = re.compile(r"Used (\d+) registers")
 NAME = re.compile(r"(\d+)([A-Za-z_]\w*)")
 TILE = re.compile(r"4TileILi(\d+)ELi(\d+)ELi(\d+)ELi(\d+)E(?:EELb([01])E)?")
 SLICE = re.compile(r"_kernelILi(\d+)EE")
+CHIP = re.compile(r"_kernelI(?:Li(\d+)E)?Lb([01])EE")
 ONE_HIDDEN = re.compile(r"one_hidden_\w+_kernelILi(\d+)ELb([01])EE")
 SAMPLE_PASS = re.compile(r"sample_pass_kernelINS0_8PassTileILi(\d+)ELi(\d+)EEELb([01])EE")
 TENSOR_TILE = re.compile(r"10TensorTileINS0_4(Tf32|Bf16)ELi(\d+)ELi(\d+)EE")
@@ -51,6 +52,9 @@ def tile_of(mangled):
         return f"{64 * int(warps_m)}x{32 * int(warps_n)}, {precision.upper()}"
     if match := SLICE.search(mangled):
         return f"{match.group(1)} rows" + (" a warp" if "fused_" in mangled else "")
+    if "one_hidden_chip" in mangled or "whole_batch" in mangled:
+        columns, state = CHIP.search(mangled).groups()
+        return (f"128x{16 * int(columns)}, " if columns else "") + ("any optimiser" if state == "1" else "plain SGD")
     if match := ONE_HIDDEN.search(mangled):
         outputs, relu = match.groups()
         return f"outputs: {outputs}, " + ("ReLU" if relu == "1" else "any activation")

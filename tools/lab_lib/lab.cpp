@@ -16,6 +16,7 @@
 #include "cuda/plan.hpp"
 #include "cuda/runtime.hpp"
 #include "law/optimizer.hpp"
+#include "one_hidden_chip.hpp"
 #include "variants.hpp"
 
 namespace occam::lab {
@@ -123,7 +124,8 @@ class Problem {
                         nullptr,         nullptr,          layout_.stride()};
     Event begin, end;
     begin.record(stream);
-    launch(stream, ResidentArguments{wave, options_.members, Loss::cross_entropy, false, plan});
+    launch(stream,
+           ResidentArguments{wave, options_.members, Loss::cross_entropy, ResidentBody::slices, plan});
     end.record(stream);
     stream.synchronize();
     std::vector<float> trained(initial_.size());
@@ -191,17 +193,29 @@ json run(const Options& options) {
     row["registers"] = resources.registers, row["local_bytes"] = resources.local_bytes;
     row["blocks"] = resources.blocks;
   };
-  const char* source = answer.resident->whole_batch ? "kernels/whole_batch.cu" : "kernels/resident.cu";
+  // The kernel's source, and its template arguments; those of optimisers with state stand aside.
+  const auto [source, instance] = [&]() -> std::pair<std::string, std::string> {
+    const ResidentPlan& plan = *answer.resident;
+    const auto units = [&](auto sizes) { return decltype(sizes)::kPerN; };
+    switch (plan.body) {
+      case ResidentBody::whole_batch: return {"kernels/whole_batch.cu", "0"};
+      case ResidentBody::one_hidden:
+        return {"kernels/one_hidden_chip.cu",
+                fmt::format("{}x0", with_one_hidden_chip(plan.layer[0].view.out, units))};
+      default: return {"kernels/resident.cu", std::to_string(plan.slice)};
+    }
+  }();
   json own = measure(0, source, *answer.resident,
                      [](cuda::Stream& stream, const ResidentArguments& a) { launch_resident(stream, a); });
-  add_resources(own, std::to_string(answer.resident->slice), resident_resources(*answer.resident));
+  add_resources(own, instance, resident_resources(*answer.resident));
   report["variants"].push_back(own);
   for (const Variant& variant : variants()) {
     if (!options.only.empty() &&
         std::find(options.only.begin(), options.only.end(), variant.number) == options.only.end())
       continue;
     const ResidentPlan plan = place(problem.layout(), options, variant.slice, !variant.holds_gradients);
-    std::string why = obstacle(variant, {{}, options.members, Loss::cross_entropy, false, plan});
+    std::string why =
+        obstacle(variant, {{}, options.members, Loss::cross_entropy, ResidentBody::slices, plan});
     if (static_cast<std::size_t>(plan.bytes) > device.shared_per_block)
       why = fmt::format("it needs {} bytes of shared memory, a block has {}", plan.bytes,
                         device.shared_per_block);

@@ -59,8 +59,8 @@ def kernel_name(name):
 
 def machine_code_of(row, kernels):
     """The kernel of a row of lab_runner's; None where its machine code is not there."""
-    instances = (row["instance"], "")  # a kernel of whole batches has no slices
-    return next((k for k in kernels if k.name == kernel_name(row["name"]) and k.instance in instances), None)
+    wanted = (kernel_name(row["name"]), row["instance"])
+    return next((kernel for kernel in kernels if (kernel.name, kernel.instance) == wanted), None)
 
 
 def rates(row, net, ceilings):
