@@ -60,7 +60,8 @@ struct ResidentArguments {
   ResidentPlan plan;
 };
 
-// Every member that the plan's body takes and no other one does its progress.remaining updates. Progress itself stays as it is.
+// Every member that the plan's body takes, and `others` does not, does its progress.remaining updates. Progress itself stays
+// as it is.
 void launch_resident(Stream& stream, const ResidentArguments& arguments);
 
 // What the plan's kernel takes of the present device.

@@ -32,10 +32,11 @@ struct WholeBatch {
 static_assert(WholeBatch::kHalf * WholeBatch::kUnits <= WholeBatch::kSamples * WholeBatch::kInputs);
 static_assert(WholeBatch::kHidden <= WholeBatch::kSamples * WholeBatch::kUnits, "gradients pass through it");
 
-// Of ReLU networks; every member without dropout does its progress.remaining updates, others are passed by. Progress itself stays
-// as it is.
+// Of ReLU networks; every member without dropout does its progress.remaining updates, others are passed by. Progress itself
+// stays as it is.
 void launch_whole_batch(Stream& stream, const ResidentArguments& arguments);
 
+// As compiled for plain SGD.
 KernelResources whole_batch_resources();
 
 }  // namespace occam::cuda
