@@ -192,16 +192,25 @@ TEST(Errors, HelpVersionAndDevice) {
     EXPECT_THAT(plan, HasSubstr("floor 41.01 us an update on one multiprocessor, 0.311 us on all: 3218"));
     EXPECT_THAT(plan, HasSubstr("0.85 MB of parameters and state through memory, 0.177 us: 433"));
     EXPECT_THAT(plan, HasSubstr("1 block a multiprocessor by shared memory, if a thread takes at most 255 "));
-    EXPECT_THAT(
-        run(name, {"--explain-plan", "--device", "cpu", "--hidden", "100x100", "--momentum", "0.9"}, folder)
-            .out,
-        HasSubstr("4 slices of 64 samples an update"));
+    const auto explained = [&](const std::vector<std::string>& flags) {
+      std::vector<std::string> all = {"--explain-plan", "--device", "cpu"};
+      all.insert(all.end(), flags.begin(), flags.end());
+      return run(name, all, folder).out;
+    };
+    EXPECT_THAT(explained({"--hidden", "100x100", "--momentum", "0.9"}),
+                HasSubstr("its whole batch an update"));
+    EXPECT_THAT(explained({"--hidden", "100x100", "--activation", "tanh"}),
+                HasSubstr("4 slices of 64 samples an update\n    shared memory 203.1 KiB: parameters 61.0, "
+                          "gradients 61.0"));
+    EXPECT_THAT(explained({"--hidden", "200"}),
+                HasSubstr("2 slices of 128 samples an update\n    shared memory 203.7 KiB: parameters 43.0, "
+                          "gradients in registers"));
     EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "2000"}, folder).out,
                 HasSubstr("plan tiled: two launches an update of both layers"));
     for (const char* by_layers : {"400x400", "250x250", "128x128", "300x300x300x300x300"})
       EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", by_layers}, folder).out,
                   HasSubstr("plan tiled: one launch an operation"));
-    EXPECT_THAT(run(name, {"--explain-plan", "--device", "cpu", "--hidden", "8"}, folder).out,
+    EXPECT_THAT(explained({"--hidden", "8", "--activation", "tanh"}),
                 HasSubstr("3 blocks a multiprocessor by shared memory, if a thread takes at most 80 "));
     for (const char* precision : {"tf32", "bf16"}) {
       const std::string tensor =
