@@ -7,8 +7,6 @@
 #include <optional>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "interrupt.hpp"
 #include "io/npz.hpp"
 #include "law/rotate.hpp"

@@ -14,8 +14,6 @@
 #include <ranges>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "io/npy_header.hpp"
 #include "occam/error.hpp"
 
