@@ -5,8 +5,8 @@
 
 #include "one_hidden_chip.hpp"
 
+#include "chip_last_layer.cuh"
 #include "chip_parameters.cuh"
-#include "law/loss.hpp"
 #include "whole_batch_products.cuh"
 #include "whole_batch_rows.cuh"
 
@@ -35,10 +35,8 @@ __global__ void __launch_bounds__(kResidentThreads, 1) one_hidden_chip_kernel(Re
   const TilePosition<S> at;
   using Gradient = WeightGradient<S, S::kUnits / 100, 1, 1>;
   const typename Gradient::Position own(units);
-  constexpr int kBiasThread = 224;  // of the last layer's biases, the first of a warp without weights
-  static_assert(S::kUnits <= kBiasThread && S::kMostInputs <= Gradient::kCovered);
-  const bool has_unit = thread() < units,
-             has_last_bias = thread() >= kBiasThread && thread() < kBiasThread + outputs;
+  static_assert(S::kMostInputs <= Gradient::kCovered);
+  const bool has_unit = thread() < units;
 
   const law::OptimizerConstants optimizer = a.wave.members[id].optimizer;  // a copy, which no store changes
   const auto step = [&](int offset, float gradient) {
@@ -76,17 +74,15 @@ __global__ void __launch_bounds__(kResidentThreads, 1) one_hidden_chip_kernel(Re
   };
 
   // By way of the room of the activations.
-  const auto step_all = [&](const Gradient& gradient, float bias1, const float(&last)[S::kOutputs]) {
+  const auto step_all = [&](const Gradient& gradient, float bias1, const LastGradient<S>& last) {
     const LayerView &first = a.plan.layer[0].view, &second = a.plan.layer[1].view;
     const law::AdamScale adam{base[S::kAdam], base[S::kAdam + 1]};
     step_with_state<S>(a, id, adam, places, base, hidden, [&](float* to) {
-      if (has_unit) {
-        to[first.bias + thread()] = bias1;
-        OCCAM_UNROLL
-        for (int c = 0; c < S::kOutputs; ++c)
-          if (c < outputs) to[second.weight + c * second.in_stride + thread()] = last[c];
-      }
-      if (has_last_bias) to[second.bias + thread() - kBiasThread] = last[0];
+      if (has_unit) to[first.bias + thread()] = bias1;
+      last.each(
+          units, outputs,
+          [&](int c, int unit, float sum) { to[second.weight + c * second.in_stride + unit] = sum; },
+          [&](int c, float sum) { to[second.bias + c] = sum; });
       if (own.exists())
         gradient.each(a.plan.inputs, own.place, [&](int e, int k, float sum) {
           if (own.unit + e < units) to[first.weight + (own.unit + e) * first.in_stride + k] = sum;
@@ -104,7 +100,8 @@ __global__ void __launch_bounds__(kResidentThreads, 1) one_hidden_chip_kernel(Re
     const bool goes_on = update + 1 < end;
     const float inverse = 1.0f / static_cast<float>(place.count);
     Gradient gradient{};
-    float last[S::kOutputs] = {}, bias1 = 0.0f;  // last: of a unit's weights, or [0] of a bias
+    LastGradient<S> last;
+    float bias1 = 0.0f;
     OCCAM_NO_UNROLL
     for (int first = 0; first < place.count; first += S::kSlice) {
       const int left = place.count - first, samples = left < S::kSlice ? left : S::kSlice;
@@ -128,46 +125,14 @@ __global__ void __launch_bounds__(kResidentThreads, 1) one_hidden_chip_kernel(Re
       put();
       __syncthreads();
       if (first == 0 && goes_on) rows.open(order, next, batch ^ 1);
-      const int sample = thread() / outputs, output = thread() % outputs;
-      if (sample < samples) {
-        float sum = base[S::kBias2 + output];
-        const float *h = hidden + sample * S::kStride, *weight = base + S::kWeight2 + output * S::kStride;
-#pragma unroll 5
-        for (int k = 0; k < units; k += kQuad) {
-          float of[kQuad], w[kQuad];
-          read_steps(h + k, of);
-          read_steps(weight + k, w);
-          OCCAM_UNROLL
-          for (int i = 0; i < kQuad; ++i) sum = law::fma(of[i], w[i], sum);
-        }
-        logits[sample * S::kOutputs + output] = sum;
-      }
-      __syncwarp();
-      if (sample < samples && output == 0)
-        law::sample_loss_gradient(a.loss, logits + sample * S::kOutputs, outputs,
-                                  rows.labels(batch)[first + sample], inverse, logits + sample * S::kOutputs);
-      __syncthreads();
+      loss_gradient_of_rows<S>(a.loss, hidden, base + S::kWeight2, base + S::kBias2, units, outputs,
+                               rows.labels(batch) + first, samples, inverse, logits);
       if (left > S::kSlice)
         fetch(batch, first + S::kSlice, place.count);
       else if (goes_on)
         fetch(batch ^ 1, 0, next.count);
 
-      if (has_unit) {
-        const float *h = hidden + thread(), *of_sample = logits;
-        in_runs<16>(
-            samples,
-            [&](int s) {
-              const float2 of = *reinterpret_cast<const float2*>(of_sample + s * S::kOutputs);
-              last[0] = law::fma(of.x, h[s * S::kStride], last[0]);
-              last[1] = law::fma(of.y, h[s * S::kStride], last[1]);
-            },
-            [&](int run) { h += run * S::kStride, of_sample += run * S::kOutputs; });
-      } else if (has_last_bias) {
-        const float* of_sample = logits + thread() - kBiasThread;
-        in_runs<16>(
-            samples, [&](int s) { last[0] += of_sample[s * S::kOutputs]; },
-            [&](int run) { of_sample += run * S::kOutputs; });
-      }
+      last.add(hidden, logits, units, outputs, samples);
       // dL/dz in place of the activations.
       float of[S::kPerM][S::kOutputs];
       OCCAM_UNROLL
@@ -198,13 +163,10 @@ __global__ void __launch_bounds__(kResidentThreads, 1) one_hidden_chip_kernel(Re
       step_all(gradient, bias1, last);
       continue;
     }
-    if (has_unit) {
-      step(S::kBias1 + thread(), bias1);
-      OCCAM_UNROLL
-      for (int c = 0; c < S::kOutputs; ++c)
-        if (c < outputs) step(S::kWeight2 + c * S::kStride + thread(), last[c]);
-    }
-    if (has_last_bias) step(S::kBias2 + thread() - kBiasThread, last[0]);
+    if (has_unit) step(S::kBias1 + thread(), bias1);
+    last.each(
+        units, outputs, [&](int c, int unit, float sum) { step(S::kWeight2 + c * S::kStride + unit, sum); },
+        [&](int c, float sum) { step(S::kBias2 + c, sum); });
     if (own.exists())
       gradient.step(optimizer, base + S::kWeight1 + own.unit * S::kInputs, S::kInputs, a.plan.inputs,
                     own.place, swapped<S>(own.unit));
@@ -229,11 +191,13 @@ void launch_one_hidden_chip(Stream& stream, const ResidentArguments& a) {
   });
 }
 
-KernelResources one_hidden_chip_resources(const ResidentPlan& plan) {
+KernelResources one_hidden_chip_resources(const ResidentPlan& plan, bool has_state) {
   return with_one_hidden_chip(plan.layer[0].view.out, [&](auto sizes) {
     using S = decltype(sizes);
-    return kernel_resources(reinterpret_cast<const void*>(one_hidden_chip_kernel<S::kPerN, false>),
-                            "one hidden layer on the chip", kResidentThreads, S::kBytes);
+    auto* const kernel =
+        has_state ? one_hidden_chip_kernel<S::kPerN, true> : one_hidden_chip_kernel<S::kPerN, false>;
+    return kernel_resources(reinterpret_cast<const void*>(kernel), "one hidden layer on the chip",
+                            kResidentThreads, S::kBytes);
   });
 }
 

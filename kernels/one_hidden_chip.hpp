@@ -42,7 +42,7 @@ decltype(auto) with_one_hidden_chip(int units, const F& f) {
 // Every member without dropout does its progress.remaining updates, others are passed by. Progress itself stays as it is.
 void launch_one_hidden_chip(Stream& stream, const ResidentArguments& arguments);
 
-// As compiled for plain SGD.
-KernelResources one_hidden_chip_resources(const ResidentPlan& plan);
+// has_state: of the kernel for members whose optimiser has state.
+KernelResources one_hidden_chip_resources(const ResidentPlan& plan, bool has_state);
 
 }  // namespace occam::cuda

@@ -353,9 +353,9 @@ void launch_resident(Stream& stream, const ResidentArguments& a) {
   });
 }
 
-KernelResources resident_resources(const ResidentPlan& plan) {
-  if (plan.body == ResidentBody::whole_batch) return whole_batch_resources();
-  if (plan.body == ResidentBody::one_hidden) return one_hidden_chip_resources(plan);
+KernelResources resident_resources(const ResidentPlan& plan, bool has_state) {
+  if (plan.body == ResidentBody::whole_batch) return whole_batch_resources(has_state);
+  if (plan.body == ResidentBody::one_hidden) return one_hidden_chip_resources(plan, has_state);
   return with_kernel(plan, [&](auto* kernel) {
     return kernel_resources(reinterpret_cast<const void*>(kernel), "resident", kResidentThreads,
                             static_cast<std::size_t>(plan.bytes));

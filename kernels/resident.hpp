@@ -64,8 +64,8 @@ struct ResidentArguments {
 // as it is.
 void launch_resident(Stream& stream, const ResidentArguments& arguments);
 
-// What the plan's kernel takes of the present device.
-KernelResources resident_resources(const ResidentPlan& plan);
+// What the plan's kernel takes of the present device; has_state: for members whose optimiser has state.
+KernelResources resident_resources(const ResidentPlan& plan, bool has_state);
 
 // Threads of a block.
 inline constexpr int kResidentThreads = 256;

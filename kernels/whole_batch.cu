@@ -10,8 +10,8 @@
 
 #include "whole_batch.hpp"
 
+#include "chip_last_layer.cuh"
 #include "chip_parameters.cuh"
-#include "law/loss.hpp"
 #include "whole_batch_products.cuh"
 #include "whole_batch_rows.cuh"
 
@@ -109,10 +109,8 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     }
 
     WeightGradient<B, 1, 2, 2> second{};
-    float last[B::kOutputs] = {}, bias2 = 0.0f;  // last: of a unit's weights, or [0] of a bias
-    constexpr int kBiasThread = 128;  // of the last layer's biases, the first of a warp without weights
-    static_assert(B::kUnits <= kBiasThread && B::kOutputs == 2);
-    const bool has_last_bias = thread() >= kBiasThread && thread() < kBiasThread + outputs;
+    LastGradient<B> last;
+    float bias2 = 0.0f;
     // The tile's samples of one half, h of the second layer, become dL/dz; gradients of the layers above the first.
     // when_read() comes when all have read them and the room of the rows is free.
     const auto half = [&](auto begin, auto end_of_half, const auto& when_read) {
@@ -121,42 +119,9 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
       put(spare, begin, end_of_half);
       __syncthreads();
       float* const logits = base + B::kLogits;
-      const int sample = thread() / outputs, output = thread() % outputs;
-      if (sample < samples) {
-        float sum = base[B::kBias3 + output];
-        const float *h = spare + sample * B::kUnits, *weight = base + B::kWeight3 + output * B::kUnits;
-#pragma unroll 4
-        for (int k = 0; k < units2; k += kQuad) {
-          float x[kQuad], w[kQuad];
-          read_steps(h + k, x);
-          read_steps(weight + k, w);
-          OCCAM_UNROLL
-          for (int i = 0; i < kQuad; ++i) sum = law::fma(x[i], w[i], sum);
-        }
-        logits[sample * B::kOutputs + output] = sum;
-      }
-      __syncwarp();
-      if (sample < samples && output == 0)
-        law::sample_loss_gradient(a.loss, logits + sample * B::kOutputs, outputs,
-                                  rows.labels(batch)[first + sample], inverse, logits + sample * B::kOutputs);
-      __syncthreads();
-
-      if (thread() < units2) {
-        const float *h = spare + thread(), *of_sample = logits;
-        in_runs<16>(
-            samples,
-            [&](int s) {
-              const float2 of = *reinterpret_cast<const float2*>(of_sample + s * B::kOutputs);
-              last[0] = law::fma(of.x, h[s * B::kUnits], last[0]);
-              last[1] = law::fma(of.y, h[s * B::kUnits], last[1]);
-            },
-            [&](int run) { h += run * B::kUnits, of_sample += run * B::kOutputs; });
-      } else if (has_last_bias) {
-        const float* of_sample = logits + thread() - kBiasThread;
-        in_runs<16>(
-            samples, [&](int s) { last[0] += of_sample[s * B::kOutputs]; },
-            [&](int run) { of_sample += run * B::kOutputs; });
-      }
+      loss_gradient_of_rows<B>(a.loss, spare, base + B::kWeight3, base + B::kBias3, units2, outputs,
+                               rows.labels(batch) + first, samples, inverse, logits);
+      last.add(spare, logits, units2, outputs, samples);
       float gradient[B::kPerM / 2][B::kPerN] = {};
       OCCAM_NO_UNROLL
       for (int c = 0; c < outputs; ++c) {
@@ -196,11 +161,10 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
     if (own2.exists() && !has_state)
       second.step(optimizer, base + B::kWeight2 + own2.unit * B::kUnits, B::kUnits, units1, own2.place,
                   swapped<B>(own2.unit));
-    OCCAM_UNROLL
-    for (int c = 0; c < B::kOutputs; ++c)
-      if (thread() < units2 && c < outputs && !has_state)
-        step(B::kWeight3 + c * B::kUnits + thread(), last[c]);
-    if (has_last_bias && !has_state) step(B::kBias3 + thread() - kBiasThread, last[0]);
+    if (!has_state)
+      last.each(
+          units2, outputs, [&](int c, int unit, float sum) { step(B::kWeight3 + c * B::kUnits + unit, sum); },
+          [&](int c, float sum) { step(B::kBias3 + c, sum); });
 
     // Rows of the next update take the place of those that everybody is done with.
     WeightGradient<B, 1, 1, 1> first_layer{};
@@ -236,11 +200,10 @@ __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(Reside
         };
         if (thread() < units1) to[layer[0]->bias + thread()] = bias1;
         if (thread() < units2) to[layer[1]->bias + thread()] = bias2;
-        OCCAM_UNROLL
-        for (int c = 0; c < B::kOutputs; ++c)
-          if (thread() < units2 && c < outputs)
-            to[layer[2]->weight + c * layer[2]->in_stride + thread()] = last[c];
-        if (has_last_bias) to[layer[2]->bias + thread() - kBiasThread] = last[0];
+        last.each(
+            units2, outputs,
+            [&](int c, int unit, float sum) { to[layer[2]->weight + c * layer[2]->in_stride + unit] = sum; },
+            [&](int c, float sum) { to[layer[2]->bias + c] = sum; });
         if (own1.exists()) put_weights(*layer[0], own1.unit, first_layer, own1.place);
         if (own2.exists()) put_weights(*layer[1], own2.unit, second, own2.place);
         if (owns_beyond)
@@ -278,9 +241,9 @@ void launch_whole_batch(Stream& stream, const ResidentArguments& a) {
   if (a.wave.state0) run(whole_batch_kernel<true>);
 }
 
-KernelResources whole_batch_resources() {
-  return kernel_resources(reinterpret_cast<const void*>(whole_batch_kernel<false>), "whole batch",
-                          kResidentThreads, B::kBytes);
+KernelResources whole_batch_resources(bool has_state) {
+  auto* const kernel = has_state ? whole_batch_kernel<true> : whole_batch_kernel<false>;
+  return kernel_resources(reinterpret_cast<const void*>(kernel), "whole batch", kResidentThreads, B::kBytes);
 }
 
 }  // namespace occam::cuda

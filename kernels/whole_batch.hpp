@@ -36,7 +36,7 @@ static_assert(WholeBatch::kHidden <= WholeBatch::kSamples * WholeBatch::kUnits, 
 // stays as it is.
 void launch_whole_batch(Stream& stream, const ResidentArguments& arguments);
 
-// As compiled for plain SGD.
-KernelResources whole_batch_resources();
+// has_state: of the kernel for members whose optimiser has state.
+KernelResources whole_batch_resources(bool has_state);
 
 }  // namespace occam::cuda

@@ -142,7 +142,7 @@ std::string registers(const Device& device, const MlpSpec& spec, const Training&
   if (training.precision == Precision::fp32) {
     const auto plan = cuda::plan_resident(spec, training.batch, needs, shared).resident;
     if (!plan) return "";
-    used = cuda::resident_resources(*plan);
+    used = cuda::resident_resources(*plan, needs.slots > 0);
   } else {
     const auto plan = cuda::plan_tensor(spec, training.batch, needs, shared).plan;
     if (!plan) return "";

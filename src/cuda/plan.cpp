@@ -105,7 +105,6 @@ ResidentPlan one_hidden_chip_plan(const DeviceLayout& layout, const MlpSpec& spe
     plan.slice = Chip::kSlice, plan.batch = batch, plan.inputs = spec.inputs,
     plan.x_stride = padded(spec.inputs);
     plan.begin_activations = Chip::kHidden, plan.end_activations = Chip::kRowNumbers;
-    plan.x[1] = 1;  // rows are fetched ahead
     plan.bytes = Chip::kBytes;
     for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
     return plan;

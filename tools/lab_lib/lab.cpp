@@ -207,7 +207,7 @@ json run(const Options& options) {
   }();
   json own = measure(0, source, *answer.resident,
                      [](cuda::Stream& stream, const ResidentArguments& a) { launch_resident(stream, a); });
-  add_resources(own, instance, resident_resources(*answer.resident));
+  add_resources(own, instance, resident_resources(*answer.resident, false));
   report["variants"].push_back(own);
   for (const Variant& variant : variants()) {
     if (!options.only.empty() &&
