@@ -66,6 +66,14 @@ class Reproduce(unittest.TestCase):
                 found, done = self.run_tool(*arguments)
                 self.assertEqual((done.returncode, found), (0, ran), done.stderr)
 
+    def test_builds_no_more_than_it_runs(self):
+        for arguments, targets in (([], NAMES[:2]), (["--quick", "train_slab", "theorem_lsn"], NAMES[:0:-1])):
+            with self.subTest(arguments):
+                self.run_tool(*arguments)
+                with open(self.path("log"), encoding="utf-8") as log:
+                    built = [line for line in log.read().splitlines() if "--build" in line]
+                self.assertEqual(built, [f"cmake --build {self.root}/build --target {' '.join(targets)}"])
+
     def test_names_that_no_experiment_has_are_refused_before_anything_is_built(self):
         for arguments in (["extrem_slab"], ["--quick", "extrem_slab"], ["extreme_slab", "--full", "extrem_slab"]):
             with self.subTest(arguments):

@@ -40,15 +40,15 @@ require_packages() { # require_packages MAY_INSTALL(true|false)
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
-# Configures and builds; a second command on the same folder waits for its turn.
-build_occam() { # build_occam BUILD_DIR CMAKE_ARGUMENT...
+# Configures and builds the targets, or everything; a second command on the same folder waits for its turn.
+build_occam() { # build_occam BUILD_DIR [TARGET...]
   local build="$1"
   shift
   mkdir -p "$build"
   (
     flock 9
-    cmake -S "$root" -B "$build" "$@"
-    cmake --build "$build"
+    cmake -S "$root" -B "$build" -G Ninja
+    cmake --build "$build" ${1+--target "$@"}
   ) 9>"$build/.lock"
 }
 
