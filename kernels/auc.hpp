@@ -2,7 +2,7 @@
 // (src/cuda/sort.hpp).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 
 namespace occam::cuda {

@@ -2,9 +2,9 @@
 // input gradient is launched first: it reads the weights that the weight gradient then steps.
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
-#include "occam/training.hpp"
+#include "occam/optimizer.hpp"
 
 namespace occam::cuda {
 

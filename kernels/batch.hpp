@@ -1,7 +1,7 @@
 // The bookkeeping of an update (kernels/batch.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 
 namespace occam::cuda {

@@ -1,7 +1,7 @@
 // Batch norm in training (kernels/batch_norm.cu); in inference the forward product does it.
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 
 namespace occam::cuda {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "auc.hpp"
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 #include "split_rows.hpp"
 

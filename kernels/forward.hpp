@@ -1,9 +1,9 @@
 // A layer's forward product and what follows it (kernels/forward.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
-#include "occam/training.hpp"
+#include "occam/optimizer.hpp"
 
 namespace occam::cuda {
 

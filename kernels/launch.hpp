@@ -13,11 +13,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 
 #if defined(OCCAM_SIMT)
 #include "simt/device.hpp"
@@ -38,10 +37,9 @@ inline constexpr std::size_t kSharedOfEveryDevice = 99 * 1024;
 #if !defined(OCCAM_SIMT)
 
 namespace detail {
-// Lets `kernel` use `bytes` of dynamic shared memory on this device, more than the default of 48 KB.
-void raise_shared_limit(const void* kernel, const char* name, std::size_t bytes);
-// Throws a device error unless `status`, a cudaError_t, is success.
-void check_launch(int status, const char* name, dim3 grid, dim3 block, std::size_t shared_bytes);
+// `arguments` point to the kernel's parameters. Lets it use as much dynamic shared memory as it asks for.
+void launch(Stream& stream, const char* name, const void* kernel, dim3 grid, dim3 block,
+            std::size_t shared_bytes, void** arguments);
 }  // namespace detail
 
 // The block's dynamic shared memory, seen as a Layout. A layout whose sizes are known only at run time starts
@@ -110,18 +108,12 @@ void launch(Stream& stream, const char* name, void (*kernel)(Parameters...), dim
   static_assert(sizeof...(Parameters) == sizeof...(Arguments),
                 "the kernel takes another number of arguments");
   static_assert((std::is_trivially_copyable_v<Parameters> && ...), "kernel parameters are plain values");
-  if (dynamic_shared_bytes > 48 * 1024) {
-    detail::raise_shared_limit(reinterpret_cast<const void*>(kernel), name, dynamic_shared_bytes);
-  }
-  std::tuple<Parameters...> values{std::forward<Arguments>(arguments)...};
-  const cudaError_t status = std::apply(
-      [&](Parameters&... value) {
-        void* pointers[] = {static_cast<void*>(&value)..., nullptr};
-        return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers,
-                                dynamic_shared_bytes, static_cast<cudaStream_t>(stream.handle()));
-      },
-      values);
-  detail::check_launch(static_cast<int>(status), name, grid, block, dynamic_shared_bytes);
+  const auto call = [&](Parameters... values) {
+    void* pointers[] = {static_cast<void*>(&values)..., nullptr};
+    detail::launch(stream, name, reinterpret_cast<const void*>(kernel), grid, block, dynamic_shared_bytes,
+                   pointers);
+  };
+  call(std::forward<Arguments>(arguments)...);
 }
 
 #endif

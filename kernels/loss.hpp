@@ -1,7 +1,7 @@
 // Losses, their gradients and what is counted over the rows of a split (kernels/loss.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 
 namespace occam::cuda {

@@ -12,9 +12,9 @@
 
 #include "law/dropout.hpp"
 #include "law/optimizer.hpp"
-#include "occam/data.hpp"
 #include "occam/host_device.hpp"
-#include "occam/mlp.hpp"
+#include "occam/layers.hpp"
+#include "occam/split.hpp"
 
 namespace occam::law {
 struct SlabColumn;

@@ -1,7 +1,7 @@
 // An update of a network with one hidden layer of any width (kernels/one_hidden_forward.cu, kernels/one_hidden_backward.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 
 namespace occam::cuda {

@@ -2,7 +2,7 @@
 // those of forward.hpp and backward.hpp in inference mode. The arithmetic is law/attack.hpp's.
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "law/attack.hpp"
 #include "members.hpp"
 

@@ -2,7 +2,7 @@
 // rows.
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "network_on_chip.hpp"
 #include "perturb.hpp"
 

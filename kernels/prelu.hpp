@@ -1,7 +1,7 @@
 // PReLU's slope (kernels/prelu.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 
 namespace occam::cuda {

@@ -2,7 +2,7 @@
 // gradients and a slice of the batch's activations in shared memory (kernels/resident.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 
 namespace occam::cuda {

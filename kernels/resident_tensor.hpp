@@ -5,9 +5,9 @@
 // (kernels/resident_tensor.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
-#include "occam/training.hpp"
+#include "occam/optimizer.hpp"
 
 namespace occam::cuda {
 

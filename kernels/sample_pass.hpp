@@ -1,7 +1,7 @@
 // All layers of an update but the steps of their weights, in one launch (kernels/sample_pass.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 
 namespace occam::cuda {

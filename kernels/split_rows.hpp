@@ -1,7 +1,7 @@
 // The rows of a split, or of a randomised variant of it, as a model sees them (kernels/split_rows.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
 
 namespace occam::cuda {

@@ -2,7 +2,7 @@
 // the chip beside a batch and a slice of it that passes through them.
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "network_on_chip.hpp"
 #include "perturb.hpp"
 

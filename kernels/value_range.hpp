@@ -1,9 +1,9 @@
 // The smallest and the largest value of rows (kernels/value_range.cu).
 #pragma once
 
-#include "cuda/runtime.hpp"
+#include "cuda/kernel.hpp"
 #include "members.hpp"
-#include "occam/attack.hpp"
+#include "occam/perturbation.hpp"
 
 namespace occam::cuda {
 

@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "interrupt.hpp"
 #include "io/npz.hpp"
 #include "law/rotate.hpp"

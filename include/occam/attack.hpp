@@ -41,12 +41,6 @@ void validate(const Pgd& attack, int classes);
 void validate(const SvdUap& attack, int classes);
 void validate(const AsUap& attack, int classes);
 
-// Smallest and largest value of rows as the model sees them.
-struct DataRange {
-  float low = 0, high = 0;
-  float width() const { return high - low; }
-};
-
 // What to do to one member. With `in_range_units` the bounds of all attacks are the range of the member's
 // training and test rows, as the original has them, and epsilon and step of PGD (SVD-UAP's too) count in
 // units of its width R; the epsilon and step of universal perturbations are absolute all the same.

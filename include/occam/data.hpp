@@ -10,11 +10,9 @@
 
 #include "occam/shapes.hpp"
 #include "occam/slab.hpp"
+#include "occam/split.hpp"
 
 namespace occam {
-
-// What a model is trained on, what chooses its best state, and what it is measured on.
-enum class Split { train, validation, test };
 
 struct SlabData {
   std::shared_ptr<const SlabSpec> spec;  // validated by the maker, slab_data()

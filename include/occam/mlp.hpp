@@ -13,15 +13,9 @@
 #include <vector>
 
 #include "occam/device.hpp"
+#include "occam/layers.hpp"
 
 namespace occam {
-
-enum class Activation : std::int32_t { relu = 0, leaky_relu = 1, prelu = 2, tanh = 3, identity = 4 };
-enum class Loss : std::int32_t {
-  cross_entropy = 0,         // one logit per class
-  binary_cross_entropy = 1,  // one logit; class 1 if > 0
-  hinge = 2,                 // one logit; max(0, 1 − (2y − 1) logit); class 1 if > 0
-};
 
 struct MlpSpec {
   int inputs = 50;
@@ -46,11 +40,6 @@ void validate(const MlpSpec& spec);
 
 // "100x100", "linear" for no hidden layer.
 std::string architecture_name(const std::vector<int>& hidden);
-
-inline constexpr float kLeakySlope = 0.01f;
-inline constexpr float kPreluStart = 0.25f;
-inline constexpr float kBatchNormMomentum = 0.1f;
-inline constexpr float kBatchNormEpsilon = 1e-5f;
 
 // Where each tensor lies in a member's flat parameter vector. Offsets and counts are in floats.
 // Order: for each layer weight [fan_out][fan_in], bias [fan_out], and for a hidden layer the PReLU slope [1]

@@ -65,6 +65,12 @@ struct AsUap {
   bool operator==(const AsUap&) const = default;
 };
 
+// Smallest and largest value of rows as the model sees them.
+struct DataRange {
+  float low = 0, high = 0;
+  float width() const { return high - low; }
+};
+
 // Rows of one member after PGD.
 struct Perturbed {
   std::vector<float> perturbation;  // [rows][inputs]

@@ -178,6 +178,7 @@ void fill(Stream& stream, void* device, unsigned char byte, std::size_t bytes) {
 
 // ---- launches (kernels/launch.hpp) -----------------------------------------------------------------------
 
+// More dynamic shared memory than the default of 48 KB.
 void raise_shared_limit(const void* kernel, const char* name, std::size_t bytes) {
   static std::mutex mutex;
   static std::map<std::pair<int, const void*>, std::size_t> raised;  // by device and kernel
@@ -196,8 +197,10 @@ void raise_shared_limit(const void* kernel, const char* name, std::size_t bytes)
   limit = bytes;
 }
 
-void check_launch(int status, const char* name, dim3 grid, dim3 block, std::size_t shared_bytes) {
-  const auto error = static_cast<cudaError_t>(status);
+void launch(Stream& stream, const char* name, const void* kernel, dim3 grid, dim3 block,
+            std::size_t shared_bytes, void** arguments) {
+  if (shared_bytes > 48 * 1024) raise_shared_limit(kernel, name, shared_bytes);
+  const cudaError_t error = cudaLaunchKernel(kernel, grid, block, arguments, shared_bytes, native(stream));
   if (error == cudaSuccess) return;
   (void)cudaGetLastError();
   fail(ErrorKind::device, "launch of {} <<<({}, {}, {}), ({}, {}, {}), {} B>>>: {}: {}", name, grid.x, grid.y,

@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "cuda/kernel.hpp"
 #include "occam/error.hpp"
 
 namespace occam::cuda {
@@ -36,14 +37,6 @@ DeviceProperties device_properties(int index);
 
 // The device of this host thread; everything below lives on the device that was set when it was made.
 void set_device(int index);
-
-// What the compiler and the present device make of a kernel.
-struct KernelResources {
-  int registers = 0;    // of a thread
-  int local_bytes = 0;  // of a thread: spilled registers
-  int blocks = 0;       // that run on a multiprocessor at a time
-};
-KernelResources kernel_resources(const void* kernel, const char* name, int threads, std::size_t shared_bytes);
 
 struct Memory {
   std::size_t free = 0, total = 0;  // bytes
@@ -254,16 +247,5 @@ template <class T>
 void fill(Stream& stream, DeviceBuffer<T>& device, unsigned char byte = 0) {
   fill(stream, device.data(), device.size(), byte);
 }
-
-// ---- profiling -------------------------------------------------------------------------------------------
-
-// A named range on the profiler's timeline (Nsight), from here to the end of the scope.
-class NvtxRange {
- public:
-  explicit NvtxRange(const char* name);
-  ~NvtxRange();
-  NvtxRange(const NvtxRange&) = delete;
-  NvtxRange& operator=(const NvtxRange&) = delete;
-};
 
 }  // namespace occam::cuda

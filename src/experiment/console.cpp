@@ -2,6 +2,8 @@
 #include <cmath>
 #include <map>
 
+#include <fmt/format.h>
+
 #include "experiment/fields.hpp"
 #include "experiment/progress.hpp"
 #include "experiment/results.hpp"

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "experiment/fields.hpp"
 #include "experiment/text.hpp"
 #include "occam/error.hpp"

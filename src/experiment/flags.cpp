@@ -8,6 +8,7 @@
 #include <set>
 #include <string_view>
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include "experiment/computed.hpp"

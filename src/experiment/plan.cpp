@@ -6,6 +6,8 @@
 #include <map>
 #include <set>
 
+#include <fmt/format.h>
+
 #include "experiment/attack_measure.hpp"
 #include "experiment/case_checks.hpp"
 #include "experiment/checksum.hpp"

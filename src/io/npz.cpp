@@ -14,6 +14,8 @@
 #include <ranges>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "io/npy_header.hpp"
 #include "occam/error.hpp"
 

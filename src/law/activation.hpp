@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "law/functions.hpp"
-#include "occam/mlp.hpp"
+#include "occam/layers.hpp"
 
 namespace occam::law {
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "law/functions.hpp"
-#include "occam/mlp.hpp"
+#include "occam/layers.hpp"
 
 namespace occam::law {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "law/functions.hpp"
-#include "occam/mlp.hpp"
+#include "occam/layers.hpp"
 
 namespace occam::law {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "law/functions.hpp"
-#include "occam/training.hpp"
+#include "occam/optimizer.hpp"
 
 namespace occam::law {
 

@@ -242,6 +242,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t*, cudaGraph_t, unsigned long lo
 cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t) NOT_HERE;
 cudaError_t cudaGraphDestroy(cudaGraph_t) NOT_HERE;
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t) NOT_HERE;
+cudaError_t cudaLaunchKernel(const void*, dim3, dim3, void**, std::size_t, cudaStream_t) NOT_HERE;
 cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) NOT_HERE;
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, const void*) NOT_HERE;
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int*, const void*, int, std::size_t) NOT_HERE;

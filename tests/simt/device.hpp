@@ -8,7 +8,6 @@
 #include <tuple>
 #include <type_traits>
 
-#include "cuda/runtime.hpp"
 #include "simt/executor.hpp"
 
 #define __global__ __attribute__((noinline))
@@ -269,7 +268,7 @@ void launch(Stream& stream, const char* name, void (*kernel)(Parameters...), dim
     }
   };
   const Call call{kernel, Values{std::forward<Arguments>(arguments)...}};
-  simt::submit(stream.state(),
+  simt::submit(stream,
                {name,
                 {grid.x, grid.y, grid.z},
                 {block.x, block.y, block.z},

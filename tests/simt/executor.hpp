@@ -10,6 +10,10 @@
 #include <string>
 #include <vector>
 
+namespace occam::cuda {
+class Stream;
+}
+
 namespace occam::simt {
 
 inline constexpr std::size_t kSharedLimit = 227 * 1024;  // bytes of one block, compute capability 9.0
@@ -57,7 +61,7 @@ struct Launch {
 
 // Runs, or records when the stream is being captured, body(argument) for every thread; `argument` is copied.
 // Throws Violation, also when another stream's work is not ordered before this.
-void submit(void* stream, const Launch& launch, void (*body)(const void*), const void* argument,
+void submit(cuda::Stream& stream, const Launch& launch, void (*body)(const void*), const void* argument,
             std::size_t bytes);
 
 // Runs it now; throws Violation.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/runtime.hpp"
 #include "launch.hpp"
 
 namespace occam::cuda {

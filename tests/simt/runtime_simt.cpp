@@ -234,18 +234,19 @@ void fill(Stream& stream, void* device, unsigned char byte, std::size_t bytes) {
 
 namespace occam::simt {
 
-void submit(void* stream, const Launch& launch, void (*body)(const void*), const void* argument,
+void submit(cuda::Stream& stream, const Launch& launch, void (*body)(const void*), const void* argument,
             std::size_t bytes) {
   const order::Piece piece{"launch", launch.name};
-  if (cuda::state_of(stream).recording == nullptr) {
-    order::begin(cuda::state_of(stream).track, piece);
+  if (cuda::state_of(stream.state()).recording == nullptr) {
+    order::begin(cuda::state_of(stream.state()).track, piece);
     run(launch, body, argument, bytes);
     return;
   }
   const auto* first = static_cast<const unsigned char*>(argument);
-  cuda::do_or_record(stream, piece, [launch, body, copy = std::vector<unsigned char>(first, first + bytes)] {
-    run(launch, body, copy.data(), copy.size());
-  });
+  cuda::do_or_record(stream.state(), piece,
+                     [launch, body, copy = std::vector<unsigned char>(first, first + bytes)] {
+                       run(launch, body, copy.data(), copy.size());
+                     });
 }
 
 }  // namespace occam::simt
