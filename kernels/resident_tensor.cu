@@ -26,10 +26,10 @@ __global__ void __launch_bounds__(kTensorThreads, 1) resident_tensor_kernel(Tens
   for (int i = tensor_thread(); i < plan.bytes / kChunkBytes; i += kTensorThreads)
     *reinterpret_cast<float4*>(base + i * kChunkBytes) = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   __syncthreads();
-  const float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
+  Trainee trainee{a.wave, id};
   each_parameter_quad<P>(t, [&](std::int64_t offset, const auto& put) {
     float v[kQuad];
-    read_steps(trained + offset, v);
+    read_steps(trainee.parameters + offset, v);
     put(v);
   });
   const std::int64_t all_rows = t.member.rows[static_cast<int>(Split::train)];
@@ -82,8 +82,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) resident_tensor_kernel(Tens
       }
     }
     __syncthreads();  // all gradients are there
-    const law::AdamScale scale{t.at<float>(plan.adam)[0], t.at<float>(plan.adam)[1]};
-    const Trainee trainee{a.wave, id, a.wave.parameters + id * a.wave.parameter_stride, scale};
+    trainee.adam = {t.at<float>(plan.adam)[0], t.at<float>(plan.adam)[1]};
     with_optimizer(trainee.optimizer, [&](auto kind, auto momentum) {
       each_parameter_quad<P>(t, [&](std::int64_t offset, const auto& put) {
         float v[kQuad];

@@ -269,7 +269,8 @@ __device__ __forceinline__ void weight_gradient_tensor(int warp_tile, OperandPan
           if (sums.keeps(i, 0) && sums.row(i, e) < out) f(bias_gradient[sums.row(i, e)], of_bias[i][e]);
       }
     };
-    const auto each_element = [&](auto& sums, const auto& f) {
+    // f(at, a, b, whether there is a b): sums of neighbouring columns.
+    const auto each_pair = [&](auto& sums, const auto& f) {
       OCCAM_UNROLL
       for (int i = 0; i < down; ++i) {
         OCCAM_UNROLL
@@ -278,9 +279,7 @@ __device__ __forceinline__ void weight_gradient_tensor(int warp_tile, OperandPan
           for (int e = 0; e < 4; e += 2) {
             const int unit = sums.row(i, e), feature = sums.column(j);
             if (!sums.keeps(i, j) || unit >= out || feature >= in) continue;
-            float* at = gradient + unit * stride + feature;
-            f(*at, sums.sum[i][j][e]);
-            if (feature + 1 < in) f(at[1], sums.sum[i][j][e + 1]);
+            f(gradient + unit * stride + feature, sums.sum[i][j][e], sums.sum[i][j][e + 1], feature + 1 < in);
           }
         }
       }
@@ -296,7 +295,14 @@ __device__ __forceinline__ void weight_gradient_tensor(int warp_tile, OperandPan
         }
       }
       if (begins) return;
-      each_element(sums, [](float& so_far, float& sum) { sum = so_far; });
+      each_pair(sums, [](const float* at, float& a, float& b, bool both) {
+        if (both) {
+          const float2 so_far = *reinterpret_cast<const float2*>(at);
+          a = so_far.x, b = so_far.y;
+        } else {
+          a = *at;
+        }
+      });
       each_bias(sums, [](float& so_far, float& sum) { sum = so_far; });
     };
     // The bias goes with the first columns; its product has fragments of ones.
@@ -307,7 +313,13 @@ __device__ __forceinline__ void weight_gradient_tensor(int warp_tile, OperandPan
       for (int i = 0; i < down; ++i) P::multiply(of_bias[i], a[i], ones);
     };
     const auto finish = [&](auto& sums) {
-      each_element(sums, [](float& so_far, float& sum) { so_far = sum; });
+      each_pair(sums, [](float* at, float a, float b, bool both) {
+        if (both) {
+          *reinterpret_cast<float2*>(at) = make_float2(a, b);
+        } else {
+          *at = a;
+        }
+      });
       each_bias(sums, [](float& so_far, float& sum) { so_far = sum; });
     };
     multiply_tiles<P, down, across>(ColumnsA<P>{delta}, ColumnsB<P>{x}, (out + 15) / 16, (in + 7) / 8,
