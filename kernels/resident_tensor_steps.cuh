@@ -15,7 +15,7 @@ __device__ __forceinline__ int tensor_thread() { return static_cast<int>(threadI
 // What one block works with.
 struct TensorMember {
   const TensorPlan& plan;
-  const Member member;
+  const Member member;  // a copy: what a store might change would be read anew after each
   char* const base;
   float* const gradients;
 
