@@ -6,6 +6,7 @@
 
 #include "resident_tensor.hpp"
 
+#include "one_hidden_tensor.hpp"
 #include "resident_tensor_steps.cuh"
 #include "whole_batch_tensor.hpp"
 
@@ -112,7 +113,8 @@ decltype(auto) with_kernel(const TensorPlan& plan, const F& f) {
 }  // namespace
 
 void launch_resident_tensor(Stream& stream, const TensorArguments& a) {
-  if (a.plan.whole_batch) return launch_whole_batch_tensor(stream, a);
+  if (a.plan.body == TensorBody::whole_batch) return launch_whole_batch_tensor(stream, a);
+  if (a.plan.body == TensorBody::one_hidden) return launch_one_hidden_tensor(stream, a);
   const NvtxRange range{"resident on tensor cores"};
   require(a.members >= 1 && a.plan.layers >= 1 && a.plan.layers <= kMaxTensorLayers,
           "resident on tensor cores: {} members, {} layers (1 to {})", a.members, a.plan.layers,
@@ -124,7 +126,8 @@ void launch_resident_tensor(Stream& stream, const TensorArguments& a) {
 }
 
 KernelResources resident_tensor_resources(const TensorPlan& plan) {
-  if (plan.whole_batch) return whole_batch_tensor_resources(plan.precision);
+  if (plan.body == TensorBody::whole_batch) return whole_batch_tensor_resources(plan.precision);
+  if (plan.body == TensorBody::one_hidden) return one_hidden_tensor_resources(plan);
   return with_kernel(plan, [&](auto* kernel) {
     return kernel_resources(reinterpret_cast<const void*>(kernel), "resident on tensor cores", kTensorThreads,
                             static_cast<std::size_t>(plan.bytes));

@@ -28,6 +28,18 @@ inline constexpr int kWarpTileCount = 5;
 inline constexpr int kChunkBytes = 16;
 inline constexpr int kTensorReadBeyond = 64;
 
+// Of bodies with sizes at compile time: units of the last layer, at most, and floats of one of them behind so many units: its
+// weights, then its bias.
+inline constexpr int kTensorOutputs = 2;
+constexpr int last_layer_places(int units) { return units + 4; }
+
+// Which kernel trains.
+enum class TensorBody {
+  slices,       // resident_tensor.cu
+  whole_batch,  // whole_batch_tensor.cu, with the layout of whole_batch_tensor.hpp; plain members
+  one_hidden,   // one_hidden_tensor.cu, with the layout of one_hidden_tensor.hpp; plain members
+};
+
 // Offsets are in bytes from the start of the block's shared memory.
 struct TensorLayer {
   LayerView view;
@@ -42,7 +54,7 @@ struct TensorLayer {
 };
 
 struct TensorPlan {
-  bool whole_batch;  // the kernel and its layout are those of whole_batch_tensor.hpp
+  TensorBody body;
   Precision precision;
   int slice;  // samples worked on at a time, a multiple of 16
   int batch, inputs;
@@ -56,7 +68,7 @@ struct TensorPlan {
   int bytes;         // all of it
   TensorLayer layer[kMaxTensorLayers];
 
-  bool selects() const { return whole_batch; }  // takes plain members, passes others by
+  bool selects() const { return body != TensorBody::slices; }  // takes plain members, passes others by
 };
 
 struct TensorArguments {

@@ -5,10 +5,81 @@
 
 #include "whole_batch_tensor.hpp"
 
-#include "law/loss.hpp"
-#include "whole_batch_tensor.cuh"
+#include "tensor_last_layer.cuh"
+#include "tensor_rows.cuh"
+#include "tensor_weights.cuh"
 
 namespace occam::cuda {
+
+// Where things lie, and what a warp has in hand.
+template <class P>
+using Chip = WholeBatchTensor<P::kBytes>;
+constexpr int kDown = 2, kAcross = WholeBatchTensor<4>::kTiles;
+using SampleSums = Sums<kDown, kAcross>;
+template <class P, int across>
+using Weights = WeightPart<P, (WholeBatch::kUnits + 15) / 16, 2, across, 2>;
+
+// Which of a lane's activations are 0: a bit each, in four words, whose chains of instructions run side by side.
+class Inactive {
+ public:
+  __device__ __forceinline__ void push(int e, float activation) {
+    const std::uint32_t below = __float_as_uint(activation) - 1u;  // its top bit: the activation is 0
+#if defined(__CUDA_ARCH__)
+    // Volatile: or activations would be kept, at a spill each, to take their bits where they are needed.
+    asm volatile("shf.l.wrap.b32 %0, %1, %0, 1;" : "+r"(word_[e]) : "r"(below));
+#else
+    word_[e] = word_[e] << 1 | below >> 31;
+#endif
+  }
+  // value, or 0 where the activation is: by a mask, as a predicate for each bit costs more.
+  __device__ __forceinline__ float pass(int i, int j, int e, float value) const {
+    const int place = 2 * kAcross - 1 - (i * kAcross + j);
+    const auto mask = static_cast<std::int32_t>(word_[e] << (31 - place)) >> 31;
+    return __uint_as_float(__float_as_uint(value) & ~static_cast<std::uint32_t>(mask));
+  }
+
+ private:
+  std::uint32_t word_[4] = {};
+};
+
+// From the last activations of the warp's samples to dL/dz in their place, rounded, and the warp's share of the last layer's
+// gradient.
+template <class P>
+__device__ __forceinline__ void last_backward(const TensorLastLayer<kAcross>& last, Loss loss,
+                                              const std::int32_t* label, int samples, float* share,
+                                              SampleSums& tile) {
+  float delta[2 * kDown] = {};
+  each_pair<kDown, kAcross>([&](int i, int j, int half, int, int unit) {
+    last.add(unit, tile[i][j][2 * half], tile[i][j][2 * half + 1], delta[2 * i + half]);
+  });
+  const int own_sample = sample_of<kDown>(lane() % 4);
+  const float own = last.loss_gradient(loss, own_sample < samples ? label[own_sample] : -1,
+                                       1.0f / static_cast<float>(samples), delta);
+  const int group = lane() / 4, pair = lane() % 4;
+  constexpr int kTilesOfSums = 4;  // eight sums, of two units each
+  OCCAM_UNROLL
+  for (int first = 0; first < kAcross; first += kTilesOfSums) {
+    float sum[8] = {};
+    OCCAM_UNROLL
+    for (int j = first; j < first + kTilesOfSums && j < kAcross; ++j) {
+      const float2 weight = *reinterpret_cast<const float2*>(last.weight + 8 * j + 2 * pair);
+      OCCAM_UNROLL
+      for (int e = 0; e < 2; ++e) {
+        OCCAM_UNROLL
+        for (int r = 0; r < 2 * kDown; ++r) {
+          float &h = tile[r / 2][j][r % 2 * 2 + e], &of_unit = sum[(j - first) * 2 + e];
+          of_unit = law::fma(delta[r], h, of_unit);
+          h = h > 0.0f ? P::round_sum(delta[r] * (e == 0 ? weight.x : weight.y)) : 0.0f;
+        }
+      }
+    }
+    const float own_sum = sum_over_groups(sum);
+    const int j = first + group / 4 * 2 + group % 2;
+    if (j < kAcross) share[8 * j + 2 * pair + group / 2 % 2] = own_sum;
+  }
+  const float of_bias = sum_of_warp(own);
+  if (lane() == 0) share[8 * kAcross] = of_bias;
+}
 
 // ---- kernels -----------------------------------------------------------------------------------------------
 
@@ -26,41 +97,17 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
   const OperandPanel weight1{base + W::kWeight1, W::kXBytes}, weight2{base + W::kWeight2, W::kUnitBytes},
       hidden{base + W::kHidden, W::kUnitBytes}, above{base + W::kSecond, W::kUnitBytes};
   OperandPanel x{base + W::kX, W::kXBytes};
-  float *const bias1 = floats(W::kBias1), *const bias2 = floats(W::kBias2),
-               *const weight3 = floats(W::kWeight3), *const bias3 = floats(W::kBias3);
+  float *const bias1 = floats(W::kBias1), *const bias2 = floats(W::kBias2);
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
   const LayerView &view1 = a.plan.layer[0].view, &view2 = a.plan.layer[1].view, &view3 = a.plan.layer[2].view;
-  const int units1 = view1.out, units2 = view2.out, outputs = view3.out,
-            thread = static_cast<int>(threadIdx.x);
+  const int units1 = view1.out, units2 = view2.out, thread = static_cast<int>(threadIdx.x);
 
   for (int i = thread; i < W::kBytes / 4; i += kTensorThreads) floats(0)[i] = 0.0f;
   __syncthreads();
-  const auto round_weights = [&](const LayerView& view, OperandPanel operand, float* bias) {
-    for (int item = thread; item < view.out * view.in; item += kTensorThreads) {
-      const int unit = item / view.in, k = item % view.in;
-      P::put(operand.row(P::weight_row(unit)), k, trained[view.weight + unit * view.in_stride + k]);
-    }
-    for (int unit = thread; unit < view.out; unit += kTensorThreads) bias[unit] = trained[view.bias + unit];
-  };
-  round_weights(view1, weight1, bias1);
-  round_weights(view2, weight2, bias2);
-  // Of the last layer each thread owns at most one weight or bias; both its fp32 value and its sum stay with it.
-  float* last_operand = nullptr;
-  float* last_master = nullptr;
-  float last_value = 0.0f;
-  if (thread < outputs * W::kWide && thread % W::kWide < units2) {
-    last_operand = weight3 + thread;
-    last_master = trained + view3.weight + thread / W::kWide * view3.in_stride + thread % W::kWide;
-  } else if (thread >= W::kOutputs * W::kWide && thread - W::kOutputs * W::kWide < outputs) {
-    last_operand = bias3 + thread - W::kOutputs * W::kWide;
-    last_master = trained + view3.bias + thread - W::kOutputs * W::kWide;
-  }
-  const bool is_weight = thread < W::kOutputs * W::kWide;
-  const auto put_last = [&] { *last_operand = is_weight ? P::round(last_value) : last_value; };
-  if (last_operand) {
-    last_value = *last_master;
-    put_last();
-  }
+  bring_weights<P>(view1, trained, weight1, bias1);
+  bring_weights<P>(view2, trained, weight2, bias2);
+  const TensorLastLayer<kAcross> last{view3, floats(W::kWeight3), floats(W::kMaster3)};
+  last.bring(trained);
 
   const std::int64_t all_rows = rows.member.rows[static_cast<int>(Split::train)];
   law::BatchPlace place = law::batch_place(progress.update, all_rows, a.plan.batch);
@@ -74,7 +121,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     copy_async_commit();  // of labels
   }
 
-  const int warp = tensor_warp(), group = lane() / 4, pair = lane() % 4;
+  const int warp = tensor_warp();
   const std::int64_t end = progress.update + progress.remaining;
   for (std::int64_t update = progress.update; update < end; ++update, batch ^= 1) {
     const law::BatchPlace next = law::following(place, all_rows, a.plan.batch);
@@ -91,106 +138,13 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     activate<P>(tile, [&](int e, float value) { inactive1.push(e, value); });
     put<P>(tile, hidden, 0, units1);
     __syncwarp();
-    float* const partial = floats(W::kPartial) + warp * W::kPartials;
-    {
-      multiply_samples<P>(hidden, weight2, bias2, units1, tile);
-      activate<P>(tile, [](int, float) {});
-
-      // Logits: a lane adds its columns of four samples, four lanes make a sample's sum.
-      float logit[2][2][W::kOutputs] = {};
-      each_pair([&](int i, int j, int half, int, int unit) {
-        OCCAM_UNROLL
-        for (int c = 0; c < W::kOutputs; ++c) {
-          const float2 weight = *reinterpret_cast<const float2*>(weight3 + c * W::kWide + unit);
-          logit[i][half][c] = law::fma(tile[i][j][2 * half], weight.x, logit[i][half][c]);
-          logit[i][half][c] = law::fma(tile[i][j][2 * half + 1], weight.y, logit[i][half][c]);
-        }
-      });
-      const int own_i = pair / 2, own_half = pair % 2, own_in_warp = sample_of_row(group) + 8 * pair,
-                own = warp * 32 + own_in_warp;
-      float* const logits = partial;  // [32][kOutputs], until the partial sums follow
-      float* const own_logits = logits + own_in_warp * W::kOutputs;
-      OCCAM_UNROLL
-      for (int i = 0; i < 2; ++i) {
-        OCCAM_UNROLL
-        for (int half = 0; half < 2; ++half) {
-          OCCAM_UNROLL
-          for (int c = 0; c < W::kOutputs; ++c) {
-            float sum = logit[i][half][c];
-            sum += __shfl_xor_sync(kWarp, sum, 1);
-            sum += __shfl_xor_sync(kWarp, sum, 2);
-            if (i == own_i && half == own_half) own_logits[c] = sum + bias3[c];
-          }
-        }
-      }
-      if (own < place.count)
-        law::sample_loss_gradient(a.loss, own_logits, outputs, rows.labels(batch)[own],
-                                  1.0f / static_cast<float>(place.count), own_logits);
-      float bias_sum[W::kOutputs];
-      OCCAM_UNROLL
-      for (int c = 0; c < W::kOutputs; ++c) {
-        bias_sum[c] = own < place.count && c < outputs ? P::round(own_logits[c]) : 0.0f;
-        own_logits[c] = bias_sum[c];
-      }
-      __syncwarp();
-
-      // The last layer's gradient over the warp's samples, and dL/dz of the second layer in place of h.
-      float delta[2][2][W::kOutputs];
-      OCCAM_UNROLL
-      for (int i = 0; i < 2; ++i) {
-        OCCAM_UNROLL
-        for (int half = 0; half < 2; ++half) {
-          OCCAM_UNROLL
-          for (int c = 0; c < W::kOutputs; ++c)
-            delta[i][half][c] = logits[(sample_of_row(group) + 16 * i + 8 * half) * W::kOutputs + c];
-        }
-      }
-      __syncwarp();
-      static_assert(W::kOutputs == 2, "two tiles have eight sums: of two units and classes each");
-      OCCAM_UNROLL
-      for (int first = 0; first < W::kTiles; first += 2) {
-        float sum[8] = {};
-        OCCAM_UNROLL
-        for (int j = first; j < first + 2 && j < W::kTiles; ++j) {
-          float weight[W::kOutputs][2];
-          OCCAM_UNROLL
-          for (int c = 0; c < W::kOutputs; ++c) {
-            const float2 of_pair =
-                *reinterpret_cast<const float2*>(weight3 + c * W::kWide + 8 * j + 2 * pair);
-            weight[c][0] = of_pair.x, weight[c][1] = of_pair.y;
-          }
-          OCCAM_UNROLL
-          for (int e = 0; e < 2; ++e) {
-            float* const of_unit = sum + (j - first) * 4 + e * 2;
-            OCCAM_UNROLL
-            for (int i = 0; i < 2; ++i) {
-              OCCAM_UNROLL
-              for (int half = 0; half < 2; ++half) {
-                float &h = tile[i][j][2 * half + e], gradient = 0.0f;
-                OCCAM_UNROLL
-                for (int c = 0; c < W::kOutputs; ++c) {
-                  of_unit[c] = law::fma(delta[i][half][c], h, of_unit[c]);
-                  gradient = law::fma(delta[i][half][c], weight[c][e], gradient);
-                }
-                h = h > 0.0f ? P::round_sum(gradient) : 0.0f;
-              }
-            }
-          }
-        }
-        const float own_sum = sum_over_groups(sum);
-        const int j = first + group / 4, unit = 8 * j + 2 * pair + group % 2;
-        if (j < W::kTiles) partial[group / 2 % 2 * W::kWide + unit] = own_sum;
-      }
-      OCCAM_UNROLL
-      for (int c = 0; c < W::kOutputs; ++c) {
-        float sum = bias_sum[c];
-        for (const int apart : {1, 2, 16, 4, 8}) sum += __shfl_xor_sync(kWarp, sum, apart);
-        if (lane() == 0) partial[W::kOutputs * W::kWide + c] = sum;
-      }
-    }
+    multiply_samples<P>(hidden, weight2, bias2, units1, tile);
+    rectify(tile);
+    last_backward<P>(last, a.loss, rows.labels(batch), place.count, floats(W::kPartial) + warp * W::kPlaces,
+                     tile);
 
     // The second layer's weight gradient, which is stepped when the first layer's is on its way.
-    WeightPart<P, 7> second;
+    Weights<P, 7> second;
     if constexpr (W::kSpacious) {
       put<P>(tile, above, 0, units2);
       __syncthreads();
@@ -211,13 +165,13 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     }
 
     OCCAM_UNROLL
-    for (int e = 0; e < 8 * W::kTiles; ++e) tile[e / 4 / W::kTiles][e / 4 % W::kTiles][e % 4] = 0.0f;
+    for (int e = 0; e < 8 * kAcross; ++e) tile[e / 4 / kAcross][e / 4 % kAcross][e % 4] = 0.0f;
     const Depth steps = depth_of<P>(units2);
-    multiply<P, 2, W::kTiles, false>(SampleRows{W::kSpacious ? above : hidden, steps},
-                                     ColumnsB<P>{weight2}.template place<W::kTiles>(0), steps, false, tile);
+    multiply<P, 2, kAcross, false>(SampleRows<kDown>{W::kSpacious ? above : hidden, steps},
+                                   ColumnsB<P>{weight2}.template place<kAcross>(0), steps, false, tile);
     OCCAM_UNROLL
-    for (int bit = 0; bit < 8 * W::kTiles; ++bit) {
-      const int i = bit / 4 / W::kTiles, j = bit / 4 % W::kTiles, e = bit % 4;
+    for (int bit = 0; bit < 8 * kAcross; ++bit) {
+      const int i = bit / 4 / kAcross, j = bit / 4 % kAcross, e = bit % 4;
       tile[i][j][e] = inactive1.pass(i, j, e, P::round_sum(tile[i][j][e]));
     }
     if constexpr (W::kSpacious) {
@@ -235,21 +189,20 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     }
     __syncthreads();  // all have read the second layer's weights
     if constexpr (W::kSpacious) fetch_second();
-    if (last_operand) {
+    if (thread < units2 || thread == W::kWide) {
       float sum = 0.0f;
       OCCAM_UNROLL
-      for (int w = 0; w < kWarps; ++w) sum += floats(W::kPartial)[w * W::kPartials + thread];
-      float none = 0.0f;
-      law::optimizer_step<OptimizerKind::sgd, false>(member.optimizer, {}, sum, last_value, none, none);
-      put_last();
+      for (int w = 0; w < kWarps; ++w) sum += floats(W::kPartial)[w * W::kPlaces + thread];
+      last.step(member.optimizer, thread, sum);
     }
     const auto step_second = [&] {
-      second.step(member.optimizer, trained + view2.weight, view2.in_stride, weight2, bias2, units2, units1);
+      second.step_and_store(member.optimizer, weight2, bias2, trained + view2.weight, view2.in_stride, units2,
+                            units1);
     };
 
     // The first layer's weight gradient. Rows of the next update take the place of those that everybody is done
     // with. Weights go back to the L2 cache behind what is fetched from there.
-    WeightPart<P, 4> first;
+    Weights<P, 4> first;
     const auto fetch_first = [&] {
       first.fetch(trained + view1.weight, view1.in_stride, units1, a.plan.inputs);
     };
@@ -278,14 +231,14 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       __syncthreads();
       rest.store(rows, x, W::kHalf, coming_count);
     }
-    first.step(member.optimizer, trained + view1.weight, view1.in_stride, weight1, bias1, units1,
-               a.plan.inputs);
+    first.step_and_store(member.optimizer, weight1, bias1, trained + view1.weight, view1.in_stride, units1,
+                         a.plan.inputs);
     place = next;
   }
   __syncthreads();
-  if (last_operand) *last_master = last_value;
-  for (int unit = thread; unit < units1; unit += kTensorThreads) trained[view1.bias + unit] = bias1[unit];
-  for (int unit = thread; unit < units2; unit += kTensorThreads) trained[view2.bias + unit] = bias2[unit];
+  last.give_back(trained);
+  give_biases_back(view1, bias1, trained);
+  give_biases_back(view2, bias2, trained);
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------

@@ -26,17 +26,16 @@ struct WholeBatchTensor {
 
   static constexpr int kWeight1 = 0, kBias1 = kWeight1 + kWide * kXBytes;  // biases are floats
   static constexpr int kWeight2 = kBias1 + 4 * kWide, kBias2 = kWeight2 + kWide * kUnitBytes;
-  static constexpr int kWeight3 = kBias2 + 4 * kWide,
-                       kBias3 = kWeight3 + 4 * kOutputs * kWide;                  // floats, rounded
-  static constexpr int kHidden = kBias3 + 16;                                     // [kSamples][kUnitBytes]
+  static constexpr int kPlaces = last_layer_places(kWide);  // of the last layer, floats
+  static constexpr int kWeight3 = kBias2 + 4 * kWide, kMaster3 = kWeight3 + 4 * kPlaces;
+  static constexpr int kHidden = kMaster3 + 4 * kOutputs * kPlaces;               // [kSamples][kUnitBytes]
   static constexpr int kX = kHidden + kSamples * kUnitBytes + kTensorReadBeyond;  // [kSamples][kXBytes]
   static constexpr int kOtherX = kX + kSamples * kXBytes + kTensorReadBeyond;     // BF16: the same
   // [kSamples] rows of the second layer, in TF32 half of them, in place of x.
   static constexpr int kSecond = kSpacious ? kOtherX + kSamples * kXBytes + kTensorReadBeyond : kX;
-  static constexpr int kPartial = kSpacious ? kSecond + kSamples * kUnitBytes + kTensorReadBeyond
-                                            : kOtherX;      // [kWarps][kPartials] floats:
-  static constexpr int kPartials = kOutputs * (kWide + 2);  // the last layer's weights, then biases
-  static constexpr int kRowNumbers = kPartial + 4 * kWarps * kPartials, kLabels = kRowNumbers + 8 * kSamples;
+  static constexpr int kPartial =
+      kSpacious ? kSecond + kSamples * kUnitBytes + kTensorReadBeyond : kOtherX;  // [kWarps][kPlaces] floats
+  static constexpr int kRowNumbers = kPartial + 4 * kWarps * kPlaces, kLabels = kRowNumbers + 8 * kSamples;
   static constexpr int kBytes = kLabels + 8 * kSamples;
 };
 static_assert(WholeBatchTensor<4>::kHalf * WholeBatchTensor<4>::kUnitBytes + kTensorReadBeyond <=

@@ -8,6 +8,7 @@
 #include "law/optimizer.hpp"
 #include "one_hidden.hpp"
 #include "one_hidden_chip.hpp"
+#include "one_hidden_tensor.hpp"
 #include "sample_pass.hpp"
 #include "whole_batch_tensor.hpp"
 
@@ -87,14 +88,14 @@ ResidentPlan whole_batch_plan(const DeviceLayout& layout, const MlpSpec& spec, i
   return plan;
 }
 
-// Whether the body for one hidden layer takes the members, whose batch fills more than half a slice of its.
-bool takes_one_hidden_chip(const DeviceLayout& layout, const MlpSpec& spec, int batch,
+// Whether a body for one hidden layer takes the members, whose batch fills more than half a slice of its; on tensor cores
+// plain ones alone.
+template <class Chip>
+bool takes_one_hidden_chip(const DeviceLayout& layout, const MlpSpec& spec, int batch, int most_inputs,
                            const TrainingNeeds& needs) {
-  using Chip = OneHiddenChip<13>;
   return !needs.input_dropout && !needs.hidden_dropout && spec.activation == Activation::relu &&
-         layout.layers().size() == 2 && spec.inputs <= Chip::kMostInputs &&
-         spec.outputs() <= Chip::kOutputs && spec.hidden[0] <= Chip::kUnits && batch > Chip::kSlice / 2 &&
-         batch <= Chip::kBatch;
+         layout.layers().size() == 2 && spec.inputs <= most_inputs && spec.outputs() <= Chip::kOutputs &&
+         spec.hidden[0] <= Chip::kUnits && batch > Chip::kSlice / 2 && batch <= Chip::kBatch;
 }
 
 ResidentPlan one_hidden_chip_plan(const DeviceLayout& layout, const MlpSpec& spec, int batch) {
@@ -129,7 +130,8 @@ PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& ne
       return {{}, fmt::format("a layer of {} units, of which it takes {}", view.out, kMaxResidentWidth)};
   if (takes_whole_batch(layout, spec, batch, needs) && WholeBatch::kBytes <= shared_limit)
     return {whole_batch_plan(layout, spec, batch), ""};
-  if (takes_one_hidden_chip(layout, spec, batch, needs)) {
+  using OneHidden = OneHiddenChip<13>;
+  if (takes_one_hidden_chip<OneHidden>(layout, spec, batch, OneHidden::kMostInputs, needs)) {
     const ResidentPlan plan = one_hidden_chip_plan(layout, spec, batch);
     if (static_cast<std::size_t>(plan.bytes) <= shared_limit) return {plan, ""};
   }
@@ -253,16 +255,21 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   const DeviceLayout layout(spec);
   if (layout.stride() > INT32_MAX / 16 || layout.widest() > INT32_MAX / 1024 || batch > INT32_MAX / 64)
     return {{}, "the network or the batch is far larger than shared memory"};
-  const int whole_bytes = whole_batch_tensor_bytes(precision);
-  if (needs.plain && takes_whole_batch(layout, spec, batch, needs) &&
-      static_cast<std::size_t>(whole_bytes) <= shared_limit) {
+  const auto with_sizes = [&](TensorBody body, int slice, int bytes) {
     TensorPlan plan{};
-    plan.whole_batch = true, plan.precision = precision;
-    plan.slice = WholeBatch::kSamples, plan.batch = batch, plan.inputs = spec.inputs;
-    plan.bytes = whole_bytes;
+    plan.body = body, plan.precision = precision;
+    plan.slice = slice, plan.batch = batch, plan.inputs = spec.inputs, plan.bytes = bytes;
     for (const LayerView& view : layout.layers()) plan.layer[plan.layers++].view = view;
-    return {plan, ""};
-  }
+    return plan;
+  };
+  std::optional<TensorPlan> sized;
+  using OneHidden = OneHiddenTensor<4, 25>;
+  if (takes_whole_batch(layout, spec, batch, needs))
+    sized = with_sizes(TensorBody::whole_batch, WholeBatch::kSamples, whole_batch_tensor_bytes(precision));
+  if (takes_one_hidden_chip<OneHidden>(layout, spec, batch, OneHidden::kInputs, needs))
+    sized = with_sizes(TensorBody::one_hidden, OneHidden::kSlice,
+                       one_hidden_tensor_bytes(precision, spec.hidden[0]));
+  if (needs.plain && sized && static_cast<std::size_t>(sized->bytes) <= shared_limit) return {sized, ""};
   const auto placed = [&](bool apart, int slices, bool on_chip) {
     const int slice = ((batch + slices - 1) / slices + 15) / 16 * 16;
     return place_tensor(layout, spec, batch, precision, apart, slice, on_chip);

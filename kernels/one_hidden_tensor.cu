@@ -1,0 +1,278 @@
+// Plan *resident, one hidden layer* on tensor cores: one block trains one member. A warp owns 32 samples of the batch, 16 of each
+// half, on their way to the loss: it multiplies runs of units, adds what they are worth to the logits, and keeps of an
+// activation a bit, whether it is positive. Then it owns units: of dL/dz one half at a time is on the chip, and the weight
+// gradient grows in its registers, where its fp32 weights stay for the whole training. Rows of the next batch replace those
+// of a half when its gradient is done; a warp brings those of its own samples, through registers, rounded on their way.
+
+#include "one_hidden_tensor.hpp"
+
+#include <limits>
+
+#include "tensor_last_layer.cuh"
+#include "tensor_rows.cuh"
+#include "tensor_weights.cuh"
+
+namespace occam::cuda {
+
+template <class P, int tiles>
+using OneHidden = OneHiddenTensor<P::kBytes, tiles>;
+
+// Which units the warp's samples activate. Word e of samples i has a bit for element e of each tile of units, in their order.
+template <int tiles>
+class ActiveUnits {
+ public:
+  __device__ __forceinline__ void push(int i, int e, float z) {
+    // Its top bit: z is positive.
+    const std::uint32_t below = __float_as_uint(std::numeric_limits<float>::denorm_min() - z);
+#if defined(__CUDA_ARCH__)
+    // Volatile: or z would be kept, at a spill each, to take its bit where it is needed.
+    asm volatile("shf.l.wrap.b32 %0, %1, %0, 1;" : "+r"(word_[i][e]) : "r"(below));
+#else
+    word_[i][e] = word_[i][e] << 1 | below >> 31;
+#endif
+  }
+  __device__ __forceinline__ bool operator()(int i, int e, int tile) const {
+    return (word_[i][e] >> (tiles - 1 - tile) & 1u) != 0;
+  }
+
+ private:
+  std::uint32_t word_[2][4] = {};
+};
+
+// From rows to logits, 16 samples of either half.
+template <class P, int tiles>
+__device__ __forceinline__ void forward(OperandPanel x, OperandPanel weight, const float* bias,
+                                        const TensorLastLayer<tiles>& last, float (&logit)[4],
+                                        ActiveUnits<tiles>& active) {
+  constexpr int kRun = 13;                                              // tiles of units
+  constexpr int kWholeSteps = OneHidden<P, tiles>::kInputs / P::kStep;  // then one that has a chunk
+  static_assert(OneHidden<P, tiles>::kInputs % P::kStep <= P::kChunk &&
+                OneHidden<P, tiles>::kInputs % P::kStep > 0);
+  std::uint32_t a[kWholeSteps + 1][2][4];
+  const SampleRows<2, kSamplesOfWarps> of_samples{x, {kWholeSteps, true}};
+  OCCAM_UNROLL
+  for (int step = 0; step <= kWholeSteps; ++step) of_samples.read(a[step], step);
+  const auto run = [&]<int count>(int first, std::integral_constant<int, count>) {
+    Sums<2, count> z;
+    begin_with_bias(bias + 8 * first, z);
+    const auto of_units = RowsB<P>{weight}.template place<count>(first);
+    OCCAM_UNROLL
+    for (int step = 0; step <= kWholeSteps; ++step) {
+      std::uint32_t b[count][2];
+      of_units.read(b, step);
+      OCCAM_UNROLL
+      for (int j = 0; j < count; ++j) {
+        if (step == kWholeSteps) b[j][1] = 0;
+        OCCAM_UNROLL
+        for (int i = 0; i < 2; ++i) P::multiply(z[i][j], a[step][i], b[j]);
+      }
+    }
+    OCCAM_UNROLL
+    for (int j = 0; j < count; ++j) {
+      OCCAM_UNROLL
+      for (int r = 0; r < 4; ++r) {
+        const int i = r / 2, e = r % 2 * 2;
+        last.add(8 * (first + j) + lane() % 4 * 2, rectified(z[i][j][e]), rectified(z[i][j][e + 1]),
+                 logit[r]);
+        active.push(i, e, z[i][j][e]);
+        active.push(i, e + 1, z[i][j][e + 1]);
+      }
+    }
+  };
+  OCCAM_UNROLL
+  for (int first = 0; first + kRun <= tiles; first += kRun) run(first, std::integral_constant<int, kRun>{});
+  if constexpr (tiles % kRun != 0) run(tiles - tiles % kRun, std::integral_constant<int, tiles % kRun>{});
+}
+
+// What is stored of a sample's dL/dz is D[s][u]: dL/dlogit where unit u is active, else 0. So Gᵀ = Dᵀ · x has the hidden layer's
+// gradient without the factor of the weight behind a unit; and as activations are what these weights make of x, the last
+// layer's gradient of unit u, Σ_s D[s][u] · h[s][u], is Σ_k G[u][k] · weight[u][k]. This steps the last layer by it, and leaves the
+// hidden layer's gradient in `weights`.
+template <class P, class Weights, class Last>
+__device__ __forceinline__ void step_last(Weights& weights, const Last& last,
+                                          const law::OptimizerConstants& optimizer, OperandPanel weight1,
+                                          const float* bias1, int units, int inputs) {
+  float scale[Weights::kDown][2] = {}, sum[Weights::kDown][2] = {};
+  weights.each_row(units, [&](int i, int half, int unit) {
+    scale[i][half] = last.weight[unit];
+    float& of = sum[i][half];
+    const char* const row = weight1.row(P::weight_row(unit));
+    weights.each_feature(inputs, [&](int j, int feature) {
+      const float2 w = P::get_pair(row, feature);
+      of = law::fma(weights.sums[i][j][2 * half], w.x, of);
+      of = law::fma(weights.sums[i][j][2 * half + 1], w.y, of);
+    });
+    if (weights.has_ones()) of = law::fma(weights.of_ones(i, half), bias1[unit], of);
+  });
+  OCCAM_UNROLL
+  for (int r = 0; r < 2 * Weights::kDown; ++r) {
+    float& of = sum[r / 2][r % 2];
+    of += __shfl_xor_sync(kWarp, of, 1);
+    of += __shfl_xor_sync(kWarp, of, 2);
+  }
+  __syncwarp();  // all have read the last layer's weights
+  if (lane() % 4 == 0)
+    weights.each_row(units, [&](int i, int half, int unit) { last.step(optimizer, unit, sum[i][half]); });
+  weights.scale_rows(scale);
+}
+
+template <class P, int tiles>
+__global__ void __launch_bounds__(kTensorThreads, 1) one_hidden_tensor_kernel(TensorArguments a) {
+  using S = OneHidden<P, tiles>;
+  static_assert(S::kBatch == WholeBatch::kSamples && S::kInputs == WholeBatch::kInputs);
+  static_assert(S::kSlice == kSamplesOfWarps);
+  constexpr int kUnitTiles = (S::kUnits + 15) / 16, kDown = (kUnitTiles + kWarps - 1) / kWarps;
+  using Weights = WeightPart<P, kUnitTiles, kDown, (S::kInputs + 7) / 8, 1>;
+  const int id = static_cast<int>(blockIdx.x);
+  const Progress& progress = a.wave.progress[id];
+  if (progress.remaining == 0 || !is_plain(a.wave.members[id])) return;
+  char* const base = reinterpret_cast<char*>(&shared<float>());
+  const auto floats = [&](int offset) { return reinterpret_cast<float*>(base + offset); };
+  const Member member = a.wave.members[id];  // a copy: stores to device memory would have it read anew
+  const BatchRows rows{member, member.train_x, reinterpret_cast<std::uint32_t*>(base + S::kRowNumbers),
+                       reinterpret_cast<std::int32_t*>(base + S::kLabels), a.plan.inputs};
+  const OperandPanel weight1{base + S::kWeight1, S::kXBytes}, delta{base + S::kDelta, S::kUnitBytes},
+      x{base + S::kX, S::kXBytes};
+  float* const bias1 = floats(S::kBias1);
+  float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
+  const LayerView &view1 = a.plan.layer[0].view, &view2 = a.plan.layer[1].view;
+  const int units = view1.out, inputs = a.plan.inputs;
+  law::EpochOrder& order = *reinterpret_cast<law::EpochOrder*>(base + S::kOrder);  // of the rows drawn next
+  static_assert(sizeof order <= S::kOrderBytes);
+
+  for (int i = static_cast<int>(threadIdx.x); i < S::kBytes / 4; i += kTensorThreads) floats(0)[i] = 0.0f;
+  __syncthreads();
+  bring_weights<P>(view1, trained, weight1, bias1);
+  const TensorLastLayer<tiles> last{view2, floats(S::kWeight2), floats(S::kMaster2)};
+  last.bring(trained);
+  Weights weights;
+  weights.fetch(trained + view1.weight, view1.in_stride, units, inputs);
+
+  const std::int64_t all_rows = member.rows[static_cast<int>(Split::train)];
+  law::BatchPlace place = law::batch_place(progress.update, all_rows, a.plan.batch),
+                  next = law::following(place, all_rows, a.plan.batch);
+  int batch = 0;
+  // The warp's own rows of a half.
+  using Coming = RowsInRegisters<P, 16, 32>;
+  const auto first_of = [&](int half) { return half * S::kSlice + tensor_warp() * 16; };
+  const auto end_of = [&](int half, int count) {
+    return count < first_of(half) + 16 ? count : first_of(half) + 16;
+  };
+  const auto load = [&](Coming& coming, int which, int half, int count) {
+    coming = Coming{};  // else what is not loaded would be kept
+    coming.load(rows, which, first_of(half), end_of(half, count));
+  };
+  const auto store = [&](const Coming& coming, int half, int count) {
+    coming.store(rows, x, first_of(half), end_of(half, count));
+  };
+  rows.open(place, batch);
+  copy_async_commit();  // of labels
+  if (threadIdx.x == 0) order = rows.order(next);
+  __syncthreads();
+  Coming coming;
+  load(coming, batch, 0, place.count);
+  store(coming, 0, place.count);
+  load(coming, batch, 1, place.count);
+
+  const std::int64_t end = progress.update + progress.remaining;
+  for (std::int64_t update = progress.update; update < end; ++update, batch ^= 1) {
+    const law::BatchPlace after = law::following(next, all_rows, a.plan.batch);
+    const bool goes_on = update + 1 < end;
+    const int coming_count = goes_on ? next.count : 0;
+    copy_async_wait<0>();
+    __syncthreads();  // labels are there, all have done their step, and nobody reads rows or dL/dz any more
+    store(coming, 1, place.count);
+    if (goes_on) rows.open(order, next, batch ^ 1);
+    copy_async_commit();
+    __syncwarp();  // all lanes have stored
+
+    float logit[4] = {};  // then its gradient
+    ActiveUnits<tiles> active;
+    forward<P>(x, weight1, bias1, last, logit, active);
+    const int own = sample_of<2, kSamplesOfWarps>(lane() % 4);
+    const float of_own = last.loss_gradient(a.loss, own < place.count ? rows.labels(batch)[own] : -1,
+                                            1.0f / static_cast<float>(place.count), logit);
+    const float of_warp = sum_of_warp(of_own);
+    if (lane() == 0) floats(S::kPartial)[tensor_warp()] = of_warp;
+    OCCAM_UNROLL
+    for (int r = 0; r < 4; ++r) logit[r] = P::round(logit[r]);
+    const auto put_delta = [&](int half) {
+      OCCAM_UNROLL
+      for (int tile = 0; tile < tiles; ++tile) {
+        const int unit = 8 * tile + lane() % 4 * 2;
+        if (unit >= units) continue;
+        OCCAM_UNROLL
+        for (int r = 0; r < 2; ++r) {
+          const float of = logit[2 * half + r];
+          P::put_rounded_pair(delta.row(sample_of<2, kSamplesOfWarps>(r)), unit,
+                              active(half, 2 * r, tile) ? of : 0.0f,
+                              active(half, 2 * r + 1, tile) ? of : 0.0f);
+        }
+      }
+    };
+
+    weights.clear();
+    put_delta(0);
+    __syncthreads();
+    if (after.epoch != next.epoch && threadIdx.x == 0) order = rows.order(after);
+    load(coming, batch ^ 1, 0, coming_count);
+    weights.add(delta, x, rows.in_first_half(place.count));
+    __syncthreads();  // nobody reads this half's rows and dL/dz any more
+    store(coming, 0, coming_count);
+    load(coming, batch ^ 1, 1, coming_count);
+    if (place.count > S::kSlice) {
+      put_delta(1);
+      __syncthreads();
+      weights.add(delta, {x.row(S::kSlice), x.row_bytes}, place.count - S::kSlice);
+    }
+
+    step_last<P>(weights, last, member.optimizer, weight1, bias1, units, inputs);
+    weights.step(member.optimizer, weight1, bias1, units, inputs);
+    if (threadIdx.x == kTensorThreads - 1) {
+      float sum = 0.0f;
+      OCCAM_UNROLL
+      for (int w = 0; w < kWarps; ++w) sum += floats(S::kPartial)[w];
+      last.step(member.optimizer, S::kWide, sum);
+    }
+    place = next, next = after;
+  }
+  __syncthreads();
+  weights.give_back(trained + view1.weight, view1.in_stride, units, inputs);
+  last.give_back(trained);
+  give_biases_back(view1, bias1, trained);
+}
+
+// ---- launchers --------------------------------------------------------------------------------------------
+
+namespace {
+
+template <class F>
+decltype(auto) with_kernel(const TensorPlan& plan, const F& f) {
+  return with_one_hidden_tensor(plan.precision, plan.layer[0].view.out, [&](auto sizes) {
+    using S = decltype(sizes);
+    if constexpr (S::kElement == Tf32::kBytes)
+      return f(one_hidden_tensor_kernel<Tf32, S::kTiles>);
+    else
+      return f(one_hidden_tensor_kernel<Bf16, S::kTiles>);
+  });
+}
+
+}  // namespace
+
+void launch_one_hidden_tensor(Stream& stream, const TensorArguments& a) {
+  const NvtxRange range{"one hidden layer on tensor cores"};
+  require(a.members >= 1, "one hidden layer on tensor cores: {} members", a.members);
+  with_kernel(a.plan, [&](auto* kernel) {
+    launch(stream, "one hidden layer on tensor cores", kernel, dim3(static_cast<unsigned>(a.members)),
+           dim3(kTensorThreads), static_cast<std::size_t>(a.plan.bytes), a);
+  });
+}
+
+KernelResources one_hidden_tensor_resources(const TensorPlan& plan) {
+  return with_kernel(plan, [&](auto* kernel) {
+    return kernel_resources(reinterpret_cast<const void*>(kernel), "one hidden layer on tensor cores",
+                            kTensorThreads, static_cast<std::size_t>(plan.bytes));
+  });
+}
+
+}  // namespace occam::cuda

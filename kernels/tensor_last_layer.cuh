@@ -1,0 +1,104 @@
+// The last layer, of one unit or two, behind samples that are in a warp's registers (tensor_samples.cuh), in fp32. Logits and
+// loss are the warp's own affair.
+//
+// The softmax of two classes depends on the difference of their logits alone: it is the sigmoid, and their gradients are each
+// other's negatives. So in either case there is one logit here, with one weight of each unit: that of the only unit, or that
+// of the second one less that of the first.
+#pragma once
+
+#include "law/loss.hpp"
+#include "optimizer.cuh"
+#include "tensor_samples.cuh"
+
+namespace occam::cuda {
+
+// Sums of eight values over the eight samples of a warp's groups, each by the tree over samples 1, 2 and 4 apart, which
+// are lanes 16, 4 and 8 apart. A lane gets the sum of value 4 · bit 2 + 2 · bit 0 + bit 1 of its group.
+__device__ __forceinline__ float sum_over_groups(const float (&value)[8]) {
+  const int group = lane() / 4;
+  float four[4], two[2];
+  const auto halve = [&](bool upper, float low, float high, int apart) {
+    const float other = __shfl_xor_sync(kWarp, upper ? low : high, apart);
+    return (upper ? high : low) + other;
+  };
+  OCCAM_UNROLL
+  for (int k = 0; k < 4; ++k) four[k] = halve(group / 4 != 0, value[k], value[k + 4], 16);
+  OCCAM_UNROLL
+  for (int k = 0; k < 2; ++k) two[k] = halve(group % 2 != 0, four[k], four[k + 2], 4);
+  return halve(group / 2 % 2 != 0, two[0], two[1], 8);
+}
+
+// Behind 8 · across units, of which a warp has 16 · down samples. Place u has the weight of unit u, place kWide the bias.
+template <int across, int down = 2>
+struct TensorLastLayer {
+  static constexpr int kWide = 8 * across, kPlaces = last_layer_places(kWide);
+  static_assert(kWide < kTensorThreads);
+
+  const LayerView& view;
+  float* weight;  // [kPlaces] of the one logit
+  float* master;  // [kTensorOutputs][kPlaces] as they are trained
+
+  template <class F>
+  __device__ __forceinline__ void each_own(const F& f) const {
+    const int place = static_cast<int>(threadIdx.x);
+    if (place >= view.in && place != kWide) return;
+    for (int c = 0; c < view.out; ++c)
+      f(master[c * kPlaces + place],
+        place == kWide ? view.bias + c : view.weight + c * view.in_stride + place);
+    weight[place] = master[place + (view.out - 1) * kPlaces] - (view.out == 2 ? master[place] : 0.0f);
+  }
+  __device__ __forceinline__ void bring(const float* trained) const {
+    each_own([&](float& of, std::int64_t offset) { of = trained[offset]; });
+  }
+  __device__ __forceinline__ void give_back(float* trained) const {
+    each_own([&](float of, std::int64_t offset) { trained[offset] = of; });
+  }
+  // gradient: of the one logit's weight.
+  __device__ __forceinline__ void step(const law::OptimizerConstants& optimizer, int place,
+                                       float gradient) const {
+    float none = 0.0f;
+    const auto stepped = [&](float& of, float by) {
+      law::optimizer_step<OptimizerKind::sgd, false>(optimizer, {}, by, of, none, none);
+      return of;
+    };
+    float of = stepped(master[place + (view.out - 1) * kPlaces], gradient);
+    if (view.out == 2) of -= stepped(master[place], -gradient);
+    weight[place] = of;
+  }
+
+  // Adds to the logits of the lane's samples what two of their activations make of them, units `unit` and `unit` + 1.
+  __device__ __forceinline__ void add(int unit, float first, float second, float& logit) const {
+    const float2 of = *reinterpret_cast<const float2*>(weight + unit);
+    logit = law::fma(second, of.y, law::fma(first, of.x, logit));
+  }
+
+  // logit: a lane's sums of its samples over its units, of which four lanes make a sample's, becomes dL/dlogit of these samples;
+  // the result is that of the own sample, number lane % 4 of them. label: of that one, −1: there is none; inverse: 1 / samples
+  // of the batch.
+  __device__ __forceinline__ float loss_gradient(Loss loss, std::int32_t label, float inverse,
+                                                 float (&logit)[2 * down]) const {
+    const int own = lane() % 4;
+    float own_logit = 0.0f, gradient = 0.0f;
+    OCCAM_UNROLL
+    for (int r = 0; r < 2 * down; ++r) {
+      logit[r] += __shfl_xor_sync(kWarp, logit[r], 1);
+      logit[r] += __shfl_xor_sync(kWarp, logit[r], 2);
+      if (r == own) own_logit = logit[r] + weight[kWide];
+    }
+    if (label >= 0)
+      law::sample_loss_gradient(loss == Loss::cross_entropy ? Loss::binary_cross_entropy : loss, &own_logit,
+                                1, label, inverse, &gradient);
+    OCCAM_UNROLL
+    for (int r = 0; r < 2 * down; ++r) logit[r] = __shfl_sync(kWarp, gradient, (lane() & ~3) + r);
+    return gradient;
+  }
+};
+
+// Of all lanes, in a fixed order.
+__device__ __forceinline__ float sum_of_warp(float value) {
+  OCCAM_UNROLL
+  for (int apart = 1; apart < law::kLanes; apart *= 2) value += __shfl_xor_sync(kWarp, value, apart);
+  return value;
+}
+
+}  // namespace occam::cuda

@@ -1,0 +1,58 @@
+// How a batch's rows get to the chip as operands, in the bodies of plan resident on tensor cores with sizes at compile time.
+#pragma once
+
+#include "resident_tensor_operand.cuh"
+#include "whole_batch_rows.cuh"
+
+namespace occam::cuda {
+
+// Rows of a batch on their way to the chip, `samples` of them, from `first` on, by so many neighbouring threads: a thread's
+// quads, all at once.
+template <class P, int samples, int threads = kTensorThreads>
+struct RowsInRegisters {
+  static constexpr int kQuads = WholeBatch::kInputs / kQuad,
+                       kAll = (samples * kQuads + threads - 1) / threads;
+  float v[kAll][kQuad] = {};  // else what is not loaded would be kept from update to update
+
+  // f(q, sample, at) of the thread's quads of samples first … end − 1, of which there are at most `samples`.
+  template <class F>
+  static __device__ __forceinline__ void each(const BatchRows& rows, int first, int end, const F& f) {
+    OCCAM_UNROLL
+    for (int q = 0; q < kAll; ++q) {
+      const int item = static_cast<int>(threadIdx.x) % threads + q * threads;
+      const int sample = first + item / kQuads, at = item % kQuads * kQuad;
+      if (sample < end && at < rows.inputs) f(q, sample, at);
+    }
+  }
+  __device__ __forceinline__ void load(const BatchRows& rows, int which, int first, int end) {
+    each(rows, first, end,
+         [&](int q, int sample, int at) { read_steps(rows.source(which, sample, at), v[q]); });
+  }
+  __device__ __forceinline__ void store(const BatchRows& rows, OperandPanel x, int first, int end) const {
+    each(rows, first, end, [&](int q, int sample, int at) { P::put_quad(x.row(sample), at, v[q]); });
+  }
+};
+
+// Where registers have no room, rows are copied to where they stay, and rounded there by the threads that copied them: a
+// quad at a time, as what is unrolled takes registers.
+template <class F>
+__device__ __forceinline__ void each_quad_in_place(const BatchRows& rows, int count, const F& f) {
+  constexpr int kQuads = WholeBatch::kInputs / kQuad;
+  for (int item = static_cast<int>(threadIdx.x); item < count * kQuads; item += kTensorThreads)
+    if (item % kQuads * kQuad < rows.inputs) f(item / kQuads, item % kQuads * kQuad);
+}
+__device__ __forceinline__ void copy_rows(const BatchRows& rows, int which, OperandPanel x, int count) {
+  each_quad_in_place(rows, count, [&](int sample, int at) {
+    copy_async<16>(x.row(sample) + at * Tf32::kBytes, rows.source(which, sample, at));
+  });
+  copy_async_commit();
+}
+__device__ __forceinline__ void round_rows(const BatchRows& rows, OperandPanel x, int count) {
+  each_quad_in_place(rows, count, [&](int sample, int at) {
+    float v[kQuad];
+    read_steps(reinterpret_cast<const float*>(x.row(sample)) + at, v);
+    Tf32::put_quad(x.row(sample), at, v);
+  });
+}
+
+}  // namespace occam::cuda
