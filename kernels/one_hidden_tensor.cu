@@ -6,8 +6,7 @@
 
 #include "one_hidden_tensor.hpp"
 
-#include <limits>
-
+#include "tensor_active.cuh"
 #include "tensor_last_layer.cuh"
 #include "tensor_rows.cuh"
 #include "tensor_weights.cuh"
@@ -16,28 +15,6 @@ namespace occam::cuda {
 
 template <class P, int tiles>
 using OneHidden = OneHiddenTensor<P::kBytes, tiles>;
-
-// Which units the warp's samples activate. Word e of samples i has a bit for element e of each tile of units, in their order.
-template <int tiles>
-class ActiveUnits {
- public:
-  __device__ __forceinline__ void push(int i, int e, float z) {
-    // Its top bit: z is positive.
-    const std::uint32_t below = __float_as_uint(std::numeric_limits<float>::denorm_min() - z);
-#if defined(__CUDA_ARCH__)
-    // Volatile: or z would be kept, at a spill each, to take its bit where it is needed.
-    asm volatile("shf.l.wrap.b32 %0, %1, %0, 1;" : "+r"(word_[i][e]) : "r"(below));
-#else
-    word_[i][e] = word_[i][e] << 1 | below >> 31;
-#endif
-  }
-  __device__ __forceinline__ bool operator()(int i, int e, int tile) const {
-    return (word_[i][e] >> (tiles - 1 - tile) & 1u) != 0;
-  }
-
- private:
-  std::uint32_t word_[2][4] = {};
-};
 
 // From rows to logits, 16 samples of either half.
 template <class P, int tiles>
@@ -84,40 +61,23 @@ __device__ __forceinline__ void forward(OperandPanel x, OperandPanel weight, con
   if constexpr (tiles % kRun != 0) run(tiles - tiles % kRun, std::integral_constant<int, tiles % kRun>{});
 }
 
-// What is stored of a sample's dL/dz is D[s][u]: dL/dlogit where unit u is active, else 0. So Gᵀ = Dᵀ · x has the hidden layer's
-// gradient without the factor of the weight behind a unit; and as activations are what these weights make of x, the last
-// layer's gradient of unit u, Σ_s D[s][u] · h[s][u], is Σ_k G[u][k] · weight[u][k]. This steps the last layer by it, and leaves the
-// hidden layer's gradient in `weights`.
-template <class P, class Weights, class Last>
+// Steps the last layer by what G in `weights` says (tensor_active.cuh), and leaves the hidden layer's gradient there.
+template <class Weights, class Last>
 __device__ __forceinline__ void step_last(Weights& weights, const Last& last,
                                           const law::OptimizerConstants& optimizer, OperandPanel weight1,
                                           const float* bias1, int units, int inputs) {
   float scale[Weights::kDown][2] = {}, sum[Weights::kDown][2] = {};
-  weights.each_row(units, [&](int i, int half, int unit) {
-    scale[i][half] = last.weight[unit];
-    float& of = sum[i][half];
-    const char* const row = weight1.row(P::weight_row(unit));
-    weights.each_feature(inputs, [&](int j, int feature) {
-      const float2 w = P::get_pair(row, feature);
-      of = law::fma(weights.sums[i][j][2 * half], w.x, of);
-      of = law::fma(weights.sums[i][j][2 * half + 1], w.y, of);
-    });
-    if (weights.has_ones()) of = law::fma(weights.of_ones(i, half), bias1[unit], of);
-  });
-  OCCAM_UNROLL
-  for (int r = 0; r < 2 * Weights::kDown; ++r) {
-    float& of = sum[r / 2][r % 2];
-    of += __shfl_xor_sync(kWarp, of, 1);
-    of += __shfl_xor_sync(kWarp, of, 2);
-  }
+  weights.each_row(units, [&](int i, int half, int unit) { scale[i][half] = last.weight[unit]; });
+  weights.multiply_rows(weight1, bias1, units, inputs, sum);
   __syncwarp();  // all have read the last layer's weights
   if (lane() % 4 == 0)
     weights.each_row(units, [&](int i, int half, int unit) { last.step(optimizer, unit, sum[i][half]); });
   weights.scale_rows(scale);
 }
 
-template <class P, int tiles>
+template <class Operands, int tiles>
 __global__ void __launch_bounds__(kTensorThreads, 1) one_hidden_tensor_kernel(TensorArguments a) {
+  using P = InOrder<Operands>;
   using S = OneHidden<P, tiles>;
   static_assert(S::kBatch == WholeBatch::kSamples && S::kInputs == WholeBatch::kInputs);
   static_assert(S::kSlice == kSamplesOfWarps);
@@ -226,7 +186,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) one_hidden_tensor_kernel(Te
       weights.add(delta, {x.row(S::kSlice), x.row_bytes}, place.count - S::kSlice);
     }
 
-    step_last<P>(weights, last, member.optimizer, weight1, bias1, units, inputs);
+    step_last(weights, last, member.optimizer, weight1, bias1, units, inputs);
     weights.step(member.optimizer, weight1, bias1, units, inputs);
     if (threadIdx.x == kTensorThreads - 1) {
       float sum = 0.0f;

@@ -15,9 +15,26 @@ using Sums = float[down][across][4];
 
 __device__ __forceinline__ int tensor_warp() { return static_cast<int>(threadIdx.x) / 32; }
 
-// Groups 0 … 3 of a warp have the even ones of eight samples, in rows of tiles, and groups 4 … 7 the odd ones: shared
-// memory takes pairs of floats from sixteen lanes at a time, and of neighbouring rows these would share banks.
-__device__ __forceinline__ int sample_of_row(int row) { return (row & ~7) | (row & 3) << 1 | (row >> 2 & 1); }
+// Groups 0 … 3 of a warp have the even ones of eight rows of a tile, and groups 4 … 7 the odd ones: shared memory takes pairs
+// of floats from sixteen lanes at a time, and of neighbouring rows these would share banks.
+__device__ __forceinline__ int interleaved(int row) { return (row & ~7) | (row & 3) << 1 | (row >> 2 & 1); }
+
+// Operands whose rows of weights stand in the order of their units, so that the two of a lane's columns are neighbours' rows:
+// products whose A are a warp's own sums want it (tensor_active.cuh). In TF32 it is the lanes that are dealt out to units then.
+template <class P>
+struct InOrder : P {
+  static __device__ __forceinline__ int weight_row(int unit) { return unit; }
+  static __device__ __forceinline__ int unit_of_group() { return lane() / 4; }
+};
+template <>
+struct InOrder<Tf32> : Tf32 {
+  static __device__ __forceinline__ int weight_row(int unit) { return unit; }
+  static __device__ __forceinline__ int unit_of_group() { return interleaved(lane() / 4); }
+  static __device__ __forceinline__ const char* columns_a(OperandPanel p, int first) {
+    return p.row(2 * (lane() % 4)) + (first + unit_of_group()) * kBytes;
+  }
+};
+
 // The warp's first sample. Tiles of 16 samples are `apart` from each other: 16, and a warp's samples are side by side, or
 // kSamplesOfWarps, and then its tiles are.
 inline constexpr int kSamplesOfWarps = 16 * kWarps;
@@ -29,7 +46,7 @@ __device__ __forceinline__ int samples_of_warp() {
 // The lane's r-th sample, in row lane / 4 + r % 2 · 8 of tile r / 2.
 template <int down, int apart = 16>
 __device__ __forceinline__ int sample_of(int r) {
-  return samples_of_warp<down, apart>() + sample_of_row(lane() / 4) + r / 2 * apart + r % 2 * 8;
+  return samples_of_warp<down, apart>() + interleaved(lane() / 4) + r / 2 * apart + r % 2 * 8;
 }
 
 // A warp's samples as rows of A. Nobody else's are read, so what the warp itself has stored needs no barrier: where the
@@ -40,7 +57,7 @@ struct SampleRows {
   int row_bytes, last;
 
   __device__ __forceinline__ SampleRows(OperandPanel p, Depth depth)
-      : at(p.row(samples_of_warp<down, apart>() + sample_of_row(lane() % 16)) + lane() / 16 * kChunkBytes),
+      : at(p.row(samples_of_warp<down, apart>() + interleaved(lane() % 16)) + lane() / 16 * kChunkBytes),
         row_bytes(p.row_bytes), last((2 * depth.steps - (depth.half ? lane() / 16 : 0)) * kChunkBytes) {}
   __device__ __forceinline__ void read(std::uint32_t (&a)[down][4], int step) const {
     const int offset = step * 2 * kChunkBytes;

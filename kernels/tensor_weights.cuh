@@ -49,12 +49,17 @@ struct WeightPart {
     return warps_across == 1 || tensor_warp() % warps_across == warps_across - 1;
   }
 
-  // += deltaᵀ · x over `samples` samples; those up to the next whole step are zeros in delta.
-  __device__ __forceinline__ void add(OperandPanel delta, OperandPanel x, int samples) {
+  // += A · x over `samples` samples; those up to the next whole step are zeros in A.
+  template <class AtA>
+  __device__ __forceinline__ void add_product(const AtA& at_a, OperandPanel x, int samples) {
     if (samples <= 0 || is_idle()) return;
-    multiply<P, down, across, true>(
-        ColumnsA<P>{delta}.template place<down>(m), ColumnsB<P>{x}.template place<across>(n),
-        Depth{(samples + P::kStep - 1) / P::kStep, false}, is_last_across() && lane() / 4 == 7, sums);
+    multiply<P, down, across, true>(at_a, ColumnsB<P>{x}.template place<across>(n),
+                                    Depth{(samples + P::kStep - 1) / P::kStep, false},
+                                    is_last_across() && lane() / 4 == 7, sums);
+  }
+  // += deltaᵀ · x
+  __device__ __forceinline__ void add(OperandPanel delta, OperandPanel x, int samples) {
+    add_product(ColumnsA<P>{delta}.template place<down>(m), x, samples);
   }
 
   // Calls f(i, half, unit) of the warp's own rows.
@@ -64,7 +69,7 @@ struct WeightPart {
     for (int i = 0; i < down; ++i) {
       OCCAM_UNROLL
       for (int half = 0; half < 2; ++half) {
-        const int unit = 16 * (m + i) + lane() / 4 + 8 * half;
+        const int unit = 16 * (m + i) + P::unit_of_group() + 8 * half;
         if (m + i >= own_m && unit < units) f(i, half, unit);
       }
     }
@@ -81,6 +86,26 @@ struct WeightPart {
   __device__ __forceinline__ bool has_ones() const { return is_last_across() && lane() % 4 == 3; }
   __device__ __forceinline__ float of_ones(int i, int half) const {
     return sums[i][across - 1][2 * half + 1];
+  }
+  // sum += Σ G[u][k] · (weight, bias)[u][k], of the lane's rows, over the warp's features: four lanes make a row's sum.
+  __device__ __forceinline__ void multiply_rows(OperandPanel weight, const float* bias, int units,
+                                                int features, float (&sum)[down][2]) const {
+    each_row(units, [&](int i, int half, int unit) {
+      float& of = sum[i][half];
+      const char* const row = weight.row(P::weight_row(unit));
+      each_feature(features, [&](int j, int feature) {
+        const float2 w = P::get_pair(row, feature);
+        of = law::fma(sums[i][j][2 * half], w.x, of);
+        of = law::fma(sums[i][j][2 * half + 1], w.y, of);
+      });
+      if (has_ones()) of = law::fma(of_ones(i, half), bias[unit], of);
+    });
+    OCCAM_UNROLL
+    for (int r = 0; r < 2 * down; ++r) {
+      float& of = sum[r / 2][r % 2];
+      of += __shfl_xor_sync(kWarp, of, 1);
+      of += __shfl_xor_sync(kWarp, of, 2);
+    }
   }
   __device__ __forceinline__ void scale_rows(const float (&by)[down][2]) {
     OCCAM_UNROLL

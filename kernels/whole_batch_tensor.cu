@@ -5,6 +5,7 @@
 
 #include "whole_batch_tensor.hpp"
 
+#include "tensor_active.cuh"
 #include "tensor_last_layer.cuh"
 #include "tensor_rows.cuh"
 #include "tensor_weights.cuh"
@@ -16,75 +17,26 @@ template <class P>
 using Chip = WholeBatchTensor<P::kBytes>;
 constexpr int kDown = 2, kAcross = WholeBatchTensor<4>::kTiles;
 using SampleSums = Sums<kDown, kAcross>;
-template <class P, int across>
-using Weights = WeightPart<P, (WholeBatch::kUnits + 15) / 16, 2, across, 2>;
+template <class P, int tiles, int across>
+using Weights = WeightPart<P, tiles, 2, across, 2>;
 
-// Which of a lane's activations are 0: a bit each, in four words, whose chains of instructions run side by side.
-class Inactive {
- public:
-  __device__ __forceinline__ void push(int e, float activation) {
-    const std::uint32_t below = __float_as_uint(activation) - 1u;  // its top bit: the activation is 0
-#if defined(__CUDA_ARCH__)
-    // Volatile: or activations would be kept, at a spill each, to take their bits where they are needed.
-    asm volatile("shf.l.wrap.b32 %0, %1, %0, 1;" : "+r"(word_[e]) : "r"(below));
-#else
-    word_[e] = word_[e] << 1 | below >> 31;
-#endif
-  }
-  // value, or 0 where the activation is: by a mask, as a predicate for each bit costs more.
-  __device__ __forceinline__ float pass(int i, int j, int e, float value) const {
-    const int place = 2 * kAcross - 1 - (i * kAcross + j);
-    const auto mask = static_cast<std::int32_t>(word_[e] << (31 - place)) >> 31;
-    return __uint_as_float(__float_as_uint(value) & ~static_cast<std::uint32_t>(mask));
-  }
-
- private:
-  std::uint32_t word_[4] = {};
-};
-
-// From the last activations of the warp's samples to dL/dz in their place, rounded, and the warp's share of the last layer's
-// gradient.
-template <class P>
-__device__ __forceinline__ void last_backward(const TensorLastLayer<kAcross>& last, Loss loss,
-                                              const std::int32_t* label, int samples, float* share,
-                                              SampleSums& tile) {
-  float delta[2 * kDown] = {};
-  each_pair<kDown, kAcross>([&](int i, int j, int half, int, int unit) {
-    last.add(unit, tile[i][j][2 * half], tile[i][j][2 * half + 1], delta[2 * i + half]);
-  });
-  const int own_sample = sample_of<kDown>(lane() % 4);
-  const float own = last.loss_gradient(loss, own_sample < samples ? label[own_sample] : -1,
-                                       1.0f / static_cast<float>(samples), delta);
-  const int group = lane() / 4, pair = lane() % 4;
-  constexpr int kTilesOfSums = 4;  // eight sums, of two units each
+template <class F>
+__device__ __forceinline__ void each_sum(const F& f) {
   OCCAM_UNROLL
-  for (int first = 0; first < kAcross; first += kTilesOfSums) {
-    float sum[8] = {};
+  for (int j = 0; j < kAcross; ++j) {
     OCCAM_UNROLL
-    for (int j = first; j < first + kTilesOfSums && j < kAcross; ++j) {
-      const float2 weight = *reinterpret_cast<const float2*>(last.weight + 8 * j + 2 * pair);
+    for (int i = 0; i < kDown; ++i) {
       OCCAM_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        OCCAM_UNROLL
-        for (int r = 0; r < 2 * kDown; ++r) {
-          float &h = tile[r / 2][j][r % 2 * 2 + e], &of_unit = sum[(j - first) * 2 + e];
-          of_unit = law::fma(delta[r], h, of_unit);
-          h = h > 0.0f ? P::round_sum(delta[r] * (e == 0 ? weight.x : weight.y)) : 0.0f;
-        }
-      }
+      for (int e = 0; e < 4; ++e) f(i, j, e);
     }
-    const float own_sum = sum_over_groups(sum);
-    const int j = first + group / 4 * 2 + group % 2;
-    if (j < kAcross) share[8 * j + 2 * pair + group / 2 % 2] = own_sum;
   }
-  const float of_bias = sum_of_warp(own);
-  if (lane() == 0) share[8 * kAcross] = of_bias;
 }
 
 // ---- kernels -----------------------------------------------------------------------------------------------
 
-template <class P>
+template <class Operands>
 __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(TensorArguments a) {
+  using P = InOrder<Operands>;
   using W = Chip<P>;
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
@@ -95,9 +47,11 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
   const BatchRows rows{member, member.train_x, reinterpret_cast<std::uint32_t*>(base + W::kRowNumbers),
                        reinterpret_cast<std::int32_t*>(base + W::kLabels), a.plan.inputs};
   const OperandPanel weight1{base + W::kWeight1, W::kXBytes}, weight2{base + W::kWeight2, W::kUnitBytes},
-      hidden{base + W::kHidden, W::kUnitBytes}, above{base + W::kSecond, W::kUnitBytes};
+      hidden{base + W::kHidden, W::kUnitBytes};
   OperandPanel x{base + W::kX, W::kXBytes};
-  float *const bias1 = floats(W::kBias1), *const bias2 = floats(W::kBias2);
+  float *const bias1 = floats(W::kBias1), *const bias2 = floats(W::kBias2), *const delta = floats(W::kDelta),
+               *const partial = floats(W::kPartial);
+  auto* const bits = reinterpret_cast<std::uint32_t*>(base + W::kActive);
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
   const LayerView &view1 = a.plan.layer[0].view, &view2 = a.plan.layer[1].view, &view3 = a.plan.layer[2].view;
   const int units1 = view1.out, units2 = view2.out, thread = static_cast<int>(threadIdx.x);
@@ -134,65 +88,63 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
 
     SampleSums tile;
     multiply_samples<P>(x, weight1, bias1, a.plan.inputs, tile);
-    Inactive inactive1;
-    activate<P>(tile, [&](int e, float value) { inactive1.push(e, value); });
+    ActiveUnits<kAcross> active1, active2;
+    each_sum([&](int i, int j, int e) {
+      float& value = tile[i][j][e];
+      active1.push(i, e, value);
+      value = P::round_sum(rectified(value));
+    });
     put<P>(tile, hidden, 0, units1);
     __syncwarp();
     multiply_samples<P>(hidden, weight2, bias2, units1, tile);
-    rectify(tile);
-    last_backward<P>(last, a.loss, rows.labels(batch), place.count, floats(W::kPartial) + warp * W::kPlaces,
-                     tile);
+    float logit[2 * kDown] = {};  // then its gradient
+    each_pair<kDown, kAcross>([&](int i, int j, int half, int, int unit) {
+      const float first = tile[i][j][2 * half], second = tile[i][j][2 * half + 1];
+      last.add(unit, rectified(first), rectified(second), logit[2 * i + half]);
+      active2.push(i, 2 * half, first), active2.push(i, 2 * half + 1, second);
+    });
+    const int own = sample_of<kDown>(lane() % 4);
+    const float of_own = last.loss_gradient(a.loss, own < place.count ? rows.labels(batch)[own] : -1,
+                                            1.0f / static_cast<float>(place.count), logit);
+    delta[own] = P::round(of_own);
+    const float of_warp = sum_of_warp(of_own);
+    if (lane() == 0) floats(W::kPartialBias)[warp] = of_warp;
+    OCCAM_UNROLL
+    for (int r = 0; r < 2 * kDown; ++r)
+      bits[lane() % 4 * kActiveRow<W::kSamples> + sample_of<kDown>(r)] = active2.of_sample(r);
+    __syncthreads();
 
     // The second layer's weight gradient, which is stepped when the first layer's is on its way.
-    Weights<P, 7> second;
-    if constexpr (W::kSpacious) {
-      put<P>(tile, above, 0, units2);
-      __syncthreads();
-      second.add(above, hidden, place.count);
-    } else {  // half by half in the rows' room; then the gradient replaces what is below it, and the rows come again
-      __syncthreads();  // all have read the rows
-      if (warp < 4) put<P>(tile, above, 0, units2);
-      __syncthreads();
-      second.add(above, hidden, rows.in_first_half(place.count));
-      __syncthreads();
-      if (warp >= 4) put<P>(tile, above, W::kHalf, units2);
-      __syncthreads();
-      second.add(above, {hidden.row(W::kHalf), hidden.row_bytes}, place.count - W::kHalf);
-      __syncthreads();
-      put<P>(tile, hidden, 0, units2);
-      copy_rows(rows, batch, x, place.count);
-      __syncwarp();
-    }
+    Weights<P, 8, 7> second;
+    second.add_product(ActiveColumns<P, W::kSamples>{bits, delta, second.m}, hidden, place.count);
+    float scale[kDown][2] = {}, of_last[kDown][2] = {};
+    second.each_row(units2, [&](int i, int half, int unit) { scale[i][half] = last.weight[unit]; });
+    second.multiply_rows(weight2, bias2, units2, units1, of_last);
+    if (lane() % 4 == 0)
+      second.each_row(units2, [&](int i, int half, int unit) {
+        partial[warp % 2 * W::kPlaces + unit] = of_last[i][half];
+      });
+    second.scale_rows(scale);
 
-    OCCAM_UNROLL
-    for (int e = 0; e < 8 * kAcross; ++e) tile[e / 4 / kAcross][e / 4 % kAcross][e % 4] = 0.0f;
-    const Depth steps = depth_of<P>(units2);
-    multiply<P, 2, kAcross, false>(SampleRows<kDown>{W::kSpacious ? above : hidden, steps},
-                                   ColumnsB<P>{weight2}.template place<kAcross>(0), steps, false, tile);
-    OCCAM_UNROLL
-    for (int bit = 0; bit < 8 * kAcross; ++bit) {
-      const int i = bit / 4 / kAcross, j = bit / 4 % kAcross, e = bit % 4;
-      tile[i][j][e] = inactive1.pass(i, j, e, P::round_sum(tile[i][j][e]));
-    }
-    if constexpr (W::kSpacious) {
-      __syncthreads();  // all have read what the gradient now replaces
-    } else {
-      __syncwarp();  // of which all but the warp's own rows were done with before
-    }
+    each_sum([&](int i, int j, int e) { tile[i][j][e] = 0.0f; });
+    constexpr int kTilesOfStep = P::kStep / 8;
+    multiply<P, 2, kAcross, false>(ActiveRows<P, kAcross>{active2, logit, last.weight},
+                                   ColumnsB<P>{weight2}.template place<kAcross>(0),
+                                   Depth{kAcross / kTilesOfStep, kAcross % kTilesOfStep != 0}, false, tile);
+    each_sum([&](int i, int j, int e) {
+      float& value = tile[i][j][e];
+      value = active1(i, e, j) ? P::round_sum(value) : 0.0f;
+    });
+    __syncthreads();  // all have read what the gradient now replaces
     put<P>(tile, hidden, 0, units1);
     const auto fetch_second = [&] { second.fetch(trained + view2.weight, view2.in_stride, units2, units1); };
-    if constexpr (!W::kSpacious) {
-      __syncwarp();  // not earlier: what is put would have no registers
-      fetch_second();
-      copy_async_wait<0>();
-      round_rows(rows, x, place.count);
-    }
     __syncthreads();  // all have read the second layer's weights
-    if constexpr (W::kSpacious) fetch_second();
-    if (thread < units2 || thread == W::kWide) {
+    fetch_second();
+    if (thread < units2) last.step(member.optimizer, thread, partial[thread] + partial[W::kPlaces + thread]);
+    if (thread == W::kWide) {
       float sum = 0.0f;
       OCCAM_UNROLL
-      for (int w = 0; w < kWarps; ++w) sum += floats(W::kPartial)[w * W::kPlaces + thread];
+      for (int w = 0; w < kWarps; ++w) sum += floats(W::kPartialBias)[w];
       last.step(member.optimizer, thread, sum);
     }
     const auto step_second = [&] {
@@ -202,7 +154,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
 
     // The first layer's weight gradient. Rows of the next update take the place of those that everybody is done
     // with. Weights go back to the L2 cache behind what is fetched from there.
-    Weights<P, 4> first;
+    Weights<P, (W::kUnits + 15) / 16, 4> first;
     const auto fetch_first = [&] {
       first.fetch(trained + view1.weight, view1.in_stride, units1, a.plan.inputs);
     };

@@ -15,8 +15,7 @@ struct WholeBatchTensor {
                        kOutputs = WholeBatch::kOutputs;
   static constexpr int kTiles = (kUnits + 7) / 8;  // of eight columns
   static constexpr int kWide = 8 * kTiles, kWarps = kTensorThreads / 32;
-  // In BF16 there is room for both hidden layers and for two batches of rows. In TF32 halves of the second hidden layer
-  // pass through the rows' room.
+  // In BF16 there is room for two batches of rows.
   static constexpr bool kSpacious = element == 2;
 
   static constexpr int row_bytes(int columns) {
@@ -25,21 +24,21 @@ struct WholeBatchTensor {
   static constexpr int kXBytes = row_bytes(kInputs), kUnitBytes = row_bytes(kUnits);  // of a row
 
   static constexpr int kWeight1 = 0, kBias1 = kWeight1 + kWide * kXBytes;  // biases are floats
-  static constexpr int kWeight2 = kBias1 + 4 * kWide, kBias2 = kWeight2 + kWide * kUnitBytes;
+  static constexpr int kWeight2 = kBias1 + 4 * kWide,
+                       kBias2 = kWeight2 + kWide * kUnitBytes + kTensorReadBeyond;
   static constexpr int kPlaces = last_layer_places(kWide);  // of the last layer, floats
   static constexpr int kWeight3 = kBias2 + 4 * kWide, kMaster3 = kWeight3 + 4 * kPlaces;
   static constexpr int kHidden = kMaster3 + 4 * kOutputs * kPlaces;               // [kSamples][kUnitBytes]
   static constexpr int kX = kHidden + kSamples * kUnitBytes + kTensorReadBeyond;  // [kSamples][kXBytes]
   static constexpr int kOtherX = kX + kSamples * kXBytes + kTensorReadBeyond;     // BF16: the same
-  // [kSamples] rows of the second layer, in TF32 half of them, in place of x.
-  static constexpr int kSecond = kSpacious ? kOtherX + kSamples * kXBytes + kTensorReadBeyond : kX;
-  static constexpr int kPartial =
-      kSpacious ? kSecond + kSamples * kUnitBytes + kTensorReadBeyond : kOtherX;  // [kWarps][kPlaces] floats
-  static constexpr int kRowNumbers = kPartial + 4 * kWarps * kPlaces, kLabels = kRowNumbers + 8 * kSamples;
+  static constexpr int kEndOfX = kSpacious ? kOtherX + kSamples * kXBytes + kTensorReadBeyond : kOtherX;
+  // Which units of the second layer samples activate [4][kSamples + 8] words, and dL/dlogit [kSamples] floats.
+  static constexpr int kActive = kEndOfX, kDelta = kActive + 16 * (kSamples + 8);
+  static constexpr int kPartial = kDelta + 4 * kSamples;  // [2][kPlaces] floats, of the last layer's gradient
+  static constexpr int kPartialBias = kPartial + 8 * kPlaces;  // [kWarps] floats
+  static constexpr int kRowNumbers = kPartialBias + 4 * kWarps, kLabels = kRowNumbers + 8 * kSamples;
   static constexpr int kBytes = kLabels + 8 * kSamples;
 };
-static_assert(WholeBatchTensor<4>::kHalf * WholeBatchTensor<4>::kUnitBytes + kTensorReadBeyond <=
-              WholeBatchTensor<4>::kSamples * WholeBatchTensor<4>::kXBytes);
 static_assert(WholeBatchTensor<4>::kBytes <= 227 * 1024 && WholeBatchTensor<2>::kBytes <= 227 * 1024);
 
 // Bytes of shared memory for this precision, tf32 or bf16.
