@@ -26,7 +26,7 @@ __device__ __forceinline__ void forward(OperandPanel x, OperandPanel weight, con
   static_assert(OneHidden<P, tiles>::kInputs % P::kStep <= P::kChunk &&
                 OneHidden<P, tiles>::kInputs % P::kStep > 0);
   std::uint32_t a[kWholeSteps + 1][2][4];
-  const SampleRows<2, kSamplesOfWarps> of_samples{x, {kWholeSteps, true}};
+  const SampleRows<kSamplesOfWarps> of_samples{x, {kWholeSteps, true}};
   OCCAM_UNROLL
   for (int step = 0; step <= kWholeSteps; ++step) of_samples.read(a[step], step);
   const auto run = [&]<int count>(int first, std::integral_constant<int, count>) {
@@ -66,7 +66,7 @@ template <class Weights, class Last>
 __device__ __forceinline__ void step_last(Weights& weights, const Last& last,
                                           const law::OptimizerConstants& optimizer, OperandPanel weight1,
                                           const float* bias1, int units, int inputs) {
-  float scale[Weights::kDown][2] = {}, sum[Weights::kDown][2] = {};
+  float scale[Weights::kTilesOfWarp][2] = {}, sum[Weights::kTilesOfWarp][2] = {};
   weights.each_row(units, [&](int i, int half, int unit) { scale[i][half] = last.weight[unit]; });
   weights.multiply_rows(weight1, bias1, units, inputs, sum);
   __syncwarp();  // all have read the last layer's weights
@@ -81,8 +81,8 @@ __global__ void __launch_bounds__(kTensorThreads, 1) one_hidden_tensor_kernel(Te
   using S = OneHidden<P, tiles>;
   static_assert(S::kBatch == WholeBatch::kSamples && S::kInputs == WholeBatch::kInputs);
   static_assert(S::kSlice == kSamplesOfWarps);
-  constexpr int kUnitTiles = (S::kUnits + 15) / 16, kDown = (kUnitTiles + kWarps - 1) / kWarps;
-  using Weights = WeightPart<P, kUnitTiles, kDown, (S::kInputs + 7) / 8, 1>;
+  constexpr int kUnitTiles = (S::kUnits + 15) / 16, kTilesOfWarp = (kUnitTiles + kWarps - 1) / kWarps;
+  using Weights = WeightPart<P, kUnitTiles, kTilesOfWarp, (S::kInputs + 7) / 8, 1>;
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
   if (progress.remaining == 0 || !is_plain(a.wave.members[id])) return;
@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) one_hidden_tensor_kernel(Te
     float logit[4] = {};  // then its gradient
     ActiveUnits<tiles> active;
     forward<P>(x, weight1, bias1, last, logit, active);
-    const int own = sample_of<2, kSamplesOfWarps>(lane() % 4);
+    const int own = sample_of<kSamplesOfWarps>(lane() % 4);
     const float of_own = last.loss_gradient(a.loss, own < place.count ? rows.labels(batch)[own] : -1,
                                             1.0f / static_cast<float>(place.count), logit);
     const float of_warp = sum_of_warp(of_own);
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) one_hidden_tensor_kernel(Te
         OCCAM_UNROLL
         for (int r = 0; r < 2; ++r) {
           const float of = logit[2 * half + r];
-          P::put_rounded_pair(delta.row(sample_of<2, kSamplesOfWarps>(r)), unit,
+          P::put_rounded_pair(delta.row(sample_of<kSamplesOfWarps>(r)), unit,
                               active(half, 2 * r, tile) ? of : 0.0f,
                               active(half, 2 * r + 1, tile) ? of : 0.0f);
         }

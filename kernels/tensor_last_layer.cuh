@@ -12,24 +12,8 @@
 
 namespace occam::cuda {
 
-// Sums of eight values over the eight samples of a warp's groups, each by the tree over samples 1, 2 and 4 apart, which
-// are lanes 16, 4 and 8 apart. A lane gets the sum of value 4 · bit 2 + 2 · bit 0 + bit 1 of its group.
-__device__ __forceinline__ float sum_over_groups(const float (&value)[8]) {
-  const int group = lane() / 4;
-  float four[4], two[2];
-  const auto halve = [&](bool upper, float low, float high, int apart) {
-    const float other = __shfl_xor_sync(kWarp, upper ? low : high, apart);
-    return (upper ? high : low) + other;
-  };
-  OCCAM_UNROLL
-  for (int k = 0; k < 4; ++k) four[k] = halve(group / 4 != 0, value[k], value[k + 4], 16);
-  OCCAM_UNROLL
-  for (int k = 0; k < 2; ++k) two[k] = halve(group % 2 != 0, four[k], four[k + 2], 4);
-  return halve(group / 2 % 2 != 0, two[0], two[1], 8);
-}
-
-// Behind 8 · across units, of which a warp has 16 · down samples. Place u has the weight of unit u, place kWide the bias.
-template <int across, int down = 2>
+// Behind 8 · across units. Place u has the weight of unit u, place kWide the bias.
+template <int across>
 struct TensorLastLayer {
   static constexpr int kWide = 8 * across, kPlaces = last_layer_places(kWide);
   static_assert(kWide < kTensorThreads);
@@ -76,11 +60,11 @@ struct TensorLastLayer {
   // the result is that of the own sample, number lane % 4 of them. label: of that one, −1: there is none; inverse: 1 / samples
   // of the batch.
   __device__ __forceinline__ float loss_gradient(Loss loss, std::int32_t label, float inverse,
-                                                 float (&logit)[2 * down]) const {
+                                                 float (&logit)[2 * kDown]) const {
     const int own = lane() % 4;
     float own_logit = 0.0f, gradient = 0.0f;
     OCCAM_UNROLL
-    for (int r = 0; r < 2 * down; ++r) {
+    for (int r = 0; r < 2 * kDown; ++r) {
       logit[r] += __shfl_xor_sync(kWarp, logit[r], 1);
       logit[r] += __shfl_xor_sync(kWarp, logit[r], 2);
       if (r == own) own_logit = logit[r] + weight[kWide];
@@ -89,7 +73,7 @@ struct TensorLastLayer {
       law::sample_loss_gradient(loss == Loss::cross_entropy ? Loss::binary_cross_entropy : loss, &own_logit,
                                 1, label, inverse, &gradient);
     OCCAM_UNROLL
-    for (int r = 0; r < 2 * down; ++r) logit[r] = __shfl_sync(kWarp, gradient, (lane() & ~3) + r);
+    for (int r = 0; r < 2 * kDown; ++r) logit[r] = __shfl_sync(kWarp, gradient, (lane() & ~3) + r);
     return gradient;
   }
 };

@@ -33,26 +33,4 @@ struct RowsInRegisters {
   }
 };
 
-// Where registers have no room, rows are copied to where they stay, and rounded there by the threads that copied them: a
-// quad at a time, as what is unrolled takes registers.
-template <class F>
-__device__ __forceinline__ void each_quad_in_place(const BatchRows& rows, int count, const F& f) {
-  constexpr int kQuads = WholeBatch::kInputs / kQuad;
-  for (int item = static_cast<int>(threadIdx.x); item < count * kQuads; item += kTensorThreads)
-    if (item % kQuads * kQuad < rows.inputs) f(item / kQuads, item % kQuads * kQuad);
-}
-__device__ __forceinline__ void copy_rows(const BatchRows& rows, int which, OperandPanel x, int count) {
-  each_quad_in_place(rows, count, [&](int sample, int at) {
-    copy_async<16>(x.row(sample) + at * Tf32::kBytes, rows.source(which, sample, at));
-  });
-  copy_async_commit();
-}
-__device__ __forceinline__ void round_rows(const BatchRows& rows, OperandPanel x, int count) {
-  each_quad_in_place(rows, count, [&](int sample, int at) {
-    float v[kQuad];
-    read_steps(reinterpret_cast<const float*>(x.row(sample)) + at, v);
-    Tf32::put_quad(x.row(sample), at, v);
-  });
-}
-
 }  // namespace occam::cuda

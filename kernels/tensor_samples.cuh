@@ -1,5 +1,5 @@
-// A warp's samples in the bodies of plan resident on tensor cores with sizes at compile time: 16 · down of them by all
-// units, 8 · across, in registers from a layer's product on. Nobody but the warp meets on their way.
+// A warp's samples in the bodies of plan resident on tensor cores with sizes at compile time: 32 of them, by 8 · across units, in
+// registers from a layer's product on. Nobody but the warp meets on their way.
 #pragma once
 
 #include "lanes.cuh"
@@ -12,6 +12,8 @@ namespace occam::cuda {
 // 8 j + lane % 4 · 2 + e % 2.
 template <int down, int across>
 using Sums = float[down][across][4];
+
+inline constexpr int kDown = 2;  // tiles of a warp's samples
 
 __device__ __forceinline__ int tensor_warp() { return static_cast<int>(threadIdx.x) / 32; }
 
@@ -38,32 +40,32 @@ struct InOrder<Tf32> : Tf32 {
 // The warp's first sample. Tiles of 16 samples are `apart` from each other: 16, and a warp's samples are side by side, or
 // kSamplesOfWarps, and then its tiles are.
 inline constexpr int kSamplesOfWarps = 16 * kWarps;
-template <int down, int apart>
+template <int apart>
 __device__ __forceinline__ int samples_of_warp() {
   static_assert(apart == 16 || apart == kSamplesOfWarps);
-  return tensor_warp() * (apart == 16 ? 16 * down : 16);
+  return tensor_warp() * (apart == 16 ? 16 * kDown : 16);
 }
 // The lane's r-th sample, in row lane / 4 + r % 2 · 8 of tile r / 2.
-template <int down, int apart = 16>
+template <int apart = 16>
 __device__ __forceinline__ int sample_of(int r) {
-  return samples_of_warp<down, apart>() + interleaved(lane() / 4) + r / 2 * apart + r % 2 * 8;
+  return samples_of_warp<apart>() + interleaved(lane() / 4) + r / 2 * apart + r % 2 * 8;
 }
 
 // A warp's samples as rows of A. Nobody else's are read, so what the warp itself has stored needs no barrier: where the
 // last step has one chunk, the lanes that read the second chunk of a step read the first, too. B is 0 there.
-template <int down, int apart = 16>
+template <int apart = 16>
 struct SampleRows {
   const char* at;
   int row_bytes, last;
 
   __device__ __forceinline__ SampleRows(OperandPanel p, Depth depth)
-      : at(p.row(samples_of_warp<down, apart>() + interleaved(lane() % 16)) + lane() / 16 * kChunkBytes),
+      : at(p.row(samples_of_warp<apart>() + interleaved(lane() % 16)) + lane() / 16 * kChunkBytes),
         row_bytes(p.row_bytes), last((2 * depth.steps - (depth.half ? lane() / 16 : 0)) * kChunkBytes) {}
-  __device__ __forceinline__ void read(std::uint32_t (&a)[down][4], int step) const {
+  __device__ __forceinline__ void read(std::uint32_t (&a)[kDown][4], int step) const {
     const int offset = step * 2 * kChunkBytes;
     const char* from = at + (offset < last ? offset : last);
     OCCAM_UNROLL
-    for (int i = 0; i < down; ++i) ldmatrix<4>(a[i], from + i * apart * row_bytes);
+    for (int i = 0; i < kDown; ++i) ldmatrix<4>(a[i], from + i * apart * row_bytes);
   }
 };
 
@@ -117,27 +119,26 @@ __device__ __forceinline__ void multiply(const AtA& at_a, const AtB& at_b, Depth
 
 // Calls f(i, j, half, sample, unit) for every pair of neighbouring units of the warp's samples: elements 2 · half and
 // 2 · half + 1 of tile (i, j).
-template <int down, int across, class F>
+template <int across, class F>
 __device__ __forceinline__ void each_pair(const F& f) {
   OCCAM_UNROLL
   for (int j = 0; j < across; ++j) {
     OCCAM_UNROLL
-    for (int i = 0; i < down; ++i) {
+    for (int i = 0; i < kDown; ++i) {
       OCCAM_UNROLL
-      for (int half = 0; half < 2; ++half)
-        f(i, j, half, sample_of<down>(2 * i + half), 8 * j + lane() % 4 * 2);
+      for (int half = 0; half < 2; ++half) f(i, j, half, sample_of<>(2 * i + half), 8 * j + lane() % 4 * 2);
     }
   }
 }
 
 // sums = a unit's bias, of each sample.
-template <int down, int across>
-__device__ __forceinline__ void begin_with_bias(const float* bias, Sums<down, across>& sums) {
+template <int across>
+__device__ __forceinline__ void begin_with_bias(const float* bias, Sums<kDown, across>& sums) {
   OCCAM_UNROLL
   for (int j = 0; j < across; ++j) {
     const float2 start = *reinterpret_cast<const float2*>(bias + 8 * j + lane() % 4 * 2);
     OCCAM_UNROLL
-    for (int i = 0; i < down; ++i) {
+    for (int i = 0; i < kDown; ++i) {
       sums[i][j][0] = sums[i][j][2] = start.x;
       sums[i][j][1] = sums[i][j][3] = start.y;
     }
@@ -145,13 +146,13 @@ __device__ __forceinline__ void begin_with_bias(const float* bias, Sums<down, ac
 }
 
 // sums = bias + x · weightᵀ, of the warp's samples, over `depth` columns.
-template <class P, int down, int across>
+template <class P, int across>
 __device__ __forceinline__ void multiply_samples(OperandPanel x, OperandPanel weight, const float* bias,
-                                                 int depth, Sums<down, across>& sums) {
+                                                 int depth, Sums<kDown, across>& sums) {
   begin_with_bias(bias, sums);
   const Depth steps = depth_of<P>(depth);
-  multiply<P, down, across, true>(SampleRows<down>{x, steps}, RowsB<P>{weight}.template place<across>(0),
-                                  steps, false, sums);
+  multiply<P, kDown, across, true>(SampleRows<>{x, steps}, RowsB<P>{weight}.template place<across>(0), steps,
+                                   false, sums);
 }
 
 // ReLU, of NaN NaN, in one instruction.
@@ -165,37 +166,10 @@ __device__ __forceinline__ float rectified(float z) {
 #endif
 }
 
-// sums ← ReLU.
-template <int down, int across>
-__device__ __forceinline__ void rectify(Sums<down, across>& sums) {
-  OCCAM_UNROLL
-  for (int e = 0; e < 4 * down * across; ++e) {
-    float& value = sums[e / 4 / across][e / 4 % across][e % 4];
-    value = rectified(value);
-  }
-}
-
-// The same, rounded; f(e, value) sees each.
-template <class P, int down, int across, class F>
-__device__ __forceinline__ void activate(Sums<down, across>& sums, const F& f) {
-  OCCAM_UNROLL
-  for (int i = 0; i < down; ++i) {
-    OCCAM_UNROLL
-    for (int j = 0; j < across; ++j) {
-      OCCAM_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        float& value = sums[i][j][e];
-        value = P::round_sum(rectified(value));
-        f(e, value);
-      }
-    }
-  }
-}
-
 // A warp's values, rounded ones, to a panel whose first row is sample `first`.
-template <class P, int down, int across>
-__device__ __forceinline__ void put(const Sums<down, across>& value, OperandPanel to, int first, int units) {
-  each_pair<down, across>([&](int i, int j, int half, int sample, int unit) {
+template <class P, int across>
+__device__ __forceinline__ void put(const Sums<kDown, across>& value, OperandPanel to, int first, int units) {
+  each_pair<across>([&](int i, int j, int half, int sample, int unit) {
     if (unit < units)
       P::put_rounded_pair(to.row(sample - first), unit, value[i][j][2 * half], value[i][j][2 * half + 1]);
   });

@@ -28,7 +28,7 @@ __device__ __forceinline__ void give_biases_back(const LayerView& view, const fl
 // others' then. The last column of all stands for a feature of ones, so it has the bias's gradient.
 template <class P, int tiles, int down, int across, int warps_across>
 struct WeightPart {
-  static constexpr int kDown = down;
+  static constexpr int kTilesOfWarp = down;
   static_assert((kWarps / warps_across) * down >= tiles && tiles >= down);
 
   int m, own_m, n;

@@ -15,8 +15,7 @@ namespace occam::cuda {
 // Where things lie, and what a warp has in hand.
 template <class P>
 using Chip = WholeBatchTensor<P::kBytes>;
-constexpr int kDown = 2, kAcross = WholeBatchTensor<4>::kTiles;
-using SampleSums = Sums<kDown, kAcross>;
+constexpr int kAcross = WholeBatchTensor<4>::kTiles;
 template <class P, int tiles, int across>
 using Weights = WeightPart<P, tiles, 2, across, 2>;
 
@@ -60,6 +59,16 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
   __syncthreads();
   bring_weights<P>(view1, trained, weight1, bias1);
   bring_weights<P>(view2, trained, weight2, bias2);
+  // Where the optimiser steps weights: on the chip, or where they came from, which is the L2 cache.
+  float* const stepped1 = W::kSpacious ? floats(W::kMaster1) : trained + view1.weight;
+  float* const stepped2 = W::kSpacious ? floats(W::kMaster2) : trained + view2.weight;
+  const auto copy_weights = [&](const LayerView& view, const float* from, float* to) {
+    for (int i = thread; i < view.out * view.in_stride; i += kTensorThreads) to[i] = from[i];
+  };
+  if constexpr (W::kSpacious) {
+    copy_weights(view1, trained + view1.weight, stepped1);
+    copy_weights(view2, trained + view2.weight, stepped2);
+  }
   const TensorLastLayer<kAcross> last{view3, floats(W::kWeight3), floats(W::kMaster3)};
   last.bring(trained);
 
@@ -86,7 +95,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     copy_async_commit();
     __syncwarp();  // lanes drew rows at their own pace, and products want all of them
 
-    SampleSums tile;
+    Sums<kDown, kAcross> tile;
     multiply_samples<P>(x, weight1, bias1, a.plan.inputs, tile);
     ActiveUnits<kAcross> active1, active2;
     each_sum([&](int i, int j, int e) {
@@ -98,12 +107,12 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     __syncwarp();
     multiply_samples<P>(hidden, weight2, bias2, units1, tile);
     float logit[2 * kDown] = {};  // then its gradient
-    each_pair<kDown, kAcross>([&](int i, int j, int half, int, int unit) {
+    each_pair<kAcross>([&](int i, int j, int half, int, int unit) {
       const float first = tile[i][j][2 * half], second = tile[i][j][2 * half + 1];
       last.add(unit, rectified(first), rectified(second), logit[2 * i + half]);
       active2.push(i, 2 * half, first), active2.push(i, 2 * half + 1, second);
     });
-    const int own = sample_of<kDown>(lane() % 4);
+    const int own = sample_of<>(lane() % 4);
     const float of_own = last.loss_gradient(a.loss, own < place.count ? rows.labels(batch)[own] : -1,
                                             1.0f / static_cast<float>(place.count), logit);
     delta[own] = P::round(of_own);
@@ -111,7 +120,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     if (lane() == 0) floats(W::kPartialBias)[warp] = of_warp;
     OCCAM_UNROLL
     for (int r = 0; r < 2 * kDown; ++r)
-      bits[lane() % 4 * kActiveRow<W::kSamples> + sample_of<kDown>(r)] = active2.of_sample(r);
+      bits[lane() % 4 * kActiveRow<W::kSamples> + sample_of<>(r)] = active2.of_sample(r);
     __syncthreads();
 
     // The second layer's weight gradient, which is stepped when the first layer's is on its way.
@@ -137,9 +146,9 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     });
     __syncthreads();  // all have read what the gradient now replaces
     put<P>(tile, hidden, 0, units1);
-    const auto fetch_second = [&] { second.fetch(trained + view2.weight, view2.in_stride, units2, units1); };
+    const auto fetch_second = [&] { second.fetch(stepped2, view2.in_stride, units2, units1); };
     __syncthreads();  // all have read the second layer's weights
-    fetch_second();
+    if constexpr (!W::kSpacious) fetch_second();
     if (thread < units2) last.step(member.optimizer, thread, partial[thread] + partial[W::kPlaces + thread]);
     if (thread == W::kWide) {
       float sum = 0.0f;
@@ -148,16 +157,13 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       last.step(member.optimizer, thread, sum);
     }
     const auto step_second = [&] {
-      second.step_and_store(member.optimizer, weight2, bias2, trained + view2.weight, view2.in_stride, units2,
-                            units1);
+      second.step_and_store(member.optimizer, weight2, bias2, stepped2, view2.in_stride, units2, units1);
     };
 
     // The first layer's weight gradient. Rows of the next update take the place of those that everybody is done
     // with. Weights go back to the L2 cache behind what is fetched from there.
     Weights<P, (W::kUnits + 15) / 16, 4> first;
-    const auto fetch_first = [&] {
-      first.fetch(trained + view1.weight, view1.in_stride, units1, a.plan.inputs);
-    };
+    const auto fetch_first = [&] { first.fetch(stepped1, view1.in_stride, units1, a.plan.inputs); };
     const int coming_count = goes_on ? next.count : 0;
     if constexpr (W::kSpacious) {
       RowsInRegisters<P, W::kSamples> coming;
@@ -165,8 +171,9 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       first.add(hidden, x, place.count);
       x.data = base + (x.data == base + W::kX ? W::kOtherX : W::kX);
       coming.store(rows, x, 0, coming_count);
-      fetch_first();
+      fetch_second();
       step_second();
+      fetch_first();
     } else {
       const int coming_half = rows.in_first_half(coming_count);
       RowsInRegisters<P, W::kHalf> coming;
@@ -183,11 +190,14 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       __syncthreads();
       rest.store(rows, x, W::kHalf, coming_count);
     }
-    first.step_and_store(member.optimizer, weight1, bias1, trained + view1.weight, view1.in_stride, units1,
-                         a.plan.inputs);
+    first.step_and_store(member.optimizer, weight1, bias1, stepped1, view1.in_stride, units1, a.plan.inputs);
     place = next;
   }
   __syncthreads();
+  if constexpr (W::kSpacious) {
+    copy_weights(view1, stepped1, trained + view1.weight);
+    copy_weights(view2, stepped2, trained + view2.weight);
+  }
   last.give_back(trained);
   give_biases_back(view1, bias1, trained);
   give_biases_back(view2, bias2, trained);

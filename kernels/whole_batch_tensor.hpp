@@ -15,7 +15,7 @@ struct WholeBatchTensor {
                        kOutputs = WholeBatch::kOutputs;
   static constexpr int kTiles = (kUnits + 7) / 8;  // of eight columns
   static constexpr int kWide = 8 * kTiles, kWarps = kTensorThreads / 32;
-  // In BF16 there is room for two batches of rows.
+  // In BF16 there is room for two batches of rows, and for the fp32 weights.
   static constexpr bool kSpacious = element == 2;
 
   static constexpr int row_bytes(int columns) {
@@ -37,7 +37,10 @@ struct WholeBatchTensor {
   static constexpr int kPartial = kDelta + 4 * kSamples;  // [2][kPlaces] floats, of the last layer's gradient
   static constexpr int kPartialBias = kPartial + 8 * kPlaces;  // [kWarps] floats
   static constexpr int kRowNumbers = kPartialBias + 4 * kWarps, kLabels = kRowNumbers + 8 * kSamples;
-  static constexpr int kBytes = kLabels + 8 * kSamples;
+  // fp32 weights where there is room: [kUnits][kInputs] floats, then [kUnits][kUnits].
+  static constexpr int kMaster1 = kLabels + 8 * kSamples;
+  static constexpr int kMaster2 = kMaster1 + (kSpacious ? 4 * kUnits * kInputs : 0);
+  static constexpr int kBytes = kMaster2 + (kSpacious ? 4 * kUnits * kUnits : 0);
 };
 static_assert(WholeBatchTensor<4>::kBytes <= 227 * 1024 && WholeBatchTensor<2>::kBytes <= 227 * 1024);
 

@@ -77,13 +77,13 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
   }
   Ensemble whole{.spec = {.inputs = 3, .hidden = {92, 92}}};
   whole.add(slabs(3, 130, 0, 5, true, 1), {.batch = 130}, 10);
-  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
-    whole.trainings[0].precision = precision;
-    open_loaded(*backend, whole)->train(std::vector<std::int64_t>{1});
-  }
   Ensemble one_hidden{.spec = {.inputs = 3, .hidden = {5}}};
   one_hidden.add(slabs(3, 70, 0, 5, true, 1), {.batch = 70}, 10);
-  open_loaded(*backend, one_hidden)->train(std::vector<std::int64_t>{1});
+  for (Ensemble* const ensemble : {&whole, &one_hidden})
+    for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+      ensemble->trainings[0].precision = precision;
+      open_loaded(*backend, *ensemble)->train(std::vector<std::int64_t>{1});
+    }
   Ensemble wide{.spec = {.inputs = 3, .hidden = {193, 200}}};
   wide.add(slabs(3, 70, 0, 5, true, 1), {.batch = 70}, 10);
   open_loaded(*backend, wide)->train(std::vector<std::int64_t>{1});

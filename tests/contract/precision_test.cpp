@@ -271,26 +271,32 @@ TEST_P(PrecisionTest, PlainMembersInCompany) {
 
 // The loss falls as in fp32.
 TEST_P(PrecisionTest, LearnsLikeFp32) {
-  Ensemble e{.spec = {.inputs = 10, .hidden = {24, 16}}};
-  Training training;
-  training.batch = 32;
-  training.optimizer.learning_rate = 0.1;
-  e.add(slabs(10, 128, 0, 1, true, 4), training, 11);
-  const HostTable rows = materialize(e.data[0], Split::train);
-  const auto loss_after = [&](const std::vector<float>& values) {
-    const reference::Net net = oracle_net(e.spec);
-    OracleMember member(e.spec, training, 0, values);
-    const reference::Forward pass = member.infer(rows);
-    double sum = 0;
-    for (std::size_t r = 0; r < rows.y.size(); ++r)
-      sum += reference::loss_of(net, &pass.logits[2 * r], rows.y[r]);
-    return sum / static_cast<double>(rows.y.size());
+  struct Case {
+    std::vector<int> hidden;
+    int batch, rows;
   };
-  const double start = loss_after(e.start[0]), fp32 = loss_after(trained(e, Precision::fp32, {120})[0]);
-  ASSERT_LT(fp32, 0.7 * start);
-  for (const Precision precision : kTensorPrecisions) {
-    const double loss = loss_after(trained(e, precision, {120})[0]);
-    ASSERT_NEAR(loss, fp32, 0.1 * (start - fp32)) << name_of(precision);
+  for (const Case& of : {Case{{24, 16}, 32, 128}, Case{{40}, 70, 210}}) {
+    Ensemble e{.spec = {.inputs = 10, .hidden = of.hidden}};
+    Training training;
+    training.batch = of.batch;
+    training.optimizer.learning_rate = 0.1;
+    e.add(slabs(10, of.rows, 0, 1, true, 4), training, 11);
+    const HostTable rows = materialize(e.data[0], Split::train);
+    const auto loss_after = [&](const std::vector<float>& values) {
+      const reference::Net net = oracle_net(e.spec);
+      OracleMember member(e.spec, training, 0, values);
+      const reference::Forward pass = member.infer(rows);
+      double sum = 0;
+      for (std::size_t r = 0; r < rows.y.size(); ++r)
+        sum += reference::loss_of(net, &pass.logits[2 * r], rows.y[r]);
+      return sum / static_cast<double>(rows.y.size());
+    };
+    const double start = loss_after(e.start[0]), fp32 = loss_after(trained(e, Precision::fp32, {120})[0]);
+    ASSERT_LT(fp32, 0.7 * start);
+    for (const Precision precision : kTensorPrecisions) {
+      const double loss = loss_after(trained(e, precision, {120})[0]);
+      ASSERT_NEAR(loss, fp32, 0.1 * (start - fp32)) << name_of(precision);
+    }
   }
 }
 

@@ -140,6 +140,7 @@ class Ptxas(unittest.TestCase):
         for mangled, tile in (
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Tf32EEEvNS0_15TensorArgumentsE", "TF32"),
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Bf16EEEvNS0_15TensorArgumentsE", "BF16"),
+            ("_ZN5occam4cuda24one_hidden_tensor_kernelINS0_4Tf32ELi25EEEvNS0_15TensorArgumentsE", "TF32, 200 units"),
             (
                 "_ZN5occam4cuda14forward_kernelINS0_10TensorTileINS0_4Tf32ELi2ELi4EEEEEvNS0_16ForwardArgumentsE",
                 "128x128, TF32",

@@ -13,13 +13,13 @@ CHIP = re.compile(r"_kernelI(?:Li(\d+)E)?Lb([01])EE")
 ONE_HIDDEN = re.compile(r"one_hidden_\w+_kernelILi(\d+)ELb([01])EE")
 SAMPLE_PASS = re.compile(r"sample_pass_kernelINS0_8PassTileILi(\d+)ELi(\d+)EEELb([01])EE")
 TENSOR_TILE = re.compile(r"10TensorTileINS0_4(Tf32|Bf16)ELi(\d+)ELi(\d+)EE")
-PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)EE")
+PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)E(?:Li(\d+)E)?E")
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     kernel: str
-    tile: str  # "128x64", "64 rows" of a slice, "16 rows a warp", "TF32", "128x128, TF32", … or ""
+    tile: str  # "128x64", "64 rows" of a slice, "16 rows a warp", "TF32", "TF32, 200 units", "128x128, TF32", … or ""
     architecture: str
     registers: int
     stack: int  # bytes
@@ -45,8 +45,9 @@ def precision_of(mangled):
 
 
 def tile_of(mangled):
-    if precision := precision_of(mangled):
-        return precision
+    if match := PRECISION.search(mangled):
+        precision, tiles = match.groups()
+        return precision.upper() + (f", {8 * int(tiles)} units" if tiles else "")
     if match := TENSOR_TILE.search(mangled):
         precision, warps_m, warps_n = match.groups()
         return f"{64 * int(warps_m)}x{32 * int(warps_n)}, {precision.upper()}"

@@ -46,6 +46,7 @@ PROFILED = (
     ("(100,2) in fp32", CHIP, "resident_kernel|whole_batch_kernel", 3, 1),
     ("(100,2) in TF32", {**CHIP, "precision": "tf32"}, "resident_tensor_kernel|whole_batch_tensor_kernel", 3, 1),
     ("(100,2) in BF16", {**CHIP, "precision": "bf16"}, "resident_tensor_kernel|whole_batch_tensor_kernel", 3, 1),
+    ("(200,1) in TF32", {**CHIP, "hidden": [200], "precision": "tf32"}, "one_hidden_tensor_kernel", 3, 1),
     ("(300,2) in fp32", {**LAYERS, "hidden": [300, 300]}, "sample_pass_kernel|weight_gradient_kernel", 0, 2),
     (
         "(600,2) in TF32",

@@ -70,8 +70,9 @@ class Kernel:
 
 
 def instance_of(mangled):
-    """Template arguments: numbers as "128" or, of a Tile, "16x8x8x8"; a precision; "" where there are none."""
-    return ptxas.precision_of(mangled) or "x".join(re.findall(r"L[a-zN][\w]*?(?<![0-9])(\d+)E", mangled))
+    """Template arguments: numbers as "128" or, of a Tile, "16x8x8x8", behind a precision; "" where there are none."""
+    precision = ptxas.precision_of(mangled)
+    return "x".join([precision] * bool(precision) + re.findall(r"L[a-zN][\w]*?(?<![0-9])(\d+)E", mangled))
 
 
 def find_tool(name, folders=()):
