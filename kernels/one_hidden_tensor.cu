@@ -21,7 +21,7 @@ template <class P, int tiles>
 __device__ __forceinline__ void forward(OperandPanel x, OperandPanel weight, const float* bias,
                                         const TensorLastLayer<tiles>& last, float (&logit)[4],
                                         ActiveUnits<tiles>& active) {
-  constexpr int kRun = 13;                                              // tiles of units
+  constexpr int kRun = OneHidden<P, tiles>::kBlocks == 1 ? 13 : 3;      // tiles of units, as registers allow
   constexpr int kWholeSteps = OneHidden<P, tiles>::kInputs / P::kStep;  // then one that has a chunk
   static_assert(OneHidden<P, tiles>::kInputs % P::kStep <= P::kChunk &&
                 OneHidden<P, tiles>::kInputs % P::kStep > 0);
@@ -76,7 +76,8 @@ __device__ __forceinline__ void step_last(Weights& weights, const Last& last,
 }
 
 template <class Operands, int tiles>
-__global__ void __launch_bounds__(kTensorThreads, 1) one_hidden_tensor_kernel(TensorArguments a) {
+__global__ void __launch_bounds__(kTensorThreads, OneHidden<Operands, tiles>::kBlocks)
+    one_hidden_tensor_kernel(TensorArguments a) {
   using P = InOrder<Operands>;
   using S = OneHidden<P, tiles>;
   static_assert(S::kBatch == WholeBatch::kSamples && S::kInputs == WholeBatch::kInputs);

@@ -32,6 +32,9 @@ struct OneHiddenTensor {
   static constexpr int kOrder = kLabels + 8 * kBatch, kOrderBytes = 48;  // a law::EpochOrder
   static constexpr int kBytes = kOrder + kOrderBytes;
   static_assert(kBytes <= 227 * 1024);
+  // Of a multiprocessor, where two members fit: each takes longer, both together less than one after the other.
+  static constexpr int kBlocks = element == 2 && tiles == 13 ? 2 : 1;
+  static_assert(kBlocks * (kBytes + 1024) <= 228 * 1024);
 };
 
 // Calls f with the sizes for so many units at this precision, tf32 or bf16.

@@ -93,8 +93,7 @@ std::string explain_cuda(const Chip& chip, const MlpSpec& spec, const Training& 
         "    plan resident on tensor cores, {}: a block of {} threads owns a member; {}\n"
         "    shared memory {:.1f} KiB; gradients {}\n",
         name_of(training.precision), cuda::kTensorThreads,
-        plan.body == cuda::TensorBody::whole_batch ? "its whole batch an update"
-                                                   : fmt::format("slices of {} samples", plan.slice),
+        plan.selects() ? "its whole batch an update" : fmt::format("slices of {} samples", plan.slice),
         plan.bytes / 1024.0,
         plan.selects()        ? "in registers"
         : plan.gradients >= 0 ? "there, too"
@@ -187,9 +186,7 @@ std::string plan_of(const Device& device, const MlpSpec& spec, const Training& t
   };
   if (training.precision != Precision::fp32) {
     const auto plan = cuda::plan_tensor(spec, training.batch, needs, shared).plan;
-    if (plan)
-      return resident(*plan, plan->body == cuda::TensorBody::whole_batch) +
-             (plan->body == cuda::TensorBody::one_hidden ? ", one hidden layer" : "") + " on tensor cores";
+    if (plan) return resident(*plan, plan->selects()) + " on tensor cores";
     if (cuda::tiled_precision(cuda::DeviceLayout(spec), training.precision) != Precision::fp32)
       return "cuda, tiled on tensor cores";
   }

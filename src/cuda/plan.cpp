@@ -88,8 +88,8 @@ ResidentPlan whole_batch_plan(const DeviceLayout& layout, const MlpSpec& spec, i
   return plan;
 }
 
-// Whether a body for one hidden layer takes the members, whose batch fills more than half a slice of its; on tensor cores
-// plain ones alone.
+// Whether a body for one hidden layer takes the members, whose batch fills more than half of what it has on the chip at a
+// time; on tensor cores plain ones alone.
 template <class Chip>
 bool takes_one_hidden_chip(const DeviceLayout& layout, const MlpSpec& spec, int batch, int most_inputs,
                            const TrainingNeeds& needs) {
@@ -267,7 +267,7 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   if (takes_whole_batch(layout, spec, batch, needs))
     sized = with_sizes(TensorBody::whole_batch, WholeBatch::kSamples, whole_batch_tensor_bytes(precision));
   if (takes_one_hidden_chip<OneHidden>(layout, spec, batch, OneHidden::kInputs, needs))
-    sized = with_sizes(TensorBody::one_hidden, OneHidden::kSlice,
+    sized = with_sizes(TensorBody::one_hidden, OneHidden::kBatch,
                        one_hidden_tensor_bytes(precision, spec.hidden[0]));
   if (needs.plain && sized && static_cast<std::size_t>(sized->bytes) <= shared_limit) return {sized, ""};
   const auto placed = [&](bool apart, int slices, bool on_chip) {
