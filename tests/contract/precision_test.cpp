@@ -121,8 +121,19 @@ void expect_near(const MlpSpec& spec, const std::vector<float>& got, const refer
         << "parameters " << first << " to " << last << " of " << way.size();
 }
 
-// The gradient of one update of plain SGD, θ = θ − gradient. The biases keep z away from the activations' kinks,
-// where a rounded z may fall on the other side.
+// Biases that keep z away from the activations' kinks, where a rounded z may fall on the other side; logits stay of size 1.
+void keep_from_kinks(Ensemble& e) {
+  const ParameterLayout layout(e.spec);
+  const ParameterLayout::Layer& last = layout.layers.back();
+  if (!e.spec.hidden.empty())
+    for (std::int64_t i = 0; i < last.fan_in * last.fan_out; ++i)
+      e.start[0][static_cast<std::size_t>(last.weight + i)] *= 0.125f;
+  for (std::size_t l = 0; l + 1 < layout.layers.size(); ++l)
+    for (std::int64_t j = 0; j < layout.layers[l].fan_out; ++j)
+      e.start[0][static_cast<std::size_t>(layout.layers[l].bias + j)] = j % 2 == 0 ? 4.0f : -4.0f;
+}
+
+// The gradient of one update of plain SGD, θ = θ − gradient.
 TEST_P(PrecisionTest, NearTheOracle) {
   constexpr Activation kActivations[] = {Activation::leaky_relu, Activation::prelu, Activation::tanh,
                                          Activation::identity, Activation::relu};
@@ -147,16 +158,8 @@ TEST_P(PrecisionTest, NearTheOracle) {
         training.input_dropout = training.hidden_dropout = dropout;
         training.in_order = number % 4 == 0;
         e.add(clouds_data({shape.inputs, 2, 2 * shape.batch + 1, 0, 1}, number), training, number);
-        const ParameterLayout layout(e.spec);
-        if (e.spec.activation != Activation::tanh && e.spec.activation != Activation::identity) {
-          const ParameterLayout::Layer& last = layout.layers.back();  // its logits stay of size 1
-          if (!shape.hidden.empty())
-            for (std::int64_t i = 0; i < last.fan_in * last.fan_out; ++i)
-              e.start[0][static_cast<std::size_t>(last.weight + i)] *= 0.125f;
-          for (std::size_t l = 0; l + 1 < layout.layers.size(); ++l)
-            for (std::int64_t j = 0; j < layout.layers[l].fan_out; ++j)
-              e.start[0][static_cast<std::size_t>(layout.layers[l].bias + j)] = j % 2 == 0 ? 4.0f : -4.0f;
-        }
+        if (e.spec.activation != Activation::tanh && e.spec.activation != Activation::identity)
+          keep_from_kinks(e);
         OracleMember oracle(e.spec, training, e.seeds[0].order, e.start[0]);
         oracle.train(materialize(e.data[0], Split::train), 1);
         const reference::Vector expected = oracle.parameters();
@@ -184,6 +187,30 @@ TEST_P(PrecisionTest, EveryOptimizer) {
       SCOPED_TRACE(std::string(name_of(precision)) + ": " + describe(e));
       ASSERT_NO_FATAL_FAILURE(
           expect_near(e.spec, trained(e, precision, {1, 3})[0], expected, e.start[0], unit(precision)));
+    }
+  }
+}
+
+// The bodies for plain members draw each update's rows ahead, over epochs that end with short batches.
+TEST_P(PrecisionTest, PlainMembersOverEpochs) {
+  struct Case {
+    std::vector<int> hidden;
+    int batch, rows;
+  };
+  for (const Case& of : {Case{{92, 100}, 130, 200}, Case{{101}, 150, 290}, Case{{37}, 70, 71}}) {
+    Ensemble e{.spec = {.inputs = 9, .hidden = of.hidden}};
+    Training training;
+    training.batch = of.batch;
+    training.optimizer.learning_rate = 0.1, training.optimizer.weight_decay = 0.01;
+    e.add(clouds_data({9, 2, of.rows, 0, 1}, 3), training, 5);
+    keep_from_kinks(e);
+    OracleMember oracle(e.spec, training, e.seeds[0].order, e.start[0]);
+    oracle.train(materialize(e.data[0], Split::train), 5);
+    const reference::Vector expected = oracle.parameters();
+    for (const Precision precision : kTensorPrecisions) {
+      SCOPED_TRACE(std::string(name_of(precision)) + ": " + describe(e));
+      ASSERT_NO_FATAL_FAILURE(
+          expect_near(e.spec, trained(e, precision, {1, 4})[0], expected, e.start[0], unit(precision)));
     }
   }
 }
