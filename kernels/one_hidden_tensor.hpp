@@ -10,8 +10,8 @@ namespace occam::cuda {
 template <int element, int tiles>
 struct OneHiddenTensor {
   static constexpr int kElement = element;
-  static constexpr int kBatch = 256,
-                       kSlice = kBatch / 2;  // samples: most, and of which dL/dz is on the chip at a time
+  // Samples: most, and of which dL/dz is on the chip at a time.
+  static constexpr int kBatch = 256, kSlice = kBatch / 2;
   static constexpr int kInputs = 52, kUnits = tiles == 13 ? 100 : 200, kOutputs = kTensorOutputs;  // most
   static constexpr int kTiles = tiles, kWide = 8 * kTiles, kWarps = kTensorThreads / 32;
   static_assert(kUnits <= kWide);

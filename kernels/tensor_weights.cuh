@@ -1,5 +1,5 @@
-// A weight gradient in a warp's registers, and the step of the fp32 weights, which stay in the L2 cache, in the bodies of plan
-// resident on tensor cores with sizes at compile time.
+// A weight gradient in a warp's registers, and the step of the fp32 weights behind it, in the bodies of plan resident on tensor cores
+// with sizes at compile time.
 #pragma once
 
 #include "optimizer.cuh"

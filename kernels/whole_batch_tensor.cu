@@ -1,7 +1,6 @@
-// Plan *resident, whole batch* on tensor cores: as kernels/whole_batch.cu, with the second hidden layer in the
-// registers of the warps whose products made it. A warp owns 32 samples and all units; so logits, loss, the last
-// layer's gradient and the second layer's are its own affair, without a meeting of the block. The fp32 weights that
-// the optimiser steps stay in the L2 cache; biases and, in registers, the last layer are fp32 on the chip.
+// Plan *resident, whole batch* on tensor cores. A warp owns 32 samples and all units; so logits and loss are its own affair,
+// without a meeting of the block, and of the second hidden layer it keeps bits (tensor_active.cuh). The fp32 weights that the
+// optimiser steps stay in the L2 cache, in BF16 on the chip; biases and the last layer are fp32 there.
 
 #include "whole_batch_tensor.hpp"
 
@@ -19,6 +18,7 @@ constexpr int kAcross = WholeBatchTensor<4>::kTiles;
 template <class P, int tiles, int across>
 using Weights = WeightPart<P, tiles, 2, across, 2>;
 
+// Calls f(i, j, e) of every sum of a warp's samples, tiles of units in ascending order.
 template <class F>
 __device__ __forceinline__ void each_sum(const F& f) {
   OCCAM_UNROLL
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     };
 
     // The first layer's weight gradient. Rows of the next update take the place of those that everybody is done
-    // with. Weights go back to the L2 cache behind what is fetched from there.
+    // with. Weights go back behind what is fetched from where they go.
     Weights<P, (W::kUnits + 15) / 16, 4> first;
     const auto fetch_first = [&] { first.fetch(stepped1, view1.in_stride, units1, a.plan.inputs); };
     const int coming_count = goes_on ? next.count : 0;
