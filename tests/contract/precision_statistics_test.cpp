@@ -2,6 +2,7 @@
 // slab data, accuracy and AUC on the test set as it is, with S and with S^c randomised, are those of fp32.
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "contract/ensembles.hpp"
 #include "occam/slab.hpp"
@@ -15,7 +16,7 @@ constexpr double kEqualWithin = 0.005;
 class PrecisionStatistics : public OnBody {
  protected:
   // [measure][seed]: accuracy and AUC on the test set as it is, S- and S^c-randomised.
-  std::vector<std::vector<double>> measured(Precision precision) {
+  std::vector<std::vector<double>> measured(Precision precision, int batch, int updates) {
     Ensemble e{.spec = {.inputs = kDim, .hidden = {24}}};
     if (is_tiled(GetParam())) e.spec.hidden = {24, 16};  // of one hidden layer the products there are in fp32
     SlabSpec slab = lms(5, kDim);
@@ -23,12 +24,12 @@ class PrecisionStatistics : public OnBody {
     slab.coordinates[0].noise = 0.2, slab.coordinates[0].noise_kind = NoiseKind::flip;
     const auto shared = std::make_shared<const SlabSpec>(slab);
     Training training;
-    training.batch = 32, training.precision = precision;
+    training.batch = batch, training.precision = precision;
     training.optimizer.learning_rate = 0.6;
     for (std::uint32_t seed = 0; seed < kSeeds; ++seed) e.add(SlabData{shared, seed}, training, seed);
     const auto backend = make();
     const auto wave = open_loaded(*backend, e);
-    wave->train(std::vector<std::int64_t>(kSeeds, 50));
+    wave->train(std::vector<std::int64_t>(kSeeds, updates));
     std::vector<int> members(kSeeds);
     std::iota(members.begin(), members.end(), 0);
     std::vector<std::vector<double>> result;
@@ -53,28 +54,33 @@ double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// The 95% interval of the mean difference, seed by seed, lies within kEqualWithin of 0.
+// The 95% interval of the mean difference, seed by seed, lies within kEqualWithin of 0. Batches of 70 have a kernel of their own
+// in plan resident.
 TEST_P(PrecisionStatistics, AreThoseOfFp32) {
   const char* const names[] = {
       "accuracy",          "AUC", "S-randomised accuracy", "S-randomised AUC", "S^c-randomised accuracy",
       "S^c-randomised AUC"};
-  const auto reference = measured(Precision::fp32);
-  // The networks have learnt, and have learnt S alone: else equality would say little.
-  EXPECT_GE(mean(reference[0]), 0.75);
-  EXPECT_LE(mean(reference[0]), 0.95);
-  EXPECT_LE(mean(reference[2]), 0.65);
-  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
-    const auto values = measured(precision);
-    EXPECT_NE(values, reference) << "nothing was rounded";
-    for (std::size_t m = 0; m < std::size(names); ++m) {
-      double sum = 0, squares = 0;
-      for (std::size_t seed = 0; seed < kSeeds; ++seed) {
-        const double difference = values[m][seed] - reference[m][seed];
-        sum += difference, squares += difference * difference;
+  for (const auto& [batch, updates] : {std::pair{32, 50}, std::pair{70, 25}}) {
+    if (batch == 70 && is_tiled(GetParam())) continue;
+    const auto reference = measured(Precision::fp32, batch, updates);
+    // The networks have learnt, and have learnt S alone: else equality would say little.
+    EXPECT_GE(mean(reference[0]), 0.75);
+    EXPECT_LE(mean(reference[0]), 0.95);
+    EXPECT_LE(mean(reference[2]), 0.65);
+    for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+      const auto values = measured(precision, batch, updates);
+      EXPECT_NE(values, reference) << "nothing was rounded";
+      for (std::size_t m = 0; m < std::size(names); ++m) {
+        double sum = 0, squares = 0;
+        for (std::size_t seed = 0; seed < kSeeds; ++seed) {
+          const double difference = values[m][seed] - reference[m][seed];
+          sum += difference, squares += difference * difference;
+        }
+        const double average = sum / kSeeds, variance = (squares - sum * average) / (kSeeds - 1);
+        const double half = 1.96 * std::sqrt(variance / kSeeds);
+        EXPECT_LE(std::abs(average) + half, kEqualWithin)
+            << name_of(precision) << ' ' << names[m] << ", batch " << batch;
       }
-      const double average = sum / kSeeds, variance = (squares - sum * average) / (kSeeds - 1);
-      const double half = 1.96 * std::sqrt(variance / kSeeds);
-      EXPECT_LE(std::abs(average) + half, kEqualWithin) << name_of(precision) << ' ' << names[m];
     }
   }
 }
