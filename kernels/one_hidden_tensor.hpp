@@ -16,10 +16,8 @@ struct OneHiddenTensor {
   static constexpr int kTiles = tiles, kWide = 8 * kTiles, kWarps = kTensorThreads / 32;
   static_assert(kUnits <= kWide);
 
-  static constexpr int row_bytes(int columns) {
-    return ((columns * element + kChunkBytes - 1) / kChunkBytes | 1) * kChunkBytes;
-  }
-  static constexpr int kXBytes = row_bytes(kInputs), kUnitBytes = row_bytes(kUnits);  // of a row
+  static constexpr int kXBytes = operand_row_bytes(kInputs, element),  // of a row
+      kUnitBytes = operand_row_bytes(kUnits, element);
 
   static constexpr int kWeight1 = 0, kBias1 = kWeight1 + kWide * kXBytes;  // biases are floats
   static constexpr int kPlaces = last_layer_places(kWide);                 // of the last layer, floats

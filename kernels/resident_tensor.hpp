@@ -32,6 +32,8 @@ inline constexpr int kTensorReadBeyond = 64;
 // weights, then its bias.
 inline constexpr int kTensorOutputs = 2;
 constexpr int last_layer_places(int units) { return units + 4; }
+// Words from a row of samples' bits (tensor_active.cuh) to the next one, which is eight banks further.
+constexpr int active_row(int samples) { return samples + 8; }
 
 // Which kernel trains.
 enum class TensorBody {
@@ -39,6 +41,11 @@ enum class TensorBody {
   whole_batch,  // whole_batch_tensor.cu, with the layout of whole_batch_tensor.hpp; plain members
   one_hidden,   // one_hidden_tensor.cu, with the layout of one_hidden_tensor.hpp; plain members
 };
+
+// Bytes of a row of so many operands of `element` bytes each.
+constexpr int operand_row_bytes(int columns, int element) {
+  return ((columns * element + kChunkBytes - 1) / kChunkBytes | 1) * kChunkBytes;
+}
 
 // Offsets are in bytes from the start of the block's shared memory.
 struct TensorLayer {

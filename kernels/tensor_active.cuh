@@ -39,9 +39,7 @@ class ActiveUnits {
 };
 
 // Dᵀ as A of a weight gradient, units by samples, two tiles of units; made of bits and dL/dlogit that stand in shared memory, sample
-// by sample. The bits are ActiveUnits::of_sample's of four lanes, in rows of kActiveRow words.
-template <int samples>
-inline constexpr int kActiveRow = samples + 8;  // rows are eight banks apart
+// by sample. The bits are ActiveUnits::of_sample's of four lanes, in rows of active_row(samples) words.
 template <class P, int samples>
 struct ActiveColumns {
   const std::uint32_t* bits;  // of the lane's units, of its first sample
@@ -50,7 +48,7 @@ struct ActiveColumns {
 
   // first: the first tile of 16 units.
   __device__ __forceinline__ ActiveColumns(const std::uint32_t* all_bits, const float* all_delta, int first)
-      : bits(all_bits + P::unit_of_group() / 2 * kActiveRow<samples> + 2 * (lane() % 4)),
+      : bits(all_bits + P::unit_of_group() / 2 * active_row(samples) + 2 * (lane() % 4)),
         delta(all_delta + 2 * (lane() % 4)), shift(16 * (P::unit_of_group() % 2) + 12 - 2 * first) {}
   __device__ __forceinline__ void read(std::uint32_t (&a)[2][4], int step) const {
     constexpr int kPairs = P::kStep / 8;  // of samples: the lane's two, and those eight further on

@@ -166,12 +166,12 @@ __device__ __forceinline__ float rectified(float z) {
 #endif
 }
 
-// A warp's values, rounded ones, to a panel whose first row is sample `first`.
+// A warp's values, rounded ones, to a panel whose rows are the block's samples.
 template <class P, int across>
-__device__ __forceinline__ void put(const Sums<kDown, across>& value, OperandPanel to, int first, int units) {
+__device__ __forceinline__ void put(const Sums<kDown, across>& value, OperandPanel to, int units) {
   each_pair<across>([&](int i, int j, int half, int sample, int unit) {
     if (unit < units)
-      P::put_rounded_pair(to.row(sample - first), unit, value[i][j][2 * half], value[i][j][2 * half + 1]);
+      P::put_rounded_pair(to.row(sample), unit, value[i][j][2 * half], value[i][j][2 * half + 1]);
   });
 }
 

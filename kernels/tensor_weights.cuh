@@ -113,12 +113,12 @@ struct WeightPart {
       sums[e / 4 / across][e / 4 % across][e % 4] *= by[e / 4 / across][e % 4 / 2];
   }
 
-  // Fetches the fp32 weights [units][features] at `weights`, rows `stride` apart: they come from the L2 cache, and
-  // products hide how long that takes.
+  // Fetches the fp32 weights [units][features] at `weights`, rows `stride` apart: from the L2 cache,
+  // and products hide how long that takes, or from the chip.
   __device__ __forceinline__ void fetch(const float* weights, int stride, int units, int features) {
+    // Else what is not loaded would be kept from update to update.
     OCCAM_UNROLL
-    for (int e = 0; e < 2 * down * across;
-         ++e)  // else what is not loaded would be kept from update to update
+    for (int e = 0; e < 2 * down * across; ++e)
       master[e / 2 / across][e / across % 2][e % across] = make_float2(0.0f, 0.0f);
     each_row(units, [&](int i, int half, int unit) {
       const float* const row = weights + unit * stride + feature(0);
@@ -127,6 +127,7 @@ struct WeightPart {
     });
   }
 
+  // Stores what `fetch` fetched, stepped since.
   __device__ __forceinline__ void give_back(float* weights, int stride, int units, int features) const {
     each_row(units, [&](int i, int half, int unit) {
       float* const row = weights + unit * stride + feature(0);

@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       active1.push(i, e, value);
       value = P::round_sum(rectified(value));
     });
-    put<P>(tile, hidden, 0, units1);
+    put<P>(tile, hidden, units1);
     __syncwarp();
     multiply_samples<P>(hidden, weight2, bias2, units1, tile);
     float logit[2 * kDown] = {};  // then its gradient
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     if (lane() == 0) floats(W::kPartialBias)[warp] = of_warp;
     OCCAM_UNROLL
     for (int r = 0; r < 2 * kDown; ++r)
-      bits[lane() % 4 * kActiveRow<W::kSamples> + sample_of<>(r)] = active2.of_sample(r);
+      bits[lane() % 4 * active_row(W::kSamples) + sample_of<>(r)] = active2.of_sample(r);
     __syncthreads();
 
     // The second layer's weight gradient, which is stepped when the first layer's is on its way.
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       value = active1(i, e, j) ? P::round_sum(value) : 0.0f;
     });
     __syncthreads();  // all have read what the gradient now replaces
-    put<P>(tile, hidden, 0, units1);
+    put<P>(tile, hidden, units1);
     const auto fetch_second = [&] { second.fetch(stepped2, view2.in_stride, units2, units1); };
     __syncthreads();  // all have read the second layer's weights
     if constexpr (!W::kSpacious) fetch_second();

@@ -18,10 +18,8 @@ struct WholeBatchTensor {
   // In BF16 there is room for two batches of rows, and for the fp32 weights.
   static constexpr bool kSpacious = element == 2;
 
-  static constexpr int row_bytes(int columns) {
-    return ((columns * element + kChunkBytes - 1) / kChunkBytes | 1) * kChunkBytes;
-  }
-  static constexpr int kXBytes = row_bytes(kInputs), kUnitBytes = row_bytes(kUnits);  // of a row
+  static constexpr int kXBytes = operand_row_bytes(kInputs, element),  // of a row
+      kUnitBytes = operand_row_bytes(kUnits, element);
 
   static constexpr int kWeight1 = 0, kBias1 = kWeight1 + kWide * kXBytes;  // biases are floats
   static constexpr int kWeight2 = kBias1 + 4 * kWide,
@@ -32,8 +30,8 @@ struct WholeBatchTensor {
   static constexpr int kX = kHidden + kSamples * kUnitBytes + kTensorReadBeyond;  // [kSamples][kXBytes]
   static constexpr int kOtherX = kX + kSamples * kXBytes + kTensorReadBeyond;     // BF16: the same
   static constexpr int kEndOfX = kSpacious ? kOtherX + kSamples * kXBytes + kTensorReadBeyond : kOtherX;
-  // Which units of the second layer samples activate [4][kSamples + 8] words, and dL/dlogit [kSamples] floats.
-  static constexpr int kActive = kEndOfX, kDelta = kActive + 16 * (kSamples + 8);
+  // Which units of the second layer samples activate [4][active_row(kSamples)] words, and dL/dlogit [kSamples] floats.
+  static constexpr int kActive = kEndOfX, kDelta = kActive + 16 * active_row(kSamples);
   static constexpr int kPartial = kDelta + 4 * kSamples;  // [2][kPlaces] floats, of the last layer's gradient
   static constexpr int kPartialBias = kPartial + 8 * kPlaces;  // [kWarps] floats
   static constexpr int kRowNumbers = kPartialBias + 4 * kWarps, kLabels = kRowNumbers + 8 * kSamples;

@@ -208,9 +208,7 @@ TensorPlan place_tensor(const DeviceLayout& layout, const MlpSpec& spec, int bat
   TensorPlan plan{};
   plan.precision = precision, plan.slice = slice, plan.batch = batch, plan.inputs = spec.inputs;
   const int element = precision == Precision::tf32 ? 4 : 2, step = 2 * kChunkBytes / element;
-  const auto row_bytes = [&](int columns) {
-    return ((columns * element + kChunkBytes - 1) / kChunkBytes | 1) * kChunkBytes;
-  };
+  const auto row_bytes = [&](int columns) { return operand_row_bytes(columns, element); };
   std::int64_t used = 0;  // bytes
   const auto take = [&](std::int64_t bytes) {
     const std::int64_t at = used;
