@@ -42,7 +42,7 @@ int usable_processors() {
   return count;
 }
 
-Device cpu(int threads, std::string reason) {
+Device cpu_device(int threads, std::string reason) {
 #if defined(__x86_64__)
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
     fail(ErrorKind::device, "device cpu: {} lacks AVX2 or FMA, which Occam needs", processor_name());
@@ -76,11 +76,11 @@ Device cuda_device(int index, int threads, const CudaAnswer& answer, std::string
 
 Device select_device(std::string_view request, int threads) {
   require(threads >= 0, "--threads: {} is negative", threads);
-  if (request == "cpu") return cpu(threads, "requested");
+  if (request == "cpu") return cpu_device(threads, "requested");
   if (request == "auto") {
     const CudaAnswer answer = ask_cuda(0);
     if (answer.usable) return cuda_device(0, threads, answer, "found by auto");
-    return cpu(threads, "no CUDA device: " + answer.obstacle);
+    return cpu_device(threads, "no CUDA device: " + answer.obstacle);
   }
   int index = 0;
   bool good = request == "cuda";

@@ -288,8 +288,8 @@ NpyArray read_npy_image(const std::string& path) {
     content.resize(old + static_cast<std::size_t>(stream.gcount()));
   };
   read_up_to(std::size_t{1} << 17);  // the longest header of version 1 is half as long
-  constexpr NpyType kTypes[] = {NpyType::boolean, NpyType::uint8, NpyType::float32, NpyType::float64};
-  const NpyHeader header = parse_npy_header(content, path, kTypes);
+  constexpr NpyType types[] = {NpyType::boolean, NpyType::uint8, NpyType::float32, NpyType::float64};
+  const NpyHeader header = parse_npy_header(content, path, types);
   if (header.shape.size() != 2)
     fail(ErrorKind::data, "{}: the array has shape {}; a mask needs [height, width]", path,
          shape_text(header.shape));

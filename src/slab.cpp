@@ -115,12 +115,12 @@ void validate(const SlabCoordinate& c, int index) {
 }
 
 // |x| = offset + width · U, in double precision.
-struct Interval {
+struct Stretch {
   double offset, width;
 };
 
 // Slab 0 is the centre, slab i lies i gaps of 2m further out. B: data width, m: margin, both in units of x.
-Interval slab(BlockKind kind, int i, double B, double m) {
+Stretch slab(BlockKind kind, int i, double B, double m) {
   const int slabs = slabs_of(kind);
   const double w = (2 * B - 2 * (slabs - 1) * m) / slabs;
   if (i == 0) return {0, 0.5 * w};
@@ -128,13 +128,12 @@ Interval slab(BlockKind kind, int i, double B, double m) {
 }
 
 // The gap between slabs i and i + 1.
-Interval gap(BlockKind kind, int i, double B, double m) {
-  const Interval inside = slab(kind, i, B, m);
+Stretch gap(BlockKind kind, int i, double B, double m) {
+  const Stretch inside = slab(kind, i, B, m);
   return {inside.offset + inside.width, 2 * m};
 }
 
-void set_label(law::SlabMixture& mixture, int label, Interval inner, Interval outer,
-               double inner_probability) {
+void set_label(law::SlabMixture& mixture, int label, Stretch inner, Stretch outer, double inner_probability) {
   mixture.offset[label][0] = static_cast<float>(inner.offset);
   mixture.width[label][0] = static_cast<float>(inner.width);
   mixture.offset[label][1] = static_cast<float>(outer.offset);
@@ -143,7 +142,7 @@ void set_label(law::SlabMixture& mixture, int label, Interval inner, Interval ou
       static_cast<std::int32_t>(static_cast<std::int64_t>(std::nearbyint(inner_probability * 0x1p31)) - 1);
 }
 
-void set_label(law::SlabMixture& mixture, int label, Interval only) {
+void set_label(law::SlabMixture& mixture, int label, Stretch only) {
   set_label(mixture, label, only, only, 1.0);
 }
 

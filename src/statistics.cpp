@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <numeric>
 
@@ -10,8 +9,6 @@
 
 namespace occam {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // Lentz's evaluation of the continued fraction; converges fast for x < (a + 1) / (a + b + 2).
 double beta_fraction(double a, double b, double x) {

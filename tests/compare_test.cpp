@@ -9,7 +9,7 @@ namespace occam::test {
 namespace {
 
 using Floats = std::vector<float>;
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kFloatNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 TEST(SameBits, AcceptsOnlyEqualBits) {
@@ -22,10 +22,10 @@ TEST(SameBits, AcceptsOnlyEqualBits) {
 }
 
 TEST(SameBits, RejectsNanUnlessAskedToMatchIt) {
-  EXPECT_FALSE(same_bits(Floats{kNan}, Floats{kNan}));
-  EXPECT_FALSE(same_bits(Floats{kNan}, Floats{1}, Nan::matched));
-  EXPECT_FALSE(same_bits(Floats{1}, Floats{kNan}, Nan::matched));
-  EXPECT_TRUE(same_bits(Floats{kNan}, Floats{-kNan}, Nan::matched));
+  EXPECT_FALSE(same_bits(Floats{kFloatNan}, Floats{kFloatNan}));
+  EXPECT_FALSE(same_bits(Floats{kFloatNan}, Floats{1}, Nan::matched));
+  EXPECT_FALSE(same_bits(Floats{1}, Floats{kFloatNan}, Nan::matched));
+  EXPECT_TRUE(same_bits(Floats{kFloatNan}, Floats{-kFloatNan}, Nan::matched));
 }
 
 TEST(SameBits, NamesTheFirstDifference) {
@@ -38,7 +38,7 @@ TEST(Varied, RejectsWhatProvesNothing) {
   EXPECT_TRUE(varied(Floats{1, 2, 3, 4}));
   EXPECT_FALSE(varied(Floats{0, 0, 0, 0}));
   EXPECT_FALSE(varied(Floats{5, 5, 5, 5}));
-  EXPECT_FALSE(varied(Floats{kNan, kNan, 1, kInfinity}));
+  EXPECT_FALSE(varied(Floats{kFloatNan, kFloatNan, 1, kInfinity}));
   EXPECT_FALSE(varied(Floats{}));
 }
 
@@ -48,7 +48,7 @@ TEST(ShareUsed, BoundsByAbsoluteAndRelativeParts) {
   EXPECT_TRUE(share.within(Floats{101.0f}, expected, {.absolute = 1.0, .relative = 0.01}));
   EXPECT_DOUBLE_EQ(share.largest(), 0.5);
   EXPECT_FALSE(share.within(Floats{103.0f}, expected, {.absolute = 1.0, .relative = 0.01}));
-  EXPECT_FALSE(share.within(Floats{kNan}, expected, {.absolute = 1e9}));
+  EXPECT_FALSE(share.within(Floats{kFloatNan}, expected, {.absolute = 1e9}));
   EXPECT_FALSE(share.within(Floats{1.0f}, std::vector<double>{std::nan("")}, {.absolute = 1e9}));
   EXPECT_FALSE(share.within(Floats{kInfinity}, expected, {.absolute = 1e9, .relative = 1}));
   EXPECT_FALSE(share.within(Floats{1.0f}, std::vector<double>{HUGE_VAL}, {.absolute = 1, .relative = 1}));

@@ -9,18 +9,14 @@
 #include "experiment/fields.hpp"
 #include "io/npz.hpp"
 #include "occam/error.hpp"
+#include "support/command_line.hpp"
 #include "support/folder.hpp"
 
 namespace occam::experiment {
 namespace {
 
+using test::parse;
 using ::testing::ElementsAre;
-
-CommandLine parse(std::vector<const char*> words, bool user_data = false,
-                  const std::vector<OwnOption>& own = {}) {
-  words.insert(words.begin(), "/somewhere/tool");
-  return read_command_line("tool", "A claim.", own, user_data, static_cast<int>(words.size()), words.data());
-}
 
 Plan plan(const std::vector<const char*>& words, const std::vector<Case>& own = std::vector<Case>(1)) {
   return make_plan("tool", own, parse(words).options, false, 2);

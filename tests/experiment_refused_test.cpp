@@ -8,18 +8,14 @@
 #include "experiment/plan.hpp"
 #include "io/npz.hpp"
 #include "occam/error.hpp"
+#include "support/command_line.hpp"
 #include "support/folder.hpp"
 
 namespace occam::experiment {
 namespace {
 
+using test::parse;
 using ::testing::HasSubstr;
-
-CommandLine parse(std::vector<const char*> words, bool user_data = false,
-                  const std::vector<OwnOption>& own = {}) {
-  words.insert(words.begin(), "/somewhere/tool");
-  return read_command_line("tool", "A claim.", own, user_data, static_cast<int>(words.size()), words.data());
-}
 
 // The whole way from flags to a plan must end in one line of the given kind that contains the text.
 void expect_refused(const std::vector<const char*>& words, const std::string& text,

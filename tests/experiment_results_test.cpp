@@ -1,7 +1,6 @@
 // From records to result.json, cases.csv and the console, on records made by hand.
 #include "experiment/results.hpp"
 
-#include <limits>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -9,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "cpu/engine.hpp"
+#include "occam/statistics.hpp"
 #include "support/folder.hpp"
 
 extern "C" char* openblas_get_corename();
@@ -23,8 +23,6 @@ using ::testing::IsNan;
 using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-const double kNan = std::numeric_limits<double>::quiet_NaN();
 
 Case lms5() {
   Case c;

@@ -13,8 +13,8 @@
 namespace occam::experiment {
 namespace {
 
-constexpr std::int64_t kUpdates = 60;  // of a training
-const Device kCpu{.threads = 1};       // four networks a call
+constexpr std::int64_t kUpdates = 60;   // of a training
+const Device kOneThread{.threads = 1};  // four networks a call
 
 Case attacked(double epsilon) {
   Case c;
@@ -29,13 +29,15 @@ Case attacked(double epsilon) {
   return c;
 }
 
-Options three_seeds() {
+Options three_saved_seeds() {
   Options options;
   options.seeds = "3", options.keep = 2, options.save_weights = true;
   return options;
 }
 
-Plan plan_of(const std::vector<Case>& cases) { return make_plan("tool", cases, three_seeds(), false, 1); }
+Plan plan_of(const std::vector<Case>& cases) {
+  return make_plan("tool", cases, three_saved_seeds(), false, 1);
+}
 
 // The records and, from the progress bar, the updates that were done for them.
 struct Trained {
@@ -46,7 +48,8 @@ struct Trained {
 Trained trained(const Plan& plan, Records records = {}, States states = {}) {
   Progress progress("tool", false);
   Seconds seconds;
-  EXPECT_TRUE(train(plan, three_seeds(), kCpu, {.progress = &progress, .states = &states}, records, seconds));
+  EXPECT_TRUE(train(plan, three_saved_seeds(), kOneThread, {.progress = &progress, .states = &states},
+                    records, seconds));
   EXPECT_TRUE(states.empty());
   return {records, progress.done()};
 }
@@ -156,7 +159,7 @@ TEST(Sharing, GoesOnBetweenTheCasesOfATraining) {
   Seconds seconds;
   Progress progress("tool", false);
   const TrainHooks hooks{.progress = &progress, .states = &states, .saved = [] { throw Interrupted{}; }};
-  EXPECT_FALSE(train(plan, three_seeds(), kCpu, hooks, records, seconds));
+  EXPECT_FALSE(train(plan, three_saved_seeds(), kOneThread, hooks, records, seconds));
   EXPECT_EQ(progress.done(), 3 * kUpdates);
   ASSERT_EQ(records.size(), 4u);
   EXPECT_TRUE(records.contains({1, 0}));

@@ -40,13 +40,13 @@ Options seeds(const std::string& text) {
   return options;
 }
 
-const Device kCpu{.threads = 2};
+const Device kTwoThreads{.threads = 2};
 
 Records trained(const std::vector<Case>& cases, const std::string& seeds_text) {
   Seconds seconds;
   Records records;
   const Options options = seeds(seeds_text);
-  EXPECT_TRUE(train(make_plan("tool", cases, options, false, 1), options, kCpu, {}, records, seconds));
+  EXPECT_TRUE(train(make_plan("tool", cases, options, false, 1), options, kTwoThreads, {}, records, seconds));
   return records;
 }
 
@@ -100,7 +100,8 @@ TEST(Votes, AVoteOfOneIsANetwork) {
   options.init_seeds = options.order_seeds = "1024";
   Seconds seconds;
   Records records;
-  ASSERT_TRUE(train(make_plan("tool", {alone}, options, false, 1), options, kCpu, {}, records, seconds));
+  ASSERT_TRUE(
+      train(make_plan("tool", {alone}, options, false, 1), options, kTwoThreads, {}, records, seconds));
   const MemberRecord& network = records.at({0, 0});
   for (const char* name : {"standard_accuracy", "standard_auc", "s_randomized_auc", "sc_randomized_auc",
                            "train_accuracy", "updates"})
@@ -137,13 +138,13 @@ TEST(Votes, AnInterruptionKeepsWholeVotes) {
   const Plan plan = make_plan("tool", {small_case("A", {3})}, options, false, 1);
   Seconds seconds;
   Records whole, parts;
-  ASSERT_TRUE(train(plan, options, kCpu, {}, whole, seconds));
+  ASSERT_TRUE(train(plan, options, kTwoThreads, {}, whole, seconds));
   std::atomic<bool> interrupt{false};
   const TrainHooks hooks{.interrupt = &interrupt, .saved = [&] { interrupt = true; }};
-  EXPECT_FALSE(train(plan, options, kCpu, hooks, parts, seconds));
+  EXPECT_FALSE(train(plan, options, kTwoThreads, hooks, parts, seconds));
   EXPECT_EQ(parts.size(), 2u);  // 8 networks are two votes
   interrupt = false;
-  EXPECT_TRUE(train(plan, options, kCpu, {}, parts, seconds));
+  EXPECT_TRUE(train(plan, options, kTwoThreads, {}, parts, seconds));
   ASSERT_EQ(parts.size(), 11u);
   for (int member = 0; member < 11; ++member) expect_same(parts.at({0, member}), whole.at({0, member}));
 }
@@ -171,7 +172,7 @@ TEST(Votes, ACombinerStopsWhereItIsAskedTo) {
   c.training.batch = 600;
   const Plan plan = make_plan("tool", {c}, seeds("1"), false, 1);
   const Case& settled = plan.cases[0].settings;
-  MlpEnsemble networks(settled.network, std::vector<Seeds>(8), kCpu);
+  MlpEnsemble networks(settled.network, std::vector<Seeds>(8), kTwoThreads);
   std::atomic<bool> stop{false};
   networks.heed(&stop);
   MemberRecord record;

@@ -21,7 +21,7 @@ namespace occam {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kFloatNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
 
 // |got − want| in units of the last place of `want` as a float. Infinities and NaNs must match.
@@ -79,7 +79,7 @@ TEST_P(LawFunction, StaysWithinItsBound) {
   std::printf("  %s: at most %.2f ulp, bound %.2f\n", f.name, worst, f.bound);
 }
 
-TEST_P(LawFunction, PropagatesNan) { EXPECT_TRUE(std::isnan(GetParam().law(kNan))); }
+TEST_P(LawFunction, PropagatesNan) { EXPECT_TRUE(std::isnan(GetParam().law(kFloatNan))); }
 
 INSTANTIATE_TEST_SUITE_P(
     All, LawFunction,
@@ -170,11 +170,11 @@ TEST(LawNormalQuantile, StandardNormalIsStandardNormal) {
 }
 
 TEST(LawMinMax, KeepTheSecondArgumentsNan) {
-  EXPECT_TRUE(std::isnan(law::larger(0.0f, kNan)));
-  EXPECT_EQ(law::larger(kNan, 1.0f), 1.0f);
+  EXPECT_TRUE(std::isnan(law::larger(0.0f, kFloatNan)));
+  EXPECT_EQ(law::larger(kFloatNan, 1.0f), 1.0f);
   EXPECT_EQ(law::larger(-1.0f, 1.0f), 1.0f);
-  EXPECT_TRUE(std::isnan(law::smaller(0.0f, kNan)));
-  EXPECT_EQ(law::smaller(kNan, 1.0f), 1.0f);
+  EXPECT_TRUE(std::isnan(law::smaller(0.0f, kFloatNan)));
+  EXPECT_EQ(law::smaller(kFloatNan, 1.0f), 1.0f);
   EXPECT_EQ(law::smaller(-1.0f, 1.0f), -1.0f);
 }
 
@@ -272,7 +272,7 @@ TEST(LaneSum, EmptyIsPlusZeroAndNanStays) {
   const std::vector<float> minus_zero{-0.0f};
   EXPECT_FALSE(std::signbit(law::lane_sum(minus_zero.data(), 1)));
   std::vector<float> values(100, 1.0f);
-  values[77] = kNan;
+  values[77] = kFloatNan;
   EXPECT_TRUE(std::isnan(law::lane_sum(values.data(), 100)));
 }
 

@@ -12,6 +12,7 @@
 #include "mask_geometry.hpp"
 #include "occam/error.hpp"
 #include "occam/shapes.hpp"
+#include "occam/statistics.hpp"
 #include "support/mask_tools.hpp"
 #include "support/message_of.hpp"
 
@@ -221,7 +222,6 @@ TEST(MaskStyles, BlurKeepsTheAreaAndEndsAtItsRadius) {
 }
 
 TEST(MaskStyles, ImpossibleStylesAreRefused) {
-  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const auto refusal = [](const MaskStyle& style, int height = 200, int width = 200) {
     return message_of(ErrorKind::usage, [&] { star(height, width, style); });

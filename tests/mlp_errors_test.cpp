@@ -9,12 +9,11 @@
 
 #include "cpu/engine.hpp"
 #include "occam/error.hpp"
+#include "occam/statistics.hpp"
 #include "support/small_data.hpp"
 
 namespace occam::test {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 void expect_error(const std::function<void()>& action, const std::vector<std::string>& words,
                   ErrorKind kind = ErrorKind::usage) {

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kMembers = 6;
 
-const MlpSpec kSpec{
+const MlpSpec kNormalized{
     .inputs = 9, .hidden = {17, 12}, .classes = 2, .activation = Activation::prelu, .batch_norm = true};
 
 struct Member {
@@ -70,7 +70,7 @@ Fitted fit_members(const std::vector<Member>& members, int threads) {
   for (const Member& m : members)
     seeds.push_back(m.seeds), inits.push_back(m.init), data.push_back(m.data),
         trainings.push_back(m.training);
-  MlpEnsemble models(kSpec, seeds, inits, cpu(threads));
+  MlpEnsemble models(kNormalized, seeds, inits, cpu(threads));
   Fitted fitted;
   fitted.history = fit(models, data, trainings, {.at_checks = {{.coordinates = {0}}}});
   for (int m = 0; m < models.members(); ++m) {
@@ -166,10 +166,10 @@ TEST(Membership, AFrozenMemberKeepsItsBits) {
   std::vector<Training> trainings;
   for (const Member& m : members)
     seeds.push_back(m.seeds), data.push_back(m.data), trainings.push_back(m.training);
-  const std::unique_ptr<Wave> wave = backend(cpu()).open({&kSpec, data, seeds, trainings});
+  const std::unique_ptr<Wave> wave = backend(cpu()).open({&kNormalized, data, seeds, trainings});
   std::vector<std::vector<float>> start;
   for (std::uint32_t m = 0; m < kMembers; ++m) {
-    start.push_back(random_parameters(kSpec, m));
+    start.push_back(random_parameters(kNormalized, m));
     wave->load(static_cast<int>(m), start[m]);
   }
   const std::vector<std::int64_t> steps[] = {{3, 0, 5, 1, 0, 2}, {0, 0, 4, 6, 1, 0}, {2, 0, 0, 0, 7, 9}};
@@ -178,7 +178,7 @@ TEST(Membership, AFrozenMemberKeepsItsBits) {
     SCOPED_TRACE(m);
     std::vector<float> together(start[m].size());
     wave->store(static_cast<int>(m), together);
-    OneMember alone(kSpec, data[m], seeds[m], trainings[m], start[m]);
+    OneMember alone(kNormalized, data[m], seeds[m], trainings[m], start[m]);
     alone.train(steps[0][m] + steps[1][m] + steps[2][m]);
     EXPECT_TRUE(same_bits(together, alone.parameters()));
     if (m == 1) {
@@ -190,9 +190,10 @@ TEST(Membership, AFrozenMemberKeepsItsBits) {
 // Pieces of training of any length; and what is loaded replaces parameters, nothing else.
 TEST(Membership, InAnyPieces) {
   const Member member = crowd()[1];
-  const std::vector<float> start = random_parameters(kSpec, 3), other = random_parameters(kSpec, 4);
-  OneMember whole(kSpec, member.data, member.seeds, member.training, start);
-  OneMember pieces(kSpec, member.data, member.seeds, member.training, start);
+  const std::vector<float> start = random_parameters(kNormalized, 3),
+                           other = random_parameters(kNormalized, 4);
+  OneMember whole(kNormalized, member.data, member.seeds, member.training, start);
+  OneMember pieces(kNormalized, member.data, member.seeds, member.training, start);
   whole.train(23);
   for (const int piece : {1, 1, 2, 0, 9, 3, 7}) {
     pieces.train(piece);

@@ -9,21 +9,13 @@
 
 #include "law/dropout.hpp"
 #include "support/compare.hpp"
+#include "support/every_spec.hpp"
 #include "support/oracle.hpp"
 #include "support/scalar_twin.hpp"
 #include "support/small_data.hpp"
 
 namespace occam::test {
 namespace {
-
-struct OutputChoice {
-  Loss loss;
-  int classes;
-};
-constexpr OutputChoice kOutputs[] = {
-    {Loss::cross_entropy, 2}, {Loss::cross_entropy, 5}, {Loss::binary_cross_entropy, 2}, {Loss::hinge, 2}};
-constexpr Activation kActivations[] = {Activation::relu, Activation::leaky_relu, Activation::prelu,
-                                       Activation::tanh, Activation::identity};
 
 // Calls body(spec, dropout, seed) for every activation × output × batch norm × dropout, with depths 0 to 4.
 template <class Body>

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "support/compare.hpp"
+#include "support/every_spec.hpp"
 #include "support/randomized_table.hpp"
 #include "support/scalar_twin.hpp"
 #include "support/small_data.hpp"
@@ -64,16 +65,6 @@ void expect_twin(const Case& c, std::uint32_t seed, Nan nan = Nan::rejected) {
     ASSERT_TRUE(same_bits({&score.loss, 1}, {&expected.loss, 1}, nan));
   }
 }
-
-constexpr Activation kActivations[] = {Activation::relu, Activation::leaky_relu, Activation::prelu,
-                                       Activation::tanh, Activation::identity};
-
-struct OutputChoice {
-  Loss loss;
-  int classes;
-};
-constexpr OutputChoice kOutputs[] = {
-    {Loss::cross_entropy, 2}, {Loss::cross_entropy, 5}, {Loss::binary_cross_entropy, 2}, {Loss::hinge, 2}};
 
 const Optimizer kOptimizers[] = {
     {.kind = OptimizerKind::sgd, .learning_rate = 0.1},

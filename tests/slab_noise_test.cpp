@@ -79,7 +79,7 @@ TEST(SlabNoise, FlipNegatesToTheBit) {
 TEST(SlabNoise, FiveSlabMarginNoiseFillsTheFourGapsEvenly) {
   const Pair pair = with_and_without(
       spec_of({{.kind = BlockKind::slab5, .margin = 0.1, .noise = 0.4, .noise_kind = NoiseKind::margin}}), 7);
-  const std::vector<Interval> gaps = positive_gaps(5, 1, 0.1);
+  const std::vector<Stretch> gaps = positive_gaps(5, 1, 0.1);
   std::array<std::vector<std::int64_t>, 2> count{std::vector<std::int64_t>(4), std::vector<std::int64_t>(4)};
   std::vector<std::vector<double>> inside(4);
   for (const std::size_t r : pair.moved) {
@@ -100,7 +100,7 @@ TEST(SlabNoise, FiveSlabMarginNoiseFillsTheFourGapsEvenly) {
 void expect_label_noise(BlockKind kind, int k, const std::array<P, 2>& probability) {
   const Pair pair =
       with_and_without(spec_of({{.kind = kind, .noise = 0.4, .noise_kind = NoiseKind::label}}), 9);
-  const std::vector<Interval> slabs = positive_slabs(k, 1, 0.1);
+  const std::vector<Stretch> slabs = positive_slabs(k, 1, 0.1);
   for (const std::size_t label : {0u, 1u}) {
     std::vector<std::int64_t> count(2 * slabs.size());
     std::vector<std::vector<double>> inside(2 * slabs.size());

@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "occam/data.hpp"
 #include "occam/error.hpp"
 #include "occam/slab.hpp"
+#include "occam/statistics.hpp"
 #include "support/slab_rows.hpp"
 
 namespace occam {
@@ -65,8 +65,6 @@ std::string refusal(const std::function<void(SlabSpec&)>& spoil) {
   spoil(spec);
   return message_of([&] { validate(spec); });
 }
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 TEST(SlabErrors, Margin) {
   EXPECT_EQ(

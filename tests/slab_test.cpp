@@ -36,7 +36,7 @@ TEST_P(SlabGeometry, OccupiesItsSlabsWithTheirFrequencies) {
   SlabSpec spec = spec_of({{.kind = g.kind, .margin = g.margin}, {.kind = g.kind, .margin = g.margin}});
   spec.width = g.width;
   const Rows rows = generate_all(spec, 5);
-  const std::vector<Interval> slabs = positive_slabs(g.slabs, g.width, g.margin * g.width);
+  const std::vector<Stretch> slabs = positive_slabs(g.slabs, g.width, g.margin * g.width);
   EXPECT_NEAR(slabs.back().high, g.width, 1e-12);  // the outermost slab ends at B
   for (const int coordinate : {0, 1}) {
     std::array<std::vector<std::int64_t>, 2> count;
@@ -64,7 +64,7 @@ TEST_P(SlabGeometry, OccupiesItsSlabsWithTheirFrequencies) {
         }
         EXPECT_LT(std::abs(test::binomial_deviate(count[label][cell], total, p)), kLimit)
             << "label " << label << ", slab " << cell / 2 << ": " << count[label][cell] << " of " << total;
-        const Interval& slab = slabs[cell / 2];
+        const Stretch& slab = slabs[cell / 2];
         EXPECT_LT(test::kolmogorov_uniform(inside[label][cell], slab.low, slab.high), kKolmogorovLimit)
             << "label " << label << ", slab " << cell / 2;
       }
@@ -114,7 +114,7 @@ TEST(SlabUnused, IsUniformFromZeroToItsLimitWhateverTheLabel) {
 TEST(SlabProbabilities, AreWhatTheSpecificationSays) {
   const auto inner_share = [](SlabCoordinate coordinate, int k, int label, int inner) {
     const Rows rows = generate_all(spec_of({coordinate}), 3);
-    const std::vector<Interval> slabs = positive_slabs(k, 1, coordinate.margin);
+    const std::vector<Stretch> slabs = positive_slabs(k, 1, coordinate.margin);
     std::int64_t of_label = 0, in_inner = 0;
     for (std::size_t r = 0; r < rows.size(); ++r)
       if (rows.y[r] == label) ++of_label, in_inner += index_in(slabs, rows.at(r, 0), 1e-6) == inner;
@@ -211,7 +211,7 @@ TEST(SlabPosition, SwappingTwoEntriesMovesTheLinearBlock) {
   std::swap(spec.coordinates[0], spec.coordinates[4]);
   spec.train = 5000, spec.test = 500;
   const Rows rows = generate_all(spec, 1);
-  const std::vector<Interval> slabs = positive_slabs(5, 1, 0.1);
+  const std::vector<Stretch> slabs = positive_slabs(5, 1, 0.1);
   for (std::size_t r = 0; r < rows.size(); ++r) {
     ASSERT_EQ(rows.at(r, 4) > 0, rows.y[r] == 1);
     ASSERT_EQ(index_in(slabs, rows.at(r, 0), 1e-6) == 1, rows.y[r] == 1);

@@ -13,7 +13,6 @@
 namespace occam {
 namespace {
 
-const double kNan = std::numeric_limits<double>::quiet_NaN();
 const std::vector<double> kFirst{.4938, .4981, .4988, .4958, .4937, .5048, .5096, .5132, .5073, .5014};
 const std::vector<double> kSecond{0.4876, 0.5003, 0.5003, 0.5007, 0.4805,
                                   0.5021, 0.5003, 0.4928, 0.5059, 0.5041};

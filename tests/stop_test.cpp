@@ -4,10 +4,11 @@
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "occam/statistics.hpp"
 
 namespace occam {
 namespace {
@@ -158,7 +159,7 @@ TEST(Stop, WithoutACriterionOnlyTheLimitStops) {
 }
 
 TEST(Stop, DivergesOnALossThatIsNotFiniteOrAboveAMillion) {
-  constexpr double kNan = std::numeric_limits<double>::quiet_NaN(), kInfinity = HUGE_VAL;
+  constexpr double kInfinity = HUGE_VAL;
   struct Losses {
     double train, worst;
     bool diverged;

@@ -3,10 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
 namespace occam {
+
+// What is not known: the mean of no value, what was not measured of a member.
+inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 struct Interval {
   double low = 0, high = 0;

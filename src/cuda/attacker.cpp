@@ -9,10 +9,6 @@ namespace occam::cuda {
 
 namespace {
 
-constexpr std::int64_t kMaxChunk = 1 << 14;  // rows; enough to fill a device with one member
-
-std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
-
 // Rows as matrices on the device have them. x: [rows][width]
 std::vector<float> padded_rows(const float* x, std::int64_t rows, std::int64_t width) {
   const std::int64_t stride = padded(static_cast<int>(width));
@@ -29,12 +25,6 @@ void Attacker::check(std::span<const int> members, std::size_t attacks, std::siz
           "attack: {} members, {} attacks, room for {} results", members.size(), attacks, room);
   for (const int m : members)
     require(m >= 0 && m < data_.members(), "attack: member {} is outside 0 … {}", m, data_.members() - 1);
-}
-
-std::int64_t Attacker::longest(std::span<const int> members, Split split) const {
-  std::int64_t rows = 1;
-  for (const int m : members) rows = std::max(rows, data_.member(m).rows[static_cast<int>(split)]);
-  return rows;
 }
 
 // ---- groups and their scratch -----------------------------------------------------------------------------
@@ -54,7 +44,7 @@ std::int64_t Attacker::fitting_members(std::int64_t bytes_of_member, std::size_t
 // Uploads what is known of the members and makes room for their rows in hand; labels of all their rows.
 Attacker::Group Attacker::open_group(std::span<const int> members, Split split, int capacity,
                                      std::span<const law::AttackConstants> attacks) {
-  Group group{members, split, {}, longest(members, split), capacity};
+  Group group{members, split, {}, data_.longest(members, split), capacity};
   for (const int m : members) group.rows.push_back(data_.member(m).rows[static_cast<int>(split)]);
   Stream& stream = data_.stream();
   const std::int64_t slots = group.slots(), in_hand = slots * capacity;
@@ -101,7 +91,7 @@ void Attacker::perturb(std::span<const int> members, Split split, std::span<cons
   const NvtxRange range{"perturb"};
   for (std::size_t done = 0; done < members.size();) {
     const auto rest = members.subspan(done);
-    const std::int64_t pitch = longest(rest, split);
+    const std::int64_t pitch = data_.longest(rest, split);
     std::int64_t tracked = 0;
     for (const Pgd& attack : attacks.subspan(done))
       if (attack.track) tracked = std::max<std::int64_t>(tracked, attack.iterations);
@@ -217,7 +207,7 @@ void Attacker::ranges(std::span<const int> members, Split split, std::span<DataR
   const std::int64_t bytes = 3 * static_cast<std::int64_t>(sizeof(float)) * padded(data_.spec().inputs);
   for (std::size_t done = 0; done < members.size();) {
     const auto rest = members.subspan(done);
-    const std::int64_t pitch = longest(rest, split), most = std::min(pitch, kMaxChunk);
+    const std::int64_t pitch = data_.longest(rest, split), most = std::min(pitch, kMaxChunk);
     const std::int64_t count =
         fitting_members(4 * pitch + std::min<std::int64_t>(most, 256) * bytes, rest.size());
     const std::int64_t capacity = std::clamp<std::int64_t>((budget_ / count - 4 * pitch) / bytes, 1, most);

@@ -48,7 +48,6 @@ class Attacker {
     int slots() const { return static_cast<int>(members.size()); }
   };
   void check(std::span<const int> members, std::size_t attacks, std::size_t room) const;
-  std::int64_t longest(std::span<const int> members, Split split) const;  // rows of the member with most
   std::int64_t row_bytes(std::int64_t tracked) const;
   std::int64_t fitting_members(std::int64_t bytes_of_member, std::size_t members) const;
   Group open_group(std::span<const int> members, Split split, int capacity,

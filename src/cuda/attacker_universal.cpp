@@ -15,7 +15,7 @@ void Attacker::fit_universal(std::span<const int> members, Split split, std::spa
   const NvtxRange range{"fit universal"};
   for (std::size_t done = 0; done < members.size();) {
     const auto rest = members.subspan(done);
-    const std::int64_t pitch = longest(rest, split);
+    const std::int64_t pitch = data_.longest(rest, split);
     std::int64_t batch = 1;
     for (const AsUap& attack : attacks.subspan(done)) batch = std::max<std::int64_t>(batch, attack.batch);
     batch = std::min(batch, pitch);

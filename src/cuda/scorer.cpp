@@ -14,16 +14,7 @@ namespace occam::cuda {
 
 namespace {
 
-constexpr std::int64_t kMaxChunk = 1 << 14;   // rows; enough to fill a device with one member
 constexpr std::int64_t kMaxKeys = INT32_MAX;  // of one sort
-
-std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
-
-std::int64_t longest(const WaveData& data, std::span<const int> members, Split split) {
-  std::int64_t rows = 1;
-  for (const int m : members) rows = std::max(rows, data.member(m).rows[static_cast<int>(split)]);
-  return rows;
-}
 
 }  // namespace
 
@@ -32,7 +23,7 @@ std::int64_t longest(const WaveData& data, std::span<const int> members, Split s
 // How many of the members go together: half of the scratch for what lies ready for all rows, half for the
 // rows in hand.
 int Scorer::group_size(std::span<const int> members, Split split, int lists, bool variant) const {
-  const std::int64_t pitch = longest(data_, members, split);
+  const std::int64_t pitch = data_.longest(members, split);
   const std::int64_t bytes = pitch * (8 + (plan_ ? 8 : 0) + (variant ? 4 : 0) + 16 * lists);
   std::int64_t count =
       std::clamp<std::int64_t>(budget_ / 2 / bytes, 1, static_cast<std::int64_t>(members.size()));
@@ -41,7 +32,7 @@ int Scorer::group_size(std::span<const int> members, Split split, int lists, boo
 }
 
 Scorer::Group Scorer::open_group(std::span<const int> members, Split split, bool floats) {
-  Group group{members, split, longest(data_, members, split), 0, floats};
+  Group group{members, split, data_.longest(members, split), 0, floats};
   const std::int64_t stride = floats ? padded(data_.spec().inputs) : 0, widest = data_.layout().widest();
   const std::int64_t row_bytes = static_cast<std::int64_t>(sizeof(float)) * (2 * stride + 2 * widest + 2);
   const auto slots = static_cast<std::int64_t>(members.size());

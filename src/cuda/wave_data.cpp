@@ -191,6 +191,12 @@ void WaveData::set_optimizer(int member, const law::OptimizerConstants& constant
   copy_to_device(stream_, device_members_.data() + member, &changed, 1);
 }
 
+std::int64_t WaveData::longest(std::span<const int> members, Split split) const {
+  std::int64_t rows = 1;
+  for (const int m : members) rows = std::max(rows, member(m).rows[static_cast<int>(split)]);
+  return rows;
+}
+
 void WaveData::load(float* all, int member, std::span<const float> parameters) {
   require(static_cast<std::int64_t>(parameters.size()) == layout_.total(),
           "load: {} parameters, the network has {}", parameters.size(), layout_.total());

@@ -23,6 +23,11 @@ T* ensure(DeviceBuffer<T>& buffer, const char* name, std::int64_t count) {
   return buffer.data();
 }
 
+inline constexpr std::int64_t kMaxChunk = 1
+                                          << 14;  // rows of a launch; enough to fill a device with one member
+
+inline std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
 class WaveData {
  public:
   // Uploads everything but the training rows of slab data, which the scorer generates into the room left for
@@ -34,6 +39,8 @@ class WaveData {
   Stream& stream() { return stream_; }
   int members() const { return static_cast<int>(members_.size()); }
   const Member& member(int index) const { return members_[static_cast<std::size_t>(index)]; }
+  // Rows of the member that has most; one at least.
+  std::int64_t longest(std::span<const int> members, Split split) const;
   bool images() const { return members_.front().shapes != nullptr; }
   const Data& data(int index) const { return data_[static_cast<std::size_t>(index)]; }
   const Member* device_members() const { return device_members_.data(); }

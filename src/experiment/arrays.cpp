@@ -5,11 +5,10 @@
 #include "experiment/shape_measure.hpp"
 #include "io/npz.hpp"
 #include "occam/error.hpp"
+#include "occam/statistics.hpp"
 
 namespace occam::experiment {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 void add_any(NpzWriter& writer, const std::string& name, NpyType type, const std::vector<std::byte>& bytes,
              const std::vector<std::int64_t>& shape) {

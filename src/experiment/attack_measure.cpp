@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "occam/statistics.hpp"
 #include "singular.hpp"
 
 namespace occam {
@@ -29,8 +29,6 @@ AttackSuite Attacks::suite(std::uint32_t seed) const {
 
 namespace experiment {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // Mean over the rows [rows][width] of their norm.
 double mean_norm(std::span<const float> perturbations, std::size_t width, Norm norm) {

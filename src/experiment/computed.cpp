@@ -41,9 +41,9 @@ MemberRecord record_of(ComputedMember member) {
 }
 
 // How many updates all members will have made, as far as those that have finished tell.
-class Estimate {
+class MeanEstimate {
  public:
-  Estimate(std::size_t members, const Records& done) : members_(members) {
+  MeanEstimate(std::size_t members, const Records& done) : members_(members) {
     for (const auto& [place, record] : done) add(record.history.updates);
   }
   void add(std::int64_t updates) { ++finished_, sum_ += updates; }
@@ -144,7 +144,7 @@ bool compute(const Plan& plan, const Computation& computation, const Device& dev
       if (const std::pair place{static_cast<int>(c), static_cast<int>(m)}; !records.contains(place))
         places.push_back(place);
 
-  Estimate estimate(computed_cases * plan.members.size(), records);
+  MeanEstimate estimate(computed_cases * plan.members.size(), records);
   if (hooks.progress) hooks.progress->skip(estimate.done());
   const Work workshop{[&] { heed(hooks.interrupt); },
                       [&](std::int64_t updates) {

@@ -4,7 +4,6 @@
 #include <charconv>
 #include <fstream>
 #include <iostream>
-#include <regex>
 #include <set>
 #include <string_view>
 
@@ -179,6 +178,19 @@ void refuse_repeated(int argc, const char* const* argv) {
   }
 }
 
+// `line` without what stands between two quotes, and without these.
+std::string without_quotes(const std::string& line) {
+  std::string outside;
+  for (std::size_t begin = 0; begin < line.size();) {
+    const std::size_t opened = line.find('"', begin);
+    const std::size_t closed = opened == std::string::npos ? opened : line.find('"', opened + 1);
+    if (closed == std::string::npos) return outside + line.substr(begin);
+    outside += line.substr(begin, opened - begin);
+    begin = closed + 1;
+  }
+  return outside;
+}
+
 // What CLI11 would take silently: a key given twice, a list that is not closed.
 void check_config(const std::string& path) {
   std::ifstream file(path);
@@ -186,8 +198,7 @@ void check_config(const std::string& path) {
   int open_lists = 0;
   for (std::string line; std::getline(file, line);) {
     require_utf8(fmt::format("--config: {}", path), line);
-    line = std::regex_replace(line, std::regex("\"[^\"]*\""),
-                              "");  // what is quoted opens no list and no comment
+    line = without_quotes(line);  // what is quoted opens no list and no comment
     line = line.substr(0, line.find('#'));
     open_lists += static_cast<int>(std::ranges::count(line, '[') - std::ranges::count(line, ']'));
     const std::size_t equals = line.find('=');

@@ -5,15 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "occam/error.hpp"
+#include "occam/statistics.hpp"
 
 namespace occam::experiment {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kSampleRows = 2000;
 constexpr std::int64_t kBoundaryPoints = 100'000;
 

@@ -3,19 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <limits>
 #include <sstream>
 
 #include <cblas.h>
 
 #include "explain.hpp"
 #include "occam/error.hpp"
+#include "occam/statistics.hpp"
 #include "occam_build_info.hpp"
 
 namespace occam::experiment {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 const char* status_word(FitStatus status) {
   switch (status) {

@@ -2,16 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <limits>
 #include <optional>
 
 #include "occam/error.hpp"
+#include "occam/statistics.hpp"
 #include "occam/vote.hpp"
 
 namespace occam::experiment {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // What a vote is held on: named test sets, then the training and the validation rows.
 struct Polls {

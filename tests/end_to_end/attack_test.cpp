@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "end_to_end/result_files.hpp"
 #include "end_to_end/small_run.hpp"
 #include "io/npz.hpp"
 
@@ -14,10 +15,6 @@ namespace occam::end_to_end {
 namespace {
 
 using ::testing::HasSubstr;
-
-nlohmann::json cases_of(const std::string& path) {
-  return nlohmann::json::parse(content(path + "/result.json"))["cases"];
-}
 
 // Notebook 6 on smaller data: perturbations lie on the simple coordinate and the universal ones fool the
 // network.
@@ -30,7 +27,7 @@ TEST(UniversalPerturbations, LieOnTheSimpleCoordinate) {
   const Ended ended = run("universal_perturbations", words, folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
   const std::string path = folder / "out/universal_perturbations";
-  const nlohmann::json metrics = cases_of(path)[0]["metrics"];
+  const nlohmann::json metrics = result_of(path)["cases"][0]["metrics"];
   for (int seed = 0; seed < 2; ++seed) {
     const auto metric = [&](const char* name) { return metrics[name][seed].get<double>(); };
     EXPECT_GT(metric("standard_accuracy"), 0.99);
@@ -52,7 +49,7 @@ TEST(UniversalPerturbations, LieOnTheSimpleCoordinate) {
   Words more = words;
   more[17] = "3", more.back() = folder / "again";
   ASSERT_EQ(run("universal_perturbations", more, folder).code, 0);
-  EXPECT_EQ(cases_of(folder / "again/universal_perturbations")[0]["metrics"], metrics);
+  EXPECT_EQ(result_of(folder / "again/universal_perturbations")["cases"][0]["metrics"], metrics);
 }
 
 TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
@@ -63,7 +60,7 @@ TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
            "--radii", "0.1,0.2", "--adversary-iterations", "3", "--seeds", "1", "--out", folder / "out"},
           folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
-  const nlohmann::json cases = cases_of(folder / "out/adversarial_training");
+  const nlohmann::json cases = result_of(folder / "out/adversarial_training")["cases"];
   ASSERT_EQ(cases.size(), 2u);
   EXPECT_EQ(cases[0]["config"]["adversary_epsilon"], 0.1);
   EXPECT_EQ(cases[0]["config"]["attack_epsilon"], 0.1);
@@ -81,7 +78,7 @@ TEST(AdversarialTraining, RunsAsAskedAndRecordsIt) {
                "--adversary-iterations", "1", "--seeds", "1", "--out", folder / "own"},
               folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
-  const nlohmann::json own = cases_of(folder / "own/adversarial_training");
+  const nlohmann::json own = result_of(folder / "own/adversarial_training")["cases"];
   ASSERT_EQ(own.size(), 2u);
   EXPECT_EQ(own[1]["name"], "(10,2) epsilon 0.25");
   EXPECT_EQ(own[1]["config"]["hidden"], "10x10");
@@ -194,7 +191,7 @@ TEST(AttackFlags, BoundsByHandReplaceTheRange) {
                             folder);
     EXPECT_EQ(ended.code, 0) << ended.err;
     const std::string path = folder / "out/train_slab";
-    const nlohmann::json of_case = cases_of(path)[0];
+    const nlohmann::json of_case = result_of(path)["cases"][0];
     EXPECT_EQ(of_case["config"]["attack_bounds"], bounds);
     const NpzReader arrays(path + "/arrays.npz");
     const NpyArray x = arrays.read("default/data/test_x"), moved = arrays.read("default/pgd/perturbation");
@@ -227,7 +224,8 @@ TEST(AttackFlags, NetworksAreAttackedAlongTraining) {
   const std::string path = folder / "out/train_slab";
   const NpzReader arrays(path + "/arrays.npz");
   std::vector<std::vector<float>> found;
-  for (const nlohmann::json& of : cases_of(path)) {
+  const nlohmann::json result = result_of(path);
+  for (const nlohmann::json& of : result["cases"]) {
     const std::string name = of["name"].get<std::string>();
     const NpyArray accuracy = arrays.read(name + "/history/pgd_accuracy");
     const auto seeds = static_cast<std::size_t>(accuracy.shape[0]),
@@ -254,7 +252,7 @@ TEST(AttackFlags, ListsShareTheirTrainings) {
       together.out,
       HasSubstr("4 cases x 3 seeds\n6 trainings: cases that differ in their attacks alone share theirs"));
   const std::string path = folder / "together/train_slab";
-  const nlohmann::json cases = cases_of(path);
+  const nlohmann::json cases = result_of(path)["cases"];
   const NpzReader arrays(path + "/arrays.npz");
   ASSERT_EQ(cases.size(), 4u);
   std::int64_t updates = 0;
@@ -263,7 +261,7 @@ TEST(AttackFlags, ListsShareTheirTrainings) {
     const Ended alone = run("train_slab", words("alone", radius, rate), folder);
     ASSERT_EQ(alone.code, 0) << alone.err;
     EXPECT_THAT(alone.out, Not(HasSubstr("share theirs")));
-    const nlohmann::json own = cases_of(folder / "alone/train_slab")[0];
+    const nlohmann::json own = result_of(folder / "alone/train_slab")["cases"][0];
     for (const char* key : {"config", "seeds", "status", "metrics", "shown"})
       EXPECT_EQ(both[key], own[key]) << both["name"] << ' ' << key;
     const NpzReader own_arrays(folder / "alone/train_slab/arrays.npz");

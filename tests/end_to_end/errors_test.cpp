@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "end_to_end/result_files.hpp"
 #include "end_to_end/small_run.hpp"
 #include "experiment/checkpoint.hpp"
 #include "experiment/folder.hpp"
@@ -64,7 +65,7 @@ TEST(Errors, EveryMemberDiverged) {
   const Ended ended = run("train_slab", small(folder / "out", {"--lr", "1000000"}), folder);
   EXPECT_EQ(ended.code, 5);
   EXPECT_THAT(ended.err, HasSubstr("diverged for every member"));
-  const nlohmann::json c = read_json(folder / "out/train_slab/result.json")["cases"][0];
+  const nlohmann::json c = result_of(folder / "out/train_slab")["cases"][0];
   EXPECT_FALSE(
       std::filesystem::exists(folder / "out/train_slab/checkpoint"));  // would refuse the next command
   EXPECT_EQ(c["status"], nlohmann::json({"diverged", "diverged", "diverged"}));
@@ -134,7 +135,7 @@ TEST(Errors, NoReportIsNoWarning) {
   EXPECT_EQ(ended.code, 0);
   EXPECT_EQ(ended.err, "");
   EXPECT_FALSE(std::filesystem::exists(folder / "out/train_slab/report.html"));
-  const auto command = read_json(folder / "out/train_slab/result.json")["provenance"]["command"];
+  const auto command = result_of(folder / "out/train_slab")["provenance"]["command"];
   EXPECT_THAT(command.get<std::string>(), Not(HasSubstr("report")));
 }
 

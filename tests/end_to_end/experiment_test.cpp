@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "end_to_end/result_files.hpp"
 #include "end_to_end/small_run.hpp"
 #include "io/npz.hpp"
 
@@ -27,7 +28,7 @@ TEST(ExtremeSlab, ReliesOnTheSimplestCoordinateAlone) {
            "--seeds",  "4",   "--out",         folder / "out"},
           folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
-  const nlohmann::json result = read_json(folder / "out/extreme_slab/result.json");
+  const nlohmann::json result = result_of(folder / "out/extreme_slab");
   ASSERT_EQ(result["cases"].size(), 2u);
   for (const nlohmann::json& c : result["cases"]) {
     for (std::size_t seed = 0; seed < 4; ++seed) {
@@ -62,7 +63,7 @@ TEST(TrainSlab, LeavesEverythingBehind) {
   EXPECT_EQ(files_in(base),
             (std::set<std::string>{"arrays.npz", "cases.csv", "report.html", "result.json", "timing.json"}));
 
-  const nlohmann::json result = read_json(base + "/result.json");
+  const nlohmann::json result = result_of(base);
   EXPECT_EQ(result["schema"], 1);
   EXPECT_EQ(result["experiment"], "train_slab");
   EXPECT_EQ(result["precision"], "fp32");
@@ -122,7 +123,7 @@ TEST(TrainSlab, RecordedNumbersAgreeWithEachOther) {
   const Folder folder;
   ASSERT_EQ(run("train_slab", small(folder / "out", {"--save", "weights,data"}), folder).code, 0);
   const std::string base = folder / "out/train_slab";
-  const nlohmann::json metrics = read_json(base + "/result.json")["cases"][0]["metrics"];
+  const nlohmann::json metrics = result_of(base)["cases"][0]["metrics"];
   const NpzReader arrays(base + "/arrays.npz");
   const auto table = [&](const std::string& name) { return arrays.read("default/" + name).to_float(); };
 
@@ -176,8 +177,8 @@ TEST(TrainSlab, ThreadsAndCompanyDoNotChangeAMember) {
   Words alone = small(folder / "one", {"--threads", "1"});
   *std::find(alone.begin(), alone.end(), "3") = "2-2";  // --seeds
   ASSERT_EQ(run("train_slab", alone, folder).code, 0);
-  const nlohmann::json crowd = read_json(folder / "two/train_slab/result.json")["cases"][0]["metrics"];
-  const nlohmann::json single = read_json(folder / "one/train_slab/result.json")["cases"][0]["metrics"];
+  const nlohmann::json crowd = result_of(folder / "two/train_slab")["cases"][0]["metrics"];
+  const nlohmann::json single = result_of(folder / "one/train_slab")["cases"][0]["metrics"];
   for (const auto& [name, values] : single.items()) EXPECT_EQ(values[0], crowd[name][2]) << name;
 }
 
@@ -256,7 +257,7 @@ TEST(TrainSlab, SeparateSeedsGiveSharesOfTheVariance) {
   EXPECT_THAT(ended.out, HasSubstr("shares of the variance"));
   EXPECT_THAT(ended.out, HasSubstr("mean (least to most)"));  // members share seeds
   EXPECT_THAT(ended.out, Not(HasSubstr("±")));
-  const nlohmann::json c = read_json(folder / "out/train_slab/result.json")["cases"][0];
+  const nlohmann::json c = result_of(folder / "out/train_slab")["cases"][0];
   EXPECT_EQ(c["member_seeds"]["data"], nlohmann::json({3, 3, 4, 4}));
   EXPECT_EQ(c["member_seeds"]["init"], nlohmann::json({3, 5, 3, 5}));
   EXPECT_EQ(c["member_seeds"]["order"], nlohmann::json({7, 7, 7, 7}));
@@ -293,7 +294,7 @@ TEST(TrainSlab, UserData) {
                                          "--seeds",       "2",   "--out",         folder / "out"},
                           folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
-  const nlohmann::json result = read_json(folder / "out/train_slab/result.json");
+  const nlohmann::json result = result_of(folder / "out/train_slab");
   EXPECT_THAT(result["provenance"]["data_checksums"]["own.npz"].get<std::string>(), StartsWith("crc32:"));
   const nlohmann::json metrics = result["cases"][0]["metrics"];
   EXPECT_GT(metrics["standard_accuracy"][0].get<double>(), 0.99);

@@ -8,8 +8,6 @@
 #include <thread>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "end_to_end/program.hpp"
 
 namespace occam::end_to_end {
@@ -24,8 +22,6 @@ inline Words small(const std::string& out, const Words& extra = {}) {
   words.insert(words.end(), extra.begin(), extra.end());
   return words;
 }
-
-inline nlohmann::json read_json(const std::string& path) { return nlohmann::json::parse(content(path)); }
 
 inline std::set<std::string> files_in(const std::string& folder) {
   std::set<std::string> names;

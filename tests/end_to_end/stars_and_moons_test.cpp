@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "end_to_end/program.hpp"
+#include "end_to_end/result_files.hpp"
 #include "io/npz.hpp"
 #include "occam/shapes.hpp"
 
@@ -24,16 +25,12 @@ Words small(const Folder& folder, const std::string& out, const Words& more) {
   return words;
 }
 
-nlohmann::json result_of(const std::string& folder) {
-  return nlohmann::json::parse(content(folder + "/stars_and_moons/result.json"));
-}
-
 TEST(StarsAndMoons, NetworksLearnThePlace) {
   const Folder folder;
   const Ended ended = run("stars_and_moons", small(folder, "out", {"--seeds", "3", "--keep", "2"}), folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out, HasSubstr("swapped_accuracy"));
-  const nlohmann::json of = result_of(folder / "out")["cases"][0];
+  const nlohmann::json of = result_of(folder / "out/stars_and_moons")["cases"][0];
   for (int seed = 0; seed < 3; ++seed) {
     const auto metric = [&](const char* name) { return of["metrics"][name][seed].get<double>(); };
     EXPECT_GE(metric("iid_accuracy"), 0.99);
@@ -70,7 +67,7 @@ TEST(StarsAndMoons, MeasuresTheOtherSetsAlongTraining) {
   const Words more = {"--seeds", "2", "--measure-at-checks"};
   const Ended ended = run("stars_and_moons", small(folder, "out", more), folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
-  const nlohmann::json metrics = result_of(folder / "out")["cases"][0]["metrics"];
+  const nlohmann::json metrics = result_of(folder / "out/stars_and_moons")["cases"][0]["metrics"];
   const NpzReader arrays(folder / "out/stars_and_moons/arrays.npz");
   const std::vector<std::int64_t> updates = arrays.read("FCN/history/updates").to_int64();
   ASSERT_EQ(updates, (std::vector<std::int64_t>{1, 41, 80, 1, 41, 80}));
@@ -98,7 +95,8 @@ TEST(StarsAndMoons, TheSameCommandGivesTheSameBytesWhateverTheThreads) {
         0);
   EXPECT_EQ(content(folder / "a/stars_and_moons/arrays.npz"),
             content(folder / "b/stars_and_moons/arrays.npz"));
-  EXPECT_EQ(result_of(folder / "a")["cases"], result_of(folder / "b")["cases"]);
+  EXPECT_EQ(result_of(folder / "a/stars_and_moons")["cases"],
+            result_of(folder / "b/stars_and_moons")["cases"]);
 }
 
 TEST(StarsAndMoons, ShapeWinsWherePlacesSayNothing) {
@@ -106,7 +104,7 @@ TEST(StarsAndMoons, ShapeWinsWherePlacesSayNothing) {
   const Ended ended =
       run("stars_and_moons", small(folder, "out", {"--seeds", "1", "--sweep", "bias", "--quiet"}), folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
-  const nlohmann::json cases = result_of(folder / "out")["cases"];
+  const nlohmann::json cases = result_of(folder / "out/stars_and_moons")["cases"];
   ASSERT_EQ(cases.size(), 8u);
   EXPECT_EQ(cases.front()["config"]["bias"], 1.0);
   EXPECT_EQ(cases.back()["config"]["bias"], 0.0);
@@ -126,7 +124,7 @@ TEST(StarsAndMoons, ConflictIsLeftOutWhereNoPlaceConflicts) {
   const Ended ended = run("stars_and_moons",
                           small(folder, "out", {"--seeds", "2", "--uniform1", "0:1:0:1,published"}), folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
-  const nlohmann::json cases = result_of(folder / "out")["cases"];
+  const nlohmann::json cases = result_of(folder / "out/stars_and_moons")["cases"];
   const NpzReader arrays(folder / "out/stars_and_moons/arrays.npz");
   for (const bool conflicts : {false, true}) {
     const nlohmann::json& of = cases[conflicts ? 1 : 0];
@@ -155,7 +153,8 @@ TEST(StarsAndMoons, MasksOfTheUsersOwn) {
           .code,
       0);
   ASSERT_EQ(run("stars_and_moons", small(folder, "built", {"--seeds", "1"}), folder).code, 0);
-  const nlohmann::json own = result_of(folder / "own"), built = result_of(folder / "built");
+  const nlohmann::json own = result_of(folder / "own/stars_and_moons"),
+                       built = result_of(folder / "built/stars_and_moons");
   EXPECT_EQ(own["cases"][0]["metrics"], built["cases"][0]["metrics"]) << "the same pixels";
   EXPECT_TRUE(own["provenance"]["data_checksums"].contains("star.npy"));
 }

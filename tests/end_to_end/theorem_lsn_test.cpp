@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "end_to_end/program.hpp"
+#include "end_to_end/result_files.hpp"
 #include "io/npz.hpp"
 
 namespace occam::end_to_end {
@@ -23,10 +24,6 @@ Words small(const std::string& out, const Words& extra = {}) {
   return words;
 }
 
-nlohmann::json result_of(const std::string& out) {
-  return nlohmann::json::parse(content(out + "/theorem_lsn/result.json"));
-}
-
 std::string file_of(const Folder& folder, const std::string& out, const char* name) {
   return content(folder / (out + "/theorem_lsn/" + name));
 }
@@ -36,7 +33,7 @@ TEST(TheoremLsn, IdentitiesHoldInAQuickRun) {
   const Ended ended = run("theorem_lsn", {"--quick", "--dim", "20", "--out", folder / "out"}, folder);
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out, HasSubstr("auto: this experiment computes on the CPU alone"));
-  const nlohmann::json result = result_of(folder / "out");
+  const nlohmann::json result = result_of(folder / "out/theorem_lsn");
   ASSERT_EQ(result["cases"].size(), 1u);  // one dimension has no scaling
   const nlohmann::json& c = result["cases"][0];
   EXPECT_EQ(c["config"]["samples"], 1'000'000);
@@ -63,7 +60,7 @@ TEST(TheoremLsn, IdentitiesHoldInAQuickRun) {
 TEST(TheoremLsn, LeavesEverythingBehindAndSummarizesTheCases) {
   const Folder folder;
   ASSERT_EQ(run("theorem_lsn", small(folder / "out"), folder).code, 0);
-  const nlohmann::json result = result_of(folder / "out");
+  const nlohmann::json result = result_of(folder / "out/theorem_lsn");
   ASSERT_EQ(result["cases"].size(), 3u);
   EXPECT_EQ(result["cases"][0]["name"], "LSN dim=8");
   EXPECT_EQ(result["cases"][2]["name"], "scaling over d");
@@ -98,7 +95,8 @@ TEST(TheoremLsn, ThreadsCompanyAndConfigurationDoNotChangeAMember) {
   *std::find(alone.begin(), alone.end(), "8,16") = "16";
   *std::find(alone.begin(), alone.end(), "3") = "2-2";
   ASSERT_EQ(run("theorem_lsn", alone, folder).code, 0);
-  const nlohmann::json one = result_of(folder / "one"), other = result_of(folder / "alone");
+  const nlohmann::json one = result_of(folder / "one/theorem_lsn"),
+                       other = result_of(folder / "alone/theorem_lsn");
   for (const auto& [name, values] : other["cases"][0]["metrics"].items())
     EXPECT_EQ(values[0], one["cases"][1]["metrics"][name][2]) << name;
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "end_to_end/program.hpp"
+#include "end_to_end/result_files.hpp"
 #include "io/npz.hpp"
 #include "occam/experiment.hpp"
 #include "occam/vote.hpp"
@@ -21,10 +22,6 @@ using Words = std::vector<std::string>;
 Words with(Words words, const Words& more) {
   words.insert(words.end(), more.begin(), more.end());
   return words;
-}
-
-nlohmann::json result_of(const std::string& path) {
-  return nlohmann::json::parse(content(path + "/result.json"));
 }
 
 // ---- suboptimal_generalization ----------------------------------------------------------------------------

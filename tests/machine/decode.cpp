@@ -1,3 +1,4 @@
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -123,14 +124,6 @@ bool numbered(const std::string& s, const std::string& prefix, int& index) {
   return true;
 }
 
-template <class To, class From>
-To bits(From from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &from, sizeof to);
-  return to;
-}
-
 // R28.64+UR4+-0x8
 void parse_address(const std::string& body, Operand& o, const std::string& text) {
   o.index = kZeroRegister;
@@ -155,9 +148,9 @@ std::uint32_t immediate(const std::string& s, Numbers numbers, const std::string
   char* end = nullptr;
   const double x = std::strtod(s.c_str(), &end);
   if (none || *end != 0) refuse(text, "no number: '" + s + "'");
-  if (numbers == Numbers::single) return bits<std::uint32_t>(static_cast<float>(x));
-  if (numbers == Numbers::half) return bits<std::uint16_t>(static_cast<_Float16>(x));
-  return static_cast<std::uint32_t>(bits<std::uint64_t>(x) >> 32);
+  if (numbers == Numbers::single) return std::bit_cast<std::uint32_t>(static_cast<float>(x));
+  if (numbers == Numbers::half) return std::bit_cast<std::uint16_t>(static_cast<_Float16>(x));
+  return static_cast<std::uint32_t>(std::bit_cast<std::uint64_t>(x) >> 32);
 }
 
 Operand parse_operand(std::string s, Numbers numbers, const std::string& text) {

@@ -21,13 +21,12 @@ TEST_F(MemoryChecks, IndexOffByOneIsOutOfBounds) {
             HasSubstr("block (1, 0, 0)"), HasSubstr("memory_test.cpp:")));
 }
 
-__global__ void beyond_shared_kernel() { (&shared<float>())[threadIdx.x] = 0.0f; }
+__global__ void beyond_kernel() { (&shared<float>())[threadIdx.x] = 0.0f; }
 
 TEST_F(MemoryChecks, SharedMemoryEndsWhereTheLaunchSays) {
-  launch(stream, "beyond_shared", beyond_shared_kernel, 1, 32, 32 * sizeof(float));
-  EXPECT_THAT(
-      violation([&] { launch(stream, "beyond_shared", beyond_shared_kernel, 1, 33, 32 * sizeof(float)); }),
-      HasSubstr("writes byte 128 of the block's 128 B of shared memory"));
+  launch(stream, "beyond", beyond_kernel, 1, 32, 32 * sizeof(float));
+  EXPECT_THAT(violation([&] { launch(stream, "beyond", beyond_kernel, 1, 33, 32 * sizeof(float)); }),
+              HasSubstr("writes byte 128 of the block's 128 B of shared memory"));
 }
 
 struct TwoRows {

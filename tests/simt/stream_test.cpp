@@ -5,18 +5,18 @@
 namespace occam::cuda {
 namespace {
 
-__global__ void write_kernel(float* out) { out[threadIdx.x] = 1.0f; }
-__global__ void copy_kernel(float* out, const float* in) { out[threadIdx.x] = in[threadIdx.x]; }
-__global__ void double_kernel(float* values) { values[threadIdx.x] *= 2.0f; }
-__global__ void count_kernel(int* counter) { atomicAdd(counter, 1); }
+__global__ void stream_write_kernel(float* out) { out[threadIdx.x] = 1.0f; }
+__global__ void stream_copy_kernel(float* out, const float* in) { out[threadIdx.x] = in[threadIdx.x]; }
+__global__ void stream_double_kernel(float* values) { values[threadIdx.x] *= 2.0f; }
+__global__ void stream_count_kernel(int* counter) { atomicAdd(counter, 1); }
 
 class Streams : public Executor {
  protected:
   void write(Stream& s, DeviceBuffer<float>& buffer) {
-    launch(s, "write", write_kernel, 1, kThreads, 0, buffer.data());
+    launch(s, "write", stream_write_kernel, 1, kThreads, 0, buffer.data());
   }
   void copy(Stream& s, DeviceBuffer<float>& to, const DeviceBuffer<float>& from) {
-    launch(s, "copy", copy_kernel, 1, kThreads, 0, to.data(), from.data());
+    launch(s, "copy", stream_copy_kernel, 1, kThreads, 0, to.data(), from.data());
   }
   // `to` goes on after all that `from` has now.
   static void order(Stream& from, Stream& to) {
@@ -143,18 +143,18 @@ TEST_F(Streams, FillsAndCopiesAreWork) {
 TEST_F(Streams, AtomicsWrite) {
   DeviceBuffer<int> counter("counter", 1);
   fill(stream, counter);
-  launch(stream, "count", count_kernel, 1, kThreads, 0, counter.data());
-  EXPECT_THAT(violation([&] { launch(other, "count", count_kernel, 1, kThreads, 0, counter.data()); }),
+  launch(stream, "count", stream_count_kernel, 1, kThreads, 0, counter.data());
+  EXPECT_THAT(violation([&] { launch(other, "count", stream_count_kernel, 1, kThreads, 0, counter.data()); }),
               HasSubstr("writes byte 0 of buffer 'counter'"));
   order(stream, other);
-  launch(other, "count", count_kernel, 1, kThreads, 0, counter.data());
+  launch(other, "count", stream_count_kernel, 1, kThreads, 0, counter.data());
   EXPECT_EQ(violation([&] { other.synchronize(); }), "");
   EXPECT_EQ(download(counter)[0], 2 * kThreads);
 }
 
 TEST_F(Streams, GraphReplaysAreOrderedByTheStreamTheyRunIn) {
   const Graph graph = capture(third, [&] {
-    launch(third, "double", double_kernel, 1, kThreads, 0, a.data());
+    launch(third, "double", stream_double_kernel, 1, kThreads, 0, a.data());
     copy(third, b, a);
   });
   write(stream, a);

@@ -42,29 +42,29 @@ inline SlabSpec spec_of(std::vector<SlabCoordinate> coordinates, std::int64_t tr
 
 // ---- geometry ----
 
-struct Interval {
+struct Stretch {
   double low, high;
 };
 
 // Slabs and gaps of positive x, from the centre outwards, as Shah et al.'s figures draw them: k slabs of
 // width w and k − 1 gaps of width 2m share [−B, B].
-inline std::vector<Interval> positive_slabs(int k, double B, double m) {
+inline std::vector<Stretch> positive_slabs(int k, double B, double m) {
   const double w = (2 * B - 2 * (k - 1) * m) / k;
-  std::vector<Interval> slabs{{0, w / 2}};
+  std::vector<Stretch> slabs{{0, w / 2}};
   for (double edge = w / 2 + 2 * m; slabs.size() < static_cast<std::size_t>(k + 1) / 2; edge += w + 2 * m)
     slabs.push_back({edge, edge + w});
   return slabs;
 }
 
-inline std::vector<Interval> positive_gaps(int k, double B, double m) {
-  const std::vector<Interval> slabs = positive_slabs(k, B, m);
-  std::vector<Interval> gaps;
+inline std::vector<Stretch> positive_gaps(int k, double B, double m) {
+  const std::vector<Stretch> slabs = positive_slabs(k, B, m);
+  std::vector<Stretch> gaps;
   for (std::size_t i = 0; i + 1 < slabs.size(); ++i) gaps.push_back({slabs[i].high, slabs[i + 1].low});
   return gaps;
 }
 
 // Which interval holds |x|; −1: none. `slack` allows for the rounding of fp32 at the edges.
-inline int index_in(const std::vector<Interval>& intervals, double x, double slack) {
+inline int index_in(const std::vector<Stretch>& intervals, double x, double slack) {
   for (std::size_t i = 0; i < intervals.size(); ++i)
     if (std::abs(x) >= intervals[i].low - slack && std::abs(x) <= intervals[i].high + slack)
       return static_cast<int>(i);
