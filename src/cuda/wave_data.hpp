@@ -23,8 +23,8 @@ T* ensure(DeviceBuffer<T>& buffer, const char* name, std::int64_t count) {
   return buffer.data();
 }
 
-inline constexpr std::int64_t kMaxChunk = 1
-                                          << 14;  // rows of a launch; enough to fill a device with one member
+// Rows of a launch: enough to fill a device with one member.
+inline constexpr std::int64_t kMaxChunk = 1 << 14;
 
 inline std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
