@@ -4,8 +4,6 @@
 // Σ_s D[s][u] · h[s][u], is Σ_k G[u][k] · W[u][k] and the same of the bias (WeightPart::multiply_rows).
 #pragma once
 
-#include <limits>
-
 #include "tensor_samples.cuh"
 
 namespace occam::cuda {
@@ -16,13 +14,12 @@ template <int tiles>
 class ActiveUnits {
  public:
   __device__ __forceinline__ void push(int i, int e, float z) {
-    // Its top bit: z is positive.
-    const std::uint32_t below = __float_as_uint(std::numeric_limits<float>::denorm_min() - z);
 #if defined(__CUDA_ARCH__)
-    // Volatile: or z would be kept, at a spill each, to take its bit where it is needed.
-    asm volatile("shf.l.wrap.b32 %0, %1, %0, 1;" : "+r"(word_[i][e]) : "r"(below));
+    // The top bit of 0 - z: z is positive; a NaN that a GPU computes has no sign. Volatile: or z would be kept, at a spill
+    // each, to take its bit where it is needed.
+    asm volatile("shf.l.wrap.b32 %0, %1, %0, 1;" : "+r"(word_[i][e]) : "r"(__float_as_uint(0.0f - z)));
 #else
-    word_[i][e] = word_[i][e] << 1 | below >> 31;
+    word_[i][e] = word_[i][e] << 1 | (z > 0.0f ? 1u : 0u);
 #endif
   }
   __device__ __forceinline__ bool operator()(int i, int e, int tile) const {

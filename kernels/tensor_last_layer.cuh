@@ -69,9 +69,12 @@ struct TensorLastLayer {
       logit[r] += __shfl_xor_sync(kWarp, logit[r], 2);
       if (r == own) own_logit = logit[r] + weight[kWide];
     }
-    if (label >= 0)
+    if (label >= 0) {
       law::sample_loss_gradient(loss == Loss::cross_entropy ? Loss::binary_cross_entropy : loss, &own_logit,
                                 1, label, inverse, &gradient);
+      // NaN where the logit is infinite, as a softmax is: a member that has diverged does not come back.
+      if (loss == Loss::cross_entropy) gradient += own_logit - own_logit;
+    }
     OCCAM_UNROLL
     for (int r = 0; r < 2 * kDown; ++r) logit[r] = __shfl_sync(kWarp, gradient, (lane() & ~3) + r);
     return gradient;

@@ -267,7 +267,6 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
   if (takes_one_hidden_chip<OneHidden>(layout, spec, batch, OneHidden::kInputs, needs))
     sized = with_sizes(TensorBody::one_hidden, OneHidden::kBatch,
                        one_hidden_tensor_bytes(precision, spec.hidden[0]));
-  if (needs.plain && sized && static_cast<std::size_t>(sized->bytes) <= shared_limit) return {sized, ""};
   const auto placed = [&](bool apart, int slices, bool on_chip) {
     const int slice = ((batch + slices - 1) / slices + 15) / 16 * 16;
     return place_tensor(layout, spec, batch, precision, apart, slice, on_chip);
@@ -280,6 +279,7 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
     return {{},
             fmt::format("a block has {:.1f} KiB of shared memory and it needs at least {:.1f} KiB",
                         static_cast<double>(shared_limit) / 1024, static_cast<double>(least) / 1024)};
+  if (needs.plain && sized && static_cast<std::size_t>(sized->bytes) <= shared_limit) return {sized, ""};
   // As few slices as fit, each as small as their number allows; then gradients on the chip, if they fit too.
   for (int slices = 1;; ++slices)
     for (const bool on_chip : {true, false}) {

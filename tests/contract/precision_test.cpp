@@ -4,7 +4,7 @@
 #include <cmath>
 #include <set>
 
-#include "contract/ensembles.hpp"
+#include "contract/precision.hpp"
 #include "cuda/plan.hpp"
 #include "occam/error.hpp"
 #include "support/message_of.hpp"
@@ -14,33 +14,9 @@
 namespace occam::test {
 namespace {
 
-constexpr Precision kTensorPrecisions[] = {Precision::tf32, Precision::bf16};
-
 // Half a unit of an operand's last place, relative.
 double unit(Precision precision) { return std::ldexp(1.0, precision == Precision::tf32 ? -11 : -8); }
 
-class PrecisionTest : public OnBody {
- protected:
-  std::vector<std::vector<float>> trained(Ensemble e, Precision precision,
-                                          const std::vector<std::int64_t>& calls,
-                                          std::size_t shared_limit = kWholeBlock, bool seams = false) {
-    for (Training& training : e.trainings) training.precision = precision;
-    const auto backend = make(0, shared_limit);
-    auto wave = open_loaded(*backend, e);
-    for (const std::int64_t updates : calls) {
-      if (seams) {  // a wave of its own for each call
-        auto next = backend->open(e.request());
-        for (int m = 0; m < e.members(); ++m)
-          next->load(m, parameters(e, *wave, m)), next->resume(m, wave->training_state(m));
-        wave = std::move(next);
-      }
-      wave->train(std::vector<std::int64_t>(static_cast<std::size_t>(e.members()), updates));
-    }
-    std::vector<std::vector<float>> result;
-    for (int m = 0; m < e.members(); ++m) result.push_back(parameters(e, *wave, m));
-    return result;
-  }
-};
 OCCAM_ON_EVERY_DEVICE_BODY(PrecisionTest);  // the CPU trains in fp32 alone
 
 struct Shape {
@@ -342,29 +318,6 @@ TEST_P(PrecisionTest, BatchNorm) {
       ASSERT_NO_FATAL_FAILURE(expect_near(e.spec, trained(e, precision, {1})[0], oracle.parameters(),
                                           e.start[0], unit(precision)));
     }
-  }
-}
-
-// Plans differ in bits, so what a member's company needs beside it must not decide about its plan, however much shared
-// memory there is.
-TEST_P(PrecisionTest, CompanyDoesNotDecideAboutThePlan) {
-  for (const Precision precision : kTensorPrecisions) {
-    Ensemble e{.spec = {.inputs = 9, .hidden = {40, 40}, .activation = Activation::tanh}};
-    Training training;
-    training.batch = 16;
-    e.add(slabs(9, 64, 0, 1, true, 1), training, 7);
-    Ensemble company = e;
-    Training other = training;
-    other.hidden_dropout = 0.3, other.optimizer = kOptimizers[4];
-    company.add(slabs(9, 40, 0, 1, true, 3), other, 91);
-    std::vector<std::vector<float>> of_limit;
-    for (std::size_t kibibytes = 8; kibibytes <= 40; ++kibibytes) {
-      of_limit.push_back(trained(e, precision, {2}, kibibytes << 10)[0]);
-      ASSERT_TRUE(same_bits(trained(company, precision, {2}, kibibytes << 10)[0], of_limit.back()))
-          << kibibytes;
-    }
-    ASSERT_TRUE(is_tiled(GetParam()) || !same_bits(of_limit.front(), of_limit.back()))
-        << "one plan took them all";
   }
 }
 
