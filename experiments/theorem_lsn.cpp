@@ -16,6 +16,7 @@
 #include "occam/computation.hpp"
 #include "occam/limits.hpp"
 #include "occam/lsn.hpp"
+#include "occam/statistics.hpp"
 
 namespace {
 
@@ -83,8 +84,8 @@ ComputedMember train_member(const Case& settings, const Seeds& seeds, const Work
                               .final = update.active == 0,
                               .train_accuracy = update.accuracy,
                               .train_loss = update.loss,
-                              .test_accuracy = -1,
-                              .test_loss = -1});
+                              .test_accuracy = kNan,
+                              .test_loss = kNan});
     if (!std::isfinite(update.loss)) {
       history.status = FitStatus::diverged;
       return member;

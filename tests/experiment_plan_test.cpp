@@ -17,6 +17,8 @@ namespace {
 
 using test::parse;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 Plan plan(const std::vector<const char*>& words, const std::vector<Case>& own = std::vector<Case>(1)) {
   return make_plan("tool", own, parse(words).options, false, 2);
@@ -255,6 +257,10 @@ TEST(UserData, TakesTheShapeOfTheFile) {
   EXPECT_FALSE(c.config.contains("margin_5"));
   EXPECT_FALSE(c.as_published);
   EXPECT_EQ(p.data_checksums.size(), 1u);
+  // A printed configuration asks for what was asked for, and not for the rows that slabs have.
+  const auto printed = [](const Options& of) { return config_text("tool", of, {}, {Case()}, "1", true); };
+  EXPECT_THAT(printed(options), HasSubstr("test = 10\n"));
+  EXPECT_THAT(printed(parse({"--data", file.c_str()}, true).options), Not(HasSubstr("test =")));
 }
 
 TEST(Config, PrintedConfigurationReadsBackTheSame) {

@@ -209,6 +209,22 @@ TEST(Refused, WhatHasAPlaceOfItsOwn) {
   EXPECT_THROW(make_plan("tool", own, parse({}).options, false, 2), Error);
 }
 
+TEST(Refused, VotesWhoseSeedsWouldWrap) {
+  std::vector<Case> own(1);
+  own[0].votes.sizes = {3}, own[0].votes.combiners = {Combiner::average};
+  const auto plan_of = [&](const char* seed) {
+    return make_plan("tool", own, parse({"--order-seeds", seed}).options, false, 2);
+  };
+  EXPECT_NO_THROW(plan_of("4194303"));
+  try {
+    plan_of("4194304");
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(),
+                HasSubstr("seed 4194304: of votes, seeds of initialisation and order are below 4194304"));
+  }
+}
+
 TEST(Refused, VotesOfOneOutputBySoftmax) {
   std::vector<Case> own(1);
   own[0].network.loss = Loss::binary_cross_entropy;
@@ -245,7 +261,11 @@ TEST(Refused, ConfigurationFiles) {
   refused("bogus = 1\n", "no flag is called 'bogus'");
   refused("lr = [0.1,\n", "a list is not closed");
   refused("lr = 0.1  # [\nlr = 0.2\n", "lr is given twice");
-  std::ofstream(path) << "# [\nlr = [0.1, 0.2]\nrotate = \"true,false\"\nsave = \"weights\"\nout = \"a[#\"\n";
+  refused("lr\n", "'lr' is not flag = value");
+  refused("[training]\nlr = 0.1\n", "'[training]' is not flag = value");
+  refused("print-config = true\n", "print-config cannot stand in a file");
+  std::ofstream(path)
+      << "# [\n\nlr = [0.1,\n 0.2]\nrotate = \"true,false\"\nsave = \"weights\"\nout = \"a[#\"\n";
   EXPECT_NO_THROW(parse({"--config", path.c_str()}));
 }
 

@@ -131,7 +131,7 @@ void check_case(const PlannedCase& planned, int dim, const Options& options) {
   check_attack_bounds(c.attacks, planned.data, select_device("cpu", options.threads).threads);
 }
 
-void check_votes(const Case& c, const Options& options) {
+void check_votes(const Case& c, const Options& options, std::span<const Seeds> seeds) {
   if (c.votes.sizes.empty()) return;
   const auto repeats = [](auto values) {
     std::sort(values.begin(), values.end());
@@ -140,6 +140,10 @@ void check_votes(const Case& c, const Options& options) {
   for (const int size : c.votes.sizes)
     require(size >= 1 && size <= kMostVoters, "--vote-sizes: {} is outside 1 … {}", size, kMostVoters);
   require(!repeats(c.votes.sizes), "--vote-sizes: a size is given twice");
+  for (const Seeds& of : seeds)  // voter_seeds would wrap, and two votes have the same networks
+    require(std::max(of.init, of.order) < (std::uint64_t{1} << 32) / kMostVoters,
+            "seed {}: of votes, seeds of initialisation and order are below {}", std::max(of.init, of.order),
+            (std::uint64_t{1} << 32) / kMostVoters);
   require(!c.votes.combiners.empty() && !repeats(c.votes.combiners),
           "--combiner: none, or one of them twice");
   require(c.network.outputs() >= 2 || std::ranges::count(c.votes.combiners, Combiner::softmax) == 0,

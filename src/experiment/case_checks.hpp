@@ -1,6 +1,8 @@
 // Whether a case can be trained and measured at all, asked before anything is. They throw usage errors that name the flag.
 #pragma once
 
+#include <span>
+
 #include "experiment/flags.hpp"
 #include "experiment/plan.hpp"
 
@@ -16,7 +18,7 @@ void check_case(const PlannedCase& planned, int dim, const Options& options);
 void check_idle(const std::vector<Field>& table, const std::vector<Case>& own,
                 const std::vector<PlannedCase>& cases, const Options& options);
 
-// What votes can be held of and combined by.
-void check_votes(const Case& c, const Options& options);
+// What votes can be held of and combined by. seeds: of the votes.
+void check_votes(const Case& c, const Options& options, std::span<const Seeds> seeds);
 
 }  // namespace occam::experiment

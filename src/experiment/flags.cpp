@@ -191,7 +191,7 @@ std::string without_quotes(const std::string& line) {
   return outside;
 }
 
-// What CLI11 would take silently: a key given twice, a list that is not closed.
+// What CLI11 would take silently: a key given twice, one without a value, a list that is not closed; and sections.
 void check_config(const std::string& path) {
   std::ifstream file(path);
   std::set<std::string> seen;
@@ -200,11 +200,16 @@ void check_config(const std::string& path) {
     require_utf8(fmt::format("--config: {}", path), line);
     line = without_quotes(line);  // what is quoted opens no list and no comment
     line = line.substr(0, line.find('#'));
+    const bool within_list = open_lists > 0;
     open_lists += static_cast<int>(std::ranges::count(line, '[') - std::ranges::count(line, ']'));
     const std::size_t equals = line.find('=');
-    if (equals == std::string::npos) continue;
     std::string key = line.substr(0, equals);
-    std::erase_if(key, [](char c) { return c == ' ' || c == '\t'; });
+    std::erase_if(key, [](char c) { return c == ' ' || c == '\t' || c == '\r'; });
+    if (equals == std::string::npos) {
+      require(within_list || key.empty(), "--config: {}: '{}' is not flag = value, and nothing else is read",
+              path, key);
+      continue;
+    }
     require(seen.insert(key).second, "--config: {}: {} is given twice", path, key);
   }
   require(open_lists == 0, "--config: {}: a list is not closed", path);
@@ -264,9 +269,12 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
     line.exit_code = 0;
     return line;
   } catch (const CLI::ConfigError& error) {
-    const std::string word = std::string(error.what()), key = word.substr(word.find_last_of(' ') + 1);
-    fail(ErrorKind::usage, "--config: {}: no flag is called '{}' (see --help)", config->as<std::string>(),
-         key);
+    const std::string path = config->as<std::string>(), word = error.what(),
+                      key = word.substr(word.find_last_of(' ') + 1);
+    check_config(path);
+    require(!word.ends_with("not allowed in a configuration file"), "--config: {}: {} cannot stand in a file",
+            path, word.substr(0, word.find(':')));
+    fail(ErrorKind::usage, "--config: {}: no flag is called '{}' (see --help)", path, key);
   } catch (const CLI::ParseError& error) {
     fail(ErrorKind::usage, "{} (see --help)", one_line(error.what()));
   }
@@ -349,6 +357,8 @@ std::string config_text(const std::string& name, const Options& options, const s
   const Field* previous = nullptr;
   for (const Field& field : table) {
     if (user_data && field.recipe) continue;
+    // What is there is taken; asked for, it has to be there.
+    if (user_data && field.flag == "test" && !options.given("test")) continue;
     if (!previous || previous->room != field.room) text += fmt::format("\n# {}\n", title(field.room));
     previous = &field;
     if (options.given(field.flag)) {

@@ -335,7 +335,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       if (options.precision == name_of(precision)) c.training.precision = precision;
     planned.settings = c;
     check_case(planned, c.network.inputs, options);
-    check_votes(c, options);
+    check_votes(c, options, plan.members.seeds);
     planned.config = config_of(c, user_data);
     if (user_data) planned.config["train"] = c.slab.train;
   };

@@ -76,6 +76,8 @@ TEST(TheoremLsn, LeavesEverythingBehindAndSummarizesTheCases) {
 
   const NpzReader arrays(folder / "out/theorem_lsn/arrays.npz");
   using Shape = std::vector<std::int64_t>;
+  const NpyArray at_checks = arrays.read("LSN dim=8/history/test_accuracy");  // there is no test set
+  EXPECT_THAT(at_checks.values<double>(), ::testing::Each(::testing::IsNan()));
   for (const char* name : {"identities/initial_z1", "identities/initial_z2", "identities/moved_z1",
                            "identities/moved_z2", "neurons/w1", "neurons/w2", "neurons/rest"})
     EXPECT_EQ(arrays.read(std::string("LSN dim=16/") + name).shape, (Shape{3, 10})) << name;

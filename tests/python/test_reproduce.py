@@ -35,7 +35,7 @@ class Reproduce(unittest.TestCase):
         os.chmod(self.path(name), 0o700)
 
     def run_tool(self, *arguments):
-        """(what was run, without builds and device checks; the finished process)"""
+        """(what was run, without builds and what only prints; the finished process)"""
         if os.path.exists(self.path("log")):
             os.remove(self.path("log"))
         done = subprocess.run(
@@ -50,7 +50,8 @@ class Reproduce(unittest.TestCase):
             return None, done
         with open(self.path("log"), encoding="utf-8") as log:
             lines = log.read().splitlines()
-        return [line for line in lines if not line.startswith("cmake") and "--describe-device" not in line], done
+        printed = ("--describe-device", "--print-config")
+        return [line for line in lines if not line.startswith("cmake") and not line.endswith(printed)], done
 
     def test_flags_stand_before_or_after_the_names(self):
         out = f"--out {self.root}/results"
@@ -73,6 +74,18 @@ class Reproduce(unittest.TestCase):
                 with open(self.path("log"), encoding="utf-8") as log:
                     built = [line for line in log.read().splitlines() if "--build" in line]
                 self.assertEqual(built, [f"cmake --build {self.root}/build --target {' '.join(targets)}"])
+
+    def test_a_flag_that_one_of_them_does_not_take_runs_none(self):
+        refuse = 'case "$*" in *--dim*) echo "theorem_lsn: --dim is not known" >&2; exit 2 ;; esac'
+        self.script("build/experiments/theorem_lsn", f'{refuse}\necho "theorem_lsn $*" >>{self.path("log")}')
+        found, done = self.run_tool("--dim", "5")
+        self.assertEqual((done.returncode, found), (2, []))
+        self.assertEqual(
+            done.stderr,
+            "theorem_lsn: --dim is not known\nreproduce: theorem_lsn does not take these flags; nothing was run\n",
+        )
+        found, done = self.run_tool("--seeds", "2")
+        self.assertEqual((done.returncode, len(found)), (0, 2))
 
     def test_names_that_no_experiment_has_are_refused_before_anything_is_built(self):
         for arguments in (["extrem_slab"], ["--quick", "extrem_slab"], ["extreme_slab", "--full", "extrem_slab"]):
