@@ -55,7 +55,7 @@ TEST(Refused, Flags) {
 TEST(Refused, RepeatedFlags) {
   expect_refused({"--seeds", "2", "--seeds", "5"}, "--seeds is given twice");
   expect_refused({"--lr", "0.1", "--lr=0.2"}, "--lr is given twice");
-  expect_refused({"--rotate", "--rotate"}, "--rotate is given twice");
+  expect_refused({"--rotate", "--no-rotate"}, "--rotate is given twice");
 }
 
 // What a table or a sweep varies may not be taken away, nor a list vary what has no effect.
@@ -261,6 +261,7 @@ TEST(Refused, ConfigurationFiles) {
   refused("bogus = 1\n", "no flag is called 'bogus'");
   refused("lr = [0.1,\n", "a list is not closed");
   refused("lr = 0.1  # [\nlr = 0.2\n", "lr is given twice");
+  refused("rotate = true\nno-rotate = true\n", "rotate is given twice");
   refused("lr\n", "'lr' is not flag = value");
   refused("[training]\nlr = 0.1\n", "'[training]' is not flag = value");
   refused("print-config = true\n", "print-config cannot stand in a file");

@@ -168,13 +168,17 @@ std::string one_line(std::string text) {
   return text;
 }
 
+// no-rotate is rotate, too.
+std::string without_no(const std::string& flag) { return flag.starts_with("no-") ? flag.substr(3) : flag; }
+
 // A second one would add to the first where lists are taken.
 void refuse_repeated(int argc, const char* const* argv) {
   std::set<std::string> seen;
   for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i], flag = word.substr(0, word.find('='));
-    require(!flag.starts_with("--") || flag == "--" || seen.insert(flag).second,
-            "{} is given twice; a list is written {} A,B", flag, flag);
+    const std::string word = argv[i];
+    if (!word.starts_with("--") || word == "--") continue;
+    const std::string flag = without_no(word.substr(2, word.find('=') - 2));
+    require(seen.insert(flag).second, "--{} is given twice; a list is written --{} A,B", flag, flag);
   }
 }
 
@@ -210,7 +214,7 @@ void check_config(const std::string& path) {
               path, key);
       continue;
     }
-    require(seen.insert(key).second, "--config: {}: {} is given twice", path, key);
+    require(seen.insert(without_no(key)).second, "--config: {}: {} is given twice", path, key);
   }
   require(open_lists == 0, "--config: {}: a list is not closed", path);
 }
