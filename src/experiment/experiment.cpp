@@ -15,6 +15,7 @@
 #include "experiment/plan.hpp"
 #include "experiment/results.hpp"
 #include "experiment/stopwatch.hpp"
+#include "experiment/tell.hpp"
 #include "experiment/text.hpp"
 #include "experiment/train.hpp"
 #include "experiment/under_way.hpp"
@@ -35,12 +36,16 @@ constexpr double kCheckpointSeconds = 30;
 std::atomic<bool> interrupt_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-// The first signal asks for an orderly end, a second one of the same kind ends at once.
+// The first signal asks for an orderly end, a second one of the same kind ends at once. A terminal that is closed sends SIGHUP
+// more than once; nohup wants it ignored.
 extern "C" void request_interrupt(int) { interrupt_requested = true; }
 
 void catch_signals() {
   struct sigaction action {};
   action.sa_handler = request_interrupt;
+  struct sigaction before {};
+  if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
+    sigaction(SIGHUP, &action, nullptr);
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   for (int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
 }
@@ -167,8 +172,8 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
       states = std::move(checkpoint->states);
       seconds = checkpoint->seconds;
       const std::size_t under_way = members_under_way(plan, records, states);
-      fmt::print(stderr, "{}: resuming: {} of {} members are in {}, {} of them under way\n", name,
-                 records.size() + under_way, members, checkpoint_file.string(), under_way);
+      tell("{}: resuming: {} of {} members are in {}, {} of them under way\n", name,
+           records.size() + under_way, members, checkpoint_file.string(), under_way);
     } else {
       require(checkpoint->key != 0,
               "{}: a checkpoint of another version (finish there, give another --out, or remove it)",
@@ -201,7 +206,7 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
     try {
       save();
     } catch (const Error& error) {
-      fmt::print(stderr, "{}: {}; training goes on\n", name, error.what());
+      tell("{}: {}; training goes on\n", name, error.what());
     }
   };
   const auto nobody = [&] { return records.empty() && states.empty(); };
@@ -219,7 +224,7 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
     }
     if (!complete) {
       save();
-      fmt::print(stderr, "{}: interrupted with {}\n", name, done());
+      tell("{}: interrupted with {}\n", name, done());
       return kInterrupted;
     }
     save_by_the_way();
@@ -315,15 +320,14 @@ int Experiment::run(int argc, const char* const* argv, const std::function<void(
   try {
     return state_->run(argc, argv, cases);
   } catch (const Error& error) {
-    fmt::print(stderr, "{}: {}\n", state_->name, error.what());
+    tell("{}: {}\n", state_->name, error.what());
     return error.exit_code();
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr,
-               "{}: out of memory (fewer rows, or fewer --threads, which hold fewer data sets at a time)\n",
-               state_->name);
+    tell("{}: out of memory (fewer rows, or fewer --threads, which hold fewer data sets at a time)\n",
+         state_->name);
     return static_cast<int>(ErrorKind::device);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", state_->name, error.what());
+    tell("{}: {}\n", state_->name, error.what());
     return 1;
   }
 }

@@ -278,9 +278,8 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       require(!field.recipe || !options.given(field.flag),
               "--{} describes slab data and does not go with --data", field.flag);
     if (!std::filesystem::is_regular_file(options.data))
-      fail(ErrorKind::data,
-           "--data: {}: no such file (an .npz with x_train, y_train, x_test and y_test, or x and y)",
-           options.data);
+      fail(ErrorKind::data, "--data: {}: {} (an .npz with x_train, y_train, x_test and y_test, or x and y)",
+           options.data, std::filesystem::exists(options.data) ? "not a file" : "no such file");
     plan.data_checksums[std::filesystem::path(options.data).filename().string()] = checksum(options.data);
   } else if (!options.data.empty() && !std::filesystem::is_directory(options.data)) {
     fail(ErrorKind::data, "--data: {}: no such folder (slab data are generated; leave the flag out)",

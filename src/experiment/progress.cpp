@@ -4,8 +4,9 @@
 #include <cmath>
 #include <cstdio>
 
-#include <fmt/format.h>
 #include <unistd.h>
+
+#include "experiment/tell.hpp"
 
 namespace occam::experiment {
 
@@ -57,7 +58,7 @@ void Progress::say(const std::string& what) {
 
 void Progress::clear() {
   const std::lock_guard lock(mutex_);
-  if (width_ > 0) fmt::print(stderr, "\r{:{}}\r", "", width_);
+  if (width_ > 0) tell("\r{:{}}\r", "", width_);
   width_ = 0;
 }
 
@@ -79,7 +80,7 @@ void Progress::draw(bool now) {
     line += "  " + what_;
   else if (speed > 0)
     line += fmt::format("  {} left", format_seconds(static_cast<double>(total - done_) / speed));
-  fmt::print(stderr, "\r{:<{}}", line, width_);
+  tell("\r{:<{}}", line, width_);
   std::fflush(stderr);
   width_ = line.size();
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "experiment/results.hpp"
+#include "experiment/tell.hpp"
 #include "occam/error.hpp"
 #include "occam_build_info.hpp"
 
@@ -88,15 +89,15 @@ bool make_report(const std::string& experiment, const std::filesystem::path& fol
   const std::string python = chosen && *chosen ? chosen : "/usr/bin/python3";
   const std::filesystem::path script = report_script();
   if (script.empty()) {
-    fmt::print(stderr, "{}: no report.html: tools/report is neither in {} nor in {}\n", experiment,
-               build_info::source_dir, build_info::install_data_dir);
+    tell("{}: no report.html: tools/report is neither in {} nor in {}\n", experiment, build_info::source_dir,
+         build_info::install_data_dir);
     return false;
   }
   const Ended ended = run_command({python, script.string(), folder.string(), "--quiet"});
   const bool good = ended.started && WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0;
   if (!good)
-    fmt::print(stderr, "{}: no report.html: {} (OCCAM_PYTHON names the Python to use)\n", experiment,
-               ended.started ? last_line(ended.output) : python + ": " + ended.output);
+    tell("{}: no report.html: {} (OCCAM_PYTHON names the Python to use)\n", experiment,
+         ended.started ? last_line(ended.output) : python + ": " + ended.output);
   return good;
 }
 

@@ -204,7 +204,7 @@ TEST(TrainSlab, ResumesAfterAnInterruptWithTheSameBytes) {
   *std::find(whole.begin(), whole.end(), folder / "cut") = folder / "whole";
   ASSERT_EQ(run("train_slab", whole, folder).code, 0);
 
-  for (int signal : {SIGINT, SIGTERM}) {
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const Ended cut = interrupt_run(words, folder / "cut", folder, signal);
     ASSERT_EQ(cut.code, 75) << cut.err;
     EXPECT_EQ(cut.error_lines(), 1u) << cut.err;
