@@ -89,7 +89,14 @@ TEST(Refused, FlagsThatMeanNothing) {
       {{"--attack-units", "absolute"},
        "--attack-units: absolute means nothing without --measure pgd, svd-uap or"},
       {{"--adversary-step", "0.1"}, "--adversary-step: 0.1 means nothing without --adversary-epsilon"},
-      {{"--attack-target", "1", "--measure", "pgd"}, "--attack-target: 1 means nothing without"}};
+      {{"--attack-target", "1", "--measure", "pgd"}, "--attack-target: 1 means nothing without"},
+      {{"--momentum", "0,0.9", "--optimizer", "adam"},
+       "--momentum: 0.9 means nothing without --optimizer sgd or"},
+      {{"--beta1", "0.5"}, "--beta1: 0.5 means nothing without --optimizer adam"},
+      {{"--alpha", "0.5", "--optimizer", "adam"}, "--alpha: 0.5 means nothing without --optimizer rmsprop"},
+      {{"--lr-factor", "0.5"}, "--lr-factor: 0.5 means nothing without --lr-epochs"},
+      {{"--hidden", "linear", "--activation", "tanh"},
+       "--activation: tanh means nothing without hidden layers"}};
   for (const auto& [words, text] : idle) expect_refused(words, text);
   for (const std::vector<const char*>& words : std::vector<std::vector<const char*>>{
            {"--attack-epsilon", "0.5"},  // as it is, as a printed configuration has it

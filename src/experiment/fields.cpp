@@ -96,6 +96,25 @@ std::vector<Field> data_fields() {
   return slab;
 }
 
+Field only_with(const char* flags, bool (*matters)(const Case&), Field field) {
+  field.needs = flags, field.matters = matters, field.always_recorded = true;
+  return field;
+}
+
+Field of_hidden(Field field) {
+  return only_with(
+      "hidden layers", [](const Case& c) { return !c.network.hidden.empty(); }, std::move(field));
+}
+
+template <OptimizerKind kind>
+bool is(const Case& c) {
+  return c.training.optimizer.kind == kind;
+}
+template <OptimizerKind kind>
+bool is_not(const Case& c) {
+  return !is<kind>(c);
+}
+
 std::vector<Field> network_fields() {
   constexpr Room room = Room::network;
   Field hidden{"hidden", room, "hidden widths such as 100x100, or linear"};
@@ -106,14 +125,15 @@ std::vector<Field> network_fields() {
   hidden.json = hidden.get;
   return {
       hidden,
-      word<Activation>(room, "activation", OCCAM_AT(network.activation),
-                       {"relu", "leaky_relu", "prelu", "tanh", "identity"},
-                       {Activation::relu, Activation::leaky_relu, Activation::prelu, Activation::tanh,
-                        Activation::identity},
-                       "activation"),
+      of_hidden(word<Activation>(room, "activation", OCCAM_AT(network.activation),
+                                 {"relu", "leaky_relu", "prelu", "tanh", "identity"},
+                                 {Activation::relu, Activation::leaky_relu, Activation::prelu,
+                                  Activation::tanh, Activation::identity},
+                                 "activation")),
       word<Loss>(room, "loss", OCCAM_AT(network.loss), {"cross_entropy", "binary_cross_entropy", "hinge"},
                  {Loss::cross_entropy, Loss::binary_cross_entropy, Loss::hinge}, "loss"),
-      boolean(room, "batch-norm", OCCAM_AT(network.batch_norm), "batch norm in every hidden layer"),
+      of_hidden(
+          boolean(room, "batch-norm", OCCAM_AT(network.batch_norm), "batch norm in every hidden layer")),
       word<InitializationKind>(
           room, "init", OCCAM_AT(initialization.kind),
           {"pytorch", "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal"},
@@ -168,19 +188,28 @@ std::vector<Field> training_fields() {
       word<OptimizerKind>(room, "optimizer", OCCAM_AT(training.optimizer.kind), {"sgd", "adam", "rmsprop"},
                           {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::rmsprop}, "optimiser"),
       real(room, "lr", OCCAM_AT(training.optimizer.learning_rate), "learning rate"),
-      real(room, "momentum", OCCAM_AT(training.optimizer.momentum), "momentum of SGD and RMSProp"),
+      only_with("--optimizer sgd or rmsprop", is_not<OptimizerKind::adam>,
+                real(room, "momentum", OCCAM_AT(training.optimizer.momentum), "momentum of SGD and RMSProp")),
       real(room, "weight-decay", OCCAM_AT(training.optimizer.weight_decay),
            "weight decay, on all parameters"),
-      real(room, "beta1", OCCAM_AT(training.optimizer.beta1), "Adam's beta1"),
-      real(room, "beta2", OCCAM_AT(training.optimizer.beta2), "Adam's beta2"),
-      real(room, "alpha", OCCAM_AT(training.optimizer.alpha), "RMSProp's smoothing"),
-      real(room, "optimizer-epsilon", OCCAM_AT(training.optimizer.epsilon), "epsilon of Adam and RMSProp"),
+      only_with("--optimizer adam", is<OptimizerKind::adam>,
+                real(room, "beta1", OCCAM_AT(training.optimizer.beta1), "Adam's beta1")),
+      only_with("--optimizer adam", is<OptimizerKind::adam>,
+                real(room, "beta2", OCCAM_AT(training.optimizer.beta2), "Adam's beta2")),
+      only_with("--optimizer rmsprop", is<OptimizerKind::rmsprop>,
+                real(room, "alpha", OCCAM_AT(training.optimizer.alpha), "RMSProp's smoothing")),
+      only_with("--optimizer adam or rmsprop", is_not<OptimizerKind::sgd>,
+                real(room, "optimizer-epsilon", OCCAM_AT(training.optimizer.epsilon),
+                     "epsilon of Adam and RMSProp")),
       integer(room, "lr-epochs", OCCAM_AT(training.schedule.epochs), 0, kMostUpdates,
               "epochs after which lr is multiplied; 0: never"),
-      real(room, "lr-factor", OCCAM_AT(training.schedule.factor), "what lr is multiplied by"),
+      only_with(
+          "--lr-epochs", [](const Case& c) { return c.training.schedule.epochs > 0; },
+          real(room, "lr-factor", OCCAM_AT(training.schedule.factor), "what lr is multiplied by")),
       integer(room, "batch", OCCAM_AT(training.batch), 1, kMostBatch, "rows a batch"),
       real(room, "input-dropout", OCCAM_AT(training.input_dropout), "probability of zeroing an input"),
-      real(room, "dropout", OCCAM_AT(training.hidden_dropout), "probability of zeroing a hidden unit"),
+      of_hidden(
+          real(room, "dropout", OCCAM_AT(training.hidden_dropout), "probability of zeroing a hidden unit")),
       stop_field(),
       integer(room, "check-every", OCCAM_AT(training.stop.check_every), 1, kMostUpdates,
               "updates between checks"),
@@ -306,7 +335,9 @@ const std::vector<Field>& fields(DataKind kind) {
 nlohmann::ordered_json config_of(const Case& c, bool user_data) {
   nlohmann::ordered_json config;
   for (const Field& field : fields(c.shapes ? DataKind::shapes : DataKind::slab)) {
-    if (!field.get || (user_data && field.recipe) || (field.matters && !field.matters(c))) continue;
+    if (!field.get || (user_data && field.recipe) ||
+        (field.matters && !field.always_recorded && !field.matters(c)))
+      continue;
     std::string key = field.flag;
     std::replace(key.begin(), key.end(), '-', '_');
     config[key] = field.json(c);
