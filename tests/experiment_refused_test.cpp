@@ -216,22 +216,6 @@ TEST(Refused, WhatHasAPlaceOfItsOwn) {
   EXPECT_THROW(make_plan("tool", own, parse({}).options, false, 2), Error);
 }
 
-TEST(Refused, VotesWhoseSeedsWouldWrap) {
-  std::vector<Case> own(1);
-  own[0].votes.sizes = {3}, own[0].votes.combiners = {Combiner::average};
-  const auto plan_of = [&](const char* seed) {
-    return make_plan("tool", own, parse({"--order-seeds", seed}).options, false, 2);
-  };
-  EXPECT_NO_THROW(plan_of("4194303"));
-  try {
-    plan_of("4194304");
-    ADD_FAILURE() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(),
-                HasSubstr("seed 4194304: of votes, seeds of initialisation and order are below 4194304"));
-  }
-}
-
 TEST(Refused, VotesOfOneOutputBySoftmax) {
   std::vector<Case> own(1);
   own[0].network.loss = Loss::binary_cross_entropy;

@@ -59,6 +59,20 @@ void expect_same(const MemberRecord& a, const MemberRecord& b) {
     EXPECT_EQ(a.history.checks[k].train_loss, b.history.checks[k].train_loss);
 }
 
+TEST(Votes, SeedsThatWouldWrapAreRefused) {
+  const auto plan_of = [](const char* of) {
+    return make_plan("tool", {small_case("A", {3})}, seeds(of), false, 1);
+  };
+  EXPECT_NO_THROW(plan_of("4194303-4194303"));
+  try {
+    plan_of("4194304-4194304");
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(),
+                HasSubstr("seed 4194304: of votes, seeds of initialisation and order are below 4194304"));
+  }
+}
+
 TEST(Votes, NamesOfMetrics) {
   Votes votes{.sizes = {3, 1, 10}};
   EXPECT_EQ(votes.networks(), 10);

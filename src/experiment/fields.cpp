@@ -97,7 +97,7 @@ std::vector<Field> data_fields() {
 }
 
 Field only_with(const char* flags, bool (*matters)(const Case&), Field field) {
-  field.needs = flags, field.matters = matters, field.always_recorded = true;
+  field.needs = flags, field.matters = matters;
   return field;
 }
 
@@ -335,9 +335,8 @@ const std::vector<Field>& fields(DataKind kind) {
 nlohmann::ordered_json config_of(const Case& c, bool user_data) {
   nlohmann::ordered_json config;
   for (const Field& field : fields(c.shapes ? DataKind::shapes : DataKind::slab)) {
-    if (!field.get || (user_data && field.recipe) ||
-        (field.matters && !field.always_recorded && !field.matters(c)))
-      continue;
+    if (!field.get || (user_data && field.recipe)) continue;
+    if (field.room == Field::Room::attack && !field.matters(c)) continue;  // of attacks that are not made
     std::string key = field.flag;
     std::replace(key.begin(), key.end(), '-', '_');
     config[key] = field.json(c);

@@ -28,7 +28,6 @@ struct Field {
   // Whether it means something in a case (empty: always), and the flags that make it so: "--measure pgd".
   std::function<bool(const Case&)> matters = {};
   std::string needs = {};
-  bool always_recorded = false;  // in a case's config, even where it means nothing
 };
 
 // What an experiment's cases generate.
