@@ -48,16 +48,14 @@ struct Member {
   law::Dropout input_dropout, hidden_dropout;
 };
 
-// Plain SGD and no dropout: what whole batches on tensor cores are for. A member's plan follows from itself, not from its
-// company: on tensor cores it decides about the bits, and in fp32 about the speed.
-OCCAM_HD bool is_plain(const law::OptimizerConstants& optimizer, law::Dropout inputs, law::Dropout hidden) {
-  return optimizer.kind == OptimizerKind::sgd && optimizer.momentum == 0.0f && inputs.threshold == 0 &&
-         hidden.threshold == 0;
-}
+// What plan resident has kernels of their own for. A member's plan follows from itself, not from its company: on tensor cores
+// it decides about the bits, and in fp32 about the speed.
 OCCAM_HD bool has_dropout(const Member& m) {
   return m.input_dropout.threshold > 0 || m.hidden_dropout.threshold > 0;
 }
-OCCAM_HD bool is_plain(const Member& m) { return is_plain(m.optimizer, m.input_dropout, m.hidden_dropout); }
+OCCAM_HD bool keeps_state(const Member& m) {
+  return m.optimizer.kind != OptimizerKind::sgd || m.optimizer.momentum != 0.0f;
+}
 
 // How far a member's training is. A member without remaining updates is frozen: every kernel passes it by.
 struct Progress {

@@ -62,20 +62,20 @@ __device__ __forceinline__ void forward(OperandPanel x, OperandPanel weight, con
 }
 
 // Steps the last layer by what G in `weights` says (tensor_active.cuh), and leaves the hidden layer's gradient there.
-template <class Weights, class Last>
-__device__ __forceinline__ void step_last(Weights& weights, const Last& last,
-                                          const law::OptimizerConstants& optimizer, OperandPanel weight1,
-                                          const float* bias1, int units, int inputs) {
+template <bool has_state, class Weights, class Last>
+__device__ __forceinline__ void step_last(Weights& weights, const Last& last, const Trainee& trainee,
+                                          OperandPanel weight1, const float* bias1, const LayerView& view) {
   float scale[Weights::kTilesOfWarp][2] = {}, sum[Weights::kTilesOfWarp][2] = {};
-  weights.each_row(units, [&](int i, int half, int unit) { scale[i][half] = last.weight[unit]; });
-  weights.multiply_rows(weight1, bias1, units, inputs, sum);
+  weights.each_row(view.out, [&](int i, int half, int unit) { scale[i][half] = last.weight[unit]; });
+  weights.multiply_rows(weight1, bias1, view, sum);
   __syncwarp();  // all have read the last layer's weights
-  if (lane() % 4 == 0)
-    weights.each_row(units, [&](int i, int half, int unit) { last.step(optimizer, unit, sum[i][half]); });
+  weights.one_row(view.out, sum,
+                  [&](int unit, float of) { last.template step<has_state>(trainee, unit, of); });
   weights.scale_rows(scale);
 }
 
-template <class Operands, int tiles>
+// Members whose optimiser has state, or those whose has none.
+template <class Operands, int tiles, bool has_state>
 __global__ void __launch_bounds__(kTensorThreads, OneHidden<Operands, tiles>::kBlocks)
     one_hidden_tensor_kernel(TensorArguments a) {
   using P = InOrder<Operands>;
@@ -86,7 +86,9 @@ __global__ void __launch_bounds__(kTensorThreads, OneHidden<Operands, tiles>::kB
   using Weights = WeightPart<P, kUnitTiles, kTilesOfWarp, (S::kInputs + 7) / 8, 1>;
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
-  if (progress.remaining == 0 || !is_plain(a.wave.members[id])) return;
+  if (progress.remaining == 0 || has_dropout(a.wave.members[id]) ||
+      keeps_state(a.wave.members[id]) != has_state)
+    return;
   char* const base = reinterpret_cast<char*>(&shared<float>());
   const auto floats = [&](int offset) { return reinterpret_cast<float*>(base + offset); };
   const Member member = a.wave.members[id];  // a copy: stores to device memory would have it read anew
@@ -97,7 +99,7 @@ __global__ void __launch_bounds__(kTensorThreads, OneHidden<Operands, tiles>::kB
   float* const bias1 = floats(S::kBias1);
   float* const trained = a.wave.parameters + id * a.wave.parameter_stride;
   const LayerView &view1 = a.plan.layer[0].view, &view2 = a.plan.layer[1].view;
-  const int units = view1.out, inputs = a.plan.inputs;
+  const int units = view1.out;
   law::EpochOrder& order = *reinterpret_cast<law::EpochOrder*>(base + S::kOrder);  // of the rows drawn next
   static_assert(sizeof order <= S::kOrderBytes);
 
@@ -107,7 +109,8 @@ __global__ void __launch_bounds__(kTensorThreads, OneHidden<Operands, tiles>::kB
   const TensorLastLayer<tiles> last{view2, floats(S::kWeight2), floats(S::kMaster2)};
   last.bring(trained);
   Weights weights;
-  weights.fetch(trained + view1.weight, view1.in_stride, units, inputs);
+  weights.fetch(trained + view1.weight, view1);
+  Trainee trainee{a.wave, id, trained, {}};
 
   const std::int64_t all_rows = member.rows[static_cast<int>(Split::train)];
   law::BatchPlace place = law::batch_place(progress.update, all_rows, a.plan.batch),
@@ -144,6 +147,8 @@ __global__ void __launch_bounds__(kTensorThreads, OneHidden<Operands, tiles>::kB
     __syncthreads();  // labels are there, all have done their step, and nobody reads rows or dL/dz any more
     store(coming, 1, place.count);
     if (goes_on) rows.open(order, next, batch ^ 1);
+    if (has_state && trainee.optimizer.kind == OptimizerKind::adam && threadIdx.x == 0)
+      *reinterpret_cast<law::AdamScale*>(base + S::kAdam) = law::adam_scale(trainee.optimizer, update);
     copy_async_commit();
     __syncwarp();  // all lanes have stored
 
@@ -187,18 +192,19 @@ __global__ void __launch_bounds__(kTensorThreads, OneHidden<Operands, tiles>::kB
       weights.add(delta, {x.row(S::kSlice), x.row_bytes}, place.count - S::kSlice);
     }
 
-    step_last(weights, last, member.optimizer, weight1, bias1, units, inputs);
-    weights.step(member.optimizer, weight1, bias1, units, inputs);
+    if (has_state) trainee.adam = *reinterpret_cast<const law::AdamScale*>(base + S::kAdam);
+    step_last<has_state>(weights, last, trainee, weight1, bias1, view1);
+    weights.template step<has_state>(trainee, view1, weight1, bias1);
     if (threadIdx.x == kTensorThreads - 1) {
       float sum = 0.0f;
       OCCAM_UNROLL
       for (int w = 0; w < kWarps; ++w) sum += floats(S::kPartial)[w];
-      last.step(member.optimizer, S::kWide, sum);
+      last.template step<has_state>(trainee, S::kWide, sum);
     }
     place = next, next = after;
   }
   __syncthreads();
-  weights.give_back(trained + view1.weight, view1.in_stride, units, inputs);
+  weights.give_back(trained + view1.weight, view1);
   last.give_back(trained);
   give_biases_back(view1, bias1, trained);
 }
@@ -207,14 +213,14 @@ __global__ void __launch_bounds__(kTensorThreads, OneHidden<Operands, tiles>::kB
 
 namespace {
 
-template <class F>
+template <bool has_state, class F>
 decltype(auto) with_kernel(const TensorPlan& plan, const F& f) {
   return with_one_hidden_tensor(plan.precision, plan.layer[0].view.out, [&](auto sizes) {
     using S = decltype(sizes);
     if constexpr (S::kElement == Tf32::kBytes)
-      return f(one_hidden_tensor_kernel<Tf32, S::kTiles>);
+      return f(one_hidden_tensor_kernel<Tf32, S::kTiles, has_state>);
     else
-      return f(one_hidden_tensor_kernel<Bf16, S::kTiles>);
+      return f(one_hidden_tensor_kernel<Bf16, S::kTiles, has_state>);
   });
 }
 
@@ -223,17 +229,20 @@ decltype(auto) with_kernel(const TensorPlan& plan, const F& f) {
 void launch_one_hidden_tensor(Stream& stream, const TensorArguments& a) {
   const NvtxRange range{"one hidden layer on tensor cores"};
   require(a.members >= 1, "one hidden layer on tensor cores: {} members", a.members);
-  with_kernel(a.plan, [&](auto* kernel) {
+  const auto run = [&](auto* kernel) {
     launch(stream, "one hidden layer on tensor cores", kernel, dim3(static_cast<unsigned>(a.members)),
            dim3(kTensorThreads), static_cast<std::size_t>(a.plan.bytes), a);
-  });
+  };
+  with_kernel<false>(a.plan, run);
+  if (a.wave.state0) with_kernel<true>(a.plan, run);
 }
 
-KernelResources one_hidden_tensor_resources(const TensorPlan& plan) {
-  return with_kernel(plan, [&](auto* kernel) {
+KernelResources one_hidden_tensor_resources(const TensorPlan& plan, bool has_state) {
+  const auto of = [&](auto* kernel) {
     return kernel_resources(reinterpret_cast<const void*>(kernel), "one hidden layer on tensor cores",
                             kTensorThreads, static_cast<std::size_t>(plan.bytes));
-  });
+  };
+  return has_state ? with_kernel<true>(plan, of) : with_kernel<false>(plan, of);
 }
 
 }  // namespace occam::cuda

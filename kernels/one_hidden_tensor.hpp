@@ -28,7 +28,8 @@ struct OneHiddenTensor {
   static constexpr int kRowNumbers = kPartial + 4 * kWarps,
                        kLabels = kRowNumbers + 8 * kBatch;               // [2][kBatch] each
   static constexpr int kOrder = kLabels + 8 * kBatch, kOrderBytes = 48;  // a law::EpochOrder
-  static constexpr int kBytes = kOrder + kOrderBytes;
+  static constexpr int kAdam = kOrder + kOrderBytes;                     // an AdamScale
+  static constexpr int kBytes = kAdam + 16;
   static_assert(kBytes <= 227 * 1024);
   // Of a multiprocessor, where two members fit: each takes longer, both together less than one after the other.
   static constexpr int kBlocks = element == 2 && tiles == 13 ? 2 : 1;
@@ -51,6 +52,7 @@ constexpr int one_hidden_tensor_bytes(Precision precision, int units) {
 // As launch_whole_batch_tensor.
 void launch_one_hidden_tensor(Stream& stream, const TensorArguments& arguments);
 
-KernelResources one_hidden_tensor_resources(const TensorPlan& plan);
+// has_state: of the kernel for members whose optimiser has state.
+KernelResources one_hidden_tensor_resources(const TensorPlan& plan, bool has_state);
 
 }  // namespace occam::cuda

@@ -64,6 +64,25 @@ struct Trainee {
     });
   }
 
+  // Parameters that lie elsewhere, whose state is at `offset`: what memory has of all of them is read before the first one
+  // is stepped.
+  template <int count>
+  __device__ __forceinline__ void step_elsewhere(float* const (&value)[count],
+                                                 const std::int64_t (&offset)[count],
+                                                 const float (&gradient)[count]) const {
+    with_optimizer(optimizer, [&](auto kind, auto momentum) {
+      One<decltype(kind)::value, decltype(momentum)::value> one[count];
+      OCCAM_UNROLL
+      for (int i = 0; i < count; ++i) one[i].value = *value[i], one[i].load_state(*this, offset[i]);
+      OCCAM_UNROLL
+      for (int i = 0; i < count; ++i) {
+        one[i].step_value(*this, gradient[i]);
+        one[i].store_state(*this, offset[i]);
+        *value[i] = one[i].value;
+      }
+    });
+  }
+
   // `count` (1 to 4) parameters from the 16-byte aligned `offset` on.
   template <OptimizerKind kind, bool momentum>
   __device__ __forceinline__ void step_quad(std::int64_t offset, int count,
@@ -81,12 +100,23 @@ struct Trainee {
 
     __device__ __forceinline__ void load(const Trainee& t, std::int64_t offset) {
       value = t.parameters[offset];
+      load_state(t, offset);
+    }
+    __device__ __forceinline__ void step(const Trainee& t, std::int64_t offset, float gradient) {
+      step_value(t, gradient);
+      t.parameters[offset] = value;
+      store_state(t, offset);
+    }
+
+    // The same, apart.
+    __device__ __forceinline__ void load_state(const Trainee& t, std::int64_t offset) {
       if constexpr (kReadsState0<kind, momentum>) first = t.state0[offset];
       if constexpr (kReadsState1<kind, momentum>) second = t.state1[offset];
     }
-    __device__ __forceinline__ void step(const Trainee& t, std::int64_t offset, float gradient) {
+    __device__ __forceinline__ void step_value(const Trainee& t, float gradient) {
       law::optimizer_step<kind, momentum>(t.optimizer, t.adam, gradient, value, first, second);
-      t.parameters[offset] = value;
+    }
+    __device__ __forceinline__ void store_state(const Trainee& t, std::int64_t offset) const {
       if constexpr (kReadsState0<kind, momentum>) t.state0[offset] = first;
       if constexpr (kReadsState1<kind, momentum>) t.state1[offset] = second;
     }

@@ -16,7 +16,8 @@ template <class P>
 __global__ void __launch_bounds__(kTensorThreads, 1) resident_tensor_kernel(TensorArguments a) {
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
-  if (progress.remaining == 0 || (a.passes_plain && is_plain(a.wave.members[id]))) return;
+  if (progress.remaining == 0 || (a.others != TensorBody::slices && takes(a.others, a.wave.members[id])))
+    return;
   const TensorPlan& plan = a.plan;
   char* const base = reinterpret_cast<char*>(&shared<float>());
   float* const gradients = plan.gradients < 0 ? a.gradients + id * a.wave.parameter_stride
@@ -125,9 +126,9 @@ void launch_resident_tensor(Stream& stream, const TensorArguments& a) {
   });
 }
 
-KernelResources resident_tensor_resources(const TensorPlan& plan) {
-  if (plan.body == TensorBody::whole_batch) return whole_batch_tensor_resources(plan.precision);
-  if (plan.body == TensorBody::one_hidden) return one_hidden_tensor_resources(plan);
+KernelResources resident_tensor_resources(const TensorPlan& plan, bool has_state) {
+  if (plan.body == TensorBody::whole_batch) return whole_batch_tensor_resources(plan.precision, has_state);
+  if (plan.body == TensorBody::one_hidden) return one_hidden_tensor_resources(plan, has_state);
   return with_kernel(plan, [&](auto* kernel) {
     return kernel_resources(reinterpret_cast<const void*>(kernel), "resident on tensor cores", kTensorThreads,
                             static_cast<std::size_t>(plan.bytes));

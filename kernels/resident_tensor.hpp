@@ -38,9 +38,13 @@ constexpr int active_row(int samples) { return samples + 8; }
 // Which kernel trains.
 enum class TensorBody {
   slices,       // resident_tensor.cu
-  whole_batch,  // whole_batch_tensor.cu, with the layout of whole_batch_tensor.hpp; plain members
-  one_hidden,   // one_hidden_tensor.cu, with the layout of one_hidden_tensor.hpp; plain members
+  whole_batch,  // whole_batch_tensor.cu, with the layout of whole_batch_tensor.hpp; members without dropout
+  one_hidden,   // one_hidden_tensor.cu, with the layout of one_hidden_tensor.hpp; members without dropout
 };
+
+OCCAM_HD bool takes(TensorBody body, const Member& member) {
+  return body == TensorBody::slices || !has_dropout(member);
+}
 
 // Bytes of a row of so many operands of `element` bytes each.
 constexpr int operand_row_bytes(int columns, int element) {
@@ -75,7 +79,7 @@ struct TensorPlan {
   int bytes;         // all of it
   TensorLayer layer[kMaxTensorLayers];
 
-  bool selects() const { return body != TensorBody::slices; }  // takes plain members, passes others by
+  bool selects() const { return body != TensorBody::slices; }  // takes some members, passes others by
 };
 
 struct TensorArguments {
@@ -83,14 +87,15 @@ struct TensorArguments {
   int members;
   Loss loss;
   float* gradients;   // [members][parameter_stride] zeros; null where the plan keeps them on the chip
-  bool passes_plain;  // leaves plain members to a launch of their own
+  TensorBody others;  // trains the members that it takes in a launch of its own; slices: there is none
   TensorPlan plan;
 };
 
-// Every member, or every one that is not plain, does its progress.remaining updates. Progress itself stays as it is.
+// Every member that the plan's body takes, and `others` does not, does its progress.remaining updates. Progress itself stays
+// as it is.
 void launch_resident_tensor(Stream& stream, const TensorArguments& arguments);
 
-// What the plan's kernel takes of the present device.
-KernelResources resident_tensor_resources(const TensorPlan& plan);
+// What the plan's kernel takes of the present device; has_state: for members whose optimiser has state.
+KernelResources resident_tensor_resources(const TensorPlan& plan, bool has_state);
 
 }  // namespace occam::cuda

@@ -38,16 +38,25 @@ struct TensorLastLayer {
     each_own([&](float of, std::int64_t offset) { trained[offset] = of; });
   }
   // gradient: of the one logit's weight.
-  __device__ __forceinline__ void step(const law::OptimizerConstants& optimizer, int place,
-                                       float gradient) const {
-    float none = 0.0f;
-    const auto stepped = [&](float& of, float by) {
-      law::optimizer_step<OptimizerKind::sgd, false>(optimizer, {}, by, of, none, none);
-      return of;
-    };
-    float of = stepped(master[place + (view.out - 1) * kPlaces], gradient);
-    if (view.out == 2) of -= stepped(master[place], -gradient);
-    weight[place] = of;
+  template <bool has_state>
+  __device__ __forceinline__ void step(const Trainee& trainee, int place, float gradient) const {
+    float* const of = master + place;
+    if constexpr (has_state) {
+      const std::int64_t offset = place == kWide ? view.bias : view.weight + place,
+                         apart = place == kWide ? 1 : view.in_stride;
+      if (view.out == 2)
+        trainee.step_elsewhere<2>({of, of + kPlaces}, {offset, offset + apart}, {-gradient, gradient});
+      else
+        trainee.step_elsewhere<1>({of}, {offset}, {gradient});
+    } else {
+      const auto step_one = [&](float& value, float by) {
+        float none = 0.0f;
+        law::optimizer_step<OptimizerKind::sgd, false>(trainee.optimizer, {}, by, value, none, none);
+      };
+      step_one(of[(view.out - 1) * kPlaces], gradient);
+      if (view.out == 2) step_one(of[0], -gradient);
+    }
+    weight[place] = of[(view.out - 1) * kPlaces] - (view.out == 2 ? of[0] : 0.0f);
   }
 
   // Adds to the logits of the lane's samples what two of their activations make of them, units `unit` and `unit` + 1.

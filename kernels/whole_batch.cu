@@ -24,7 +24,8 @@ template <bool has_state>
 __global__ void __launch_bounds__(kResidentThreads, 1) whole_batch_kernel(ResidentArguments a) {
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
-  if (progress.remaining == 0 || has_dropout(a.wave.members[id]) || is_plain(a.wave.members[id]) == has_state)
+  if (progress.remaining == 0 || has_dropout(a.wave.members[id]) ||
+      keeps_state(a.wave.members[id]) != has_state)
     return;
   float* const base = &shared<float>();
   const BatchRows rows{a.wave.members[id], a.wave.members[id].train_x,

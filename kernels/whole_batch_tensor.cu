@@ -33,13 +33,16 @@ __device__ __forceinline__ void each_sum(const F& f) {
 
 // ---- kernels -----------------------------------------------------------------------------------------------
 
-template <class Operands>
+// Members whose optimiser has state, or those whose has none.
+template <class Operands, bool has_state>
 __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(TensorArguments a) {
   using P = InOrder<Operands>;
   using W = Chip<P>;
   const int id = static_cast<int>(blockIdx.x);
   const Progress& progress = a.wave.progress[id];
-  if (progress.remaining == 0 || !is_plain(a.wave.members[id])) return;
+  if (progress.remaining == 0 || has_dropout(a.wave.members[id]) ||
+      keeps_state(a.wave.members[id]) != has_state)
+    return;
   char* const base = reinterpret_cast<char*>(&shared<float>());
   const auto floats = [&](int offset) { return reinterpret_cast<float*>(base + offset); };
   const Member member = a.wave.members[id];  // a copy: stores to device memory would have it read anew
@@ -71,6 +74,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
   }
   const TensorLastLayer<kAcross> last{view3, floats(W::kWeight3), floats(W::kMaster3)};
   last.bring(trained);
+  Trainee trainee{a.wave, id, trained, {}};
 
   const std::int64_t all_rows = rows.member.rows[static_cast<int>(Split::train)];
   law::BatchPlace place = law::batch_place(progress.update, all_rows, a.plan.batch);
@@ -92,6 +96,8 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     copy_async_wait<0>();
     __syncthreads();  // the rows have arrived, and all have done their step
     if (goes_on) rows.open(next, batch ^ 1);
+    if (has_state && trainee.optimizer.kind == OptimizerKind::adam && thread == 0)
+      *reinterpret_cast<law::AdamScale*>(base + W::kAdam) = law::adam_scale(trainee.optimizer, update);
     copy_async_commit();
     __syncwarp();  // lanes drew rows at their own pace, and products want all of them
 
@@ -128,11 +134,8 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     second.add_product(ActiveColumns<P, W::kSamples>{bits, delta, second.m}, hidden, place.count);
     float scale[kDown][2] = {}, of_last[kDown][2] = {};
     second.each_row(units2, [&](int i, int half, int unit) { scale[i][half] = last.weight[unit]; });
-    second.multiply_rows(weight2, bias2, units2, units1, of_last);
-    if (lane() % 4 == 0)
-      second.each_row(units2, [&](int i, int half, int unit) {
-        partial[warp % 2 * W::kPlaces + unit] = of_last[i][half];
-      });
+    second.multiply_rows(weight2, bias2, view2, of_last);
+    second.one_row(units2, of_last, [&](int unit, float of) { partial[warp % 2 * W::kPlaces + unit] = of; });
     second.scale_rows(scale);
 
     each_sum([&](int i, int j, int e) { tile[i][j][e] = 0.0f; });
@@ -146,24 +149,26 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
     });
     __syncthreads();  // all have read what the gradient now replaces
     put<P>(tile, hidden, units1);
-    const auto fetch_second = [&] { second.fetch(stepped2, view2.in_stride, units2, units1); };
+    const auto fetch_second = [&] { second.fetch(stepped2, view2); };
     __syncthreads();  // all have read the second layer's weights
-    if constexpr (!W::kSpacious) fetch_second();
-    if (thread < units2) last.step(member.optimizer, thread, partial[thread] + partial[W::kPlaces + thread]);
+    if constexpr (!W::kSpacious && !has_state) fetch_second();
+    if (has_state) trainee.adam = *reinterpret_cast<const law::AdamScale*>(base + W::kAdam);
+    if (thread < units2)
+      last.template step<has_state>(trainee, thread, partial[thread] + partial[W::kPlaces + thread]);
     if (thread == W::kWide) {
       float sum = 0.0f;
       OCCAM_UNROLL
       for (int w = 0; w < kWarps; ++w) sum += floats(W::kPartialBias)[w];
-      last.step(member.optimizer, thread, sum);
+      last.template step<has_state>(trainee, thread, sum);
     }
     const auto step_second = [&] {
-      second.step_and_store(member.optimizer, weight2, bias2, stepped2, view2.in_stride, units2, units1);
+      second.template step_at<has_state>(trainee, view2, weight2, bias2, stepped2);
     };
 
     // The first layer's weight gradient. Rows of the next update take the place of those that everybody is done
     // with. Weights go back behind what is fetched from where they go.
     Weights<P, (W::kUnits + 15) / 16, 4> first;
-    const auto fetch_first = [&] { first.fetch(stepped1, view1.in_stride, units1, a.plan.inputs); };
+    const auto fetch_first = [&] { first.fetch(stepped1, view1); };
     const int coming_count = goes_on ? next.count : 0;
     if constexpr (W::kSpacious) {
       RowsInRegisters<P, W::kSamples> coming;
@@ -171,9 +176,9 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       first.add(hidden, x, place.count);
       x.data = base + (x.data == base + W::kX ? W::kOtherX : W::kX);
       coming.store(rows, x, 0, coming_count);
-      fetch_second();
+      if constexpr (!has_state) fetch_second();
       step_second();
-      fetch_first();
+      if constexpr (!has_state) fetch_first();
     } else {
       const int coming_half = rows.in_first_half(coming_count);
       RowsInRegisters<P, W::kHalf> coming;
@@ -184,13 +189,13 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       RowsInRegisters<P, W::kHalf> rest;
       rest.load(rows, batch ^ 1, W::kHalf, coming_count);
       step_second();
-      fetch_first();
+      if constexpr (!has_state) fetch_first();
       first.add({hidden.row(W::kHalf), hidden.row_bytes}, {x.row(W::kHalf), x.row_bytes},
                 place.count - W::kHalf);
       __syncthreads();
       rest.store(rows, x, W::kHalf, coming_count);
     }
-    first.step_and_store(member.optimizer, weight1, bias1, stepped1, view1.in_stride, units1, a.plan.inputs);
+    first.template step_at<has_state>(trainee, view1, weight1, bias1, stepped1);
     place = next;
   }
   __syncthreads();
@@ -207,10 +212,10 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
 
 namespace {
 
-template <class F>
+template <bool has_state, class F>
 decltype(auto) with_kernel(Precision precision, const F& f) {
-  return precision == Precision::tf32 ? f(whole_batch_tensor_kernel<Tf32>)
-                                      : f(whole_batch_tensor_kernel<Bf16>);
+  return precision == Precision::tf32 ? f(whole_batch_tensor_kernel<Tf32, has_state>)
+                                      : f(whole_batch_tensor_kernel<Bf16, has_state>);
 }
 
 }  // namespace
@@ -218,17 +223,20 @@ decltype(auto) with_kernel(Precision precision, const F& f) {
 void launch_whole_batch_tensor(Stream& stream, const TensorArguments& a) {
   const NvtxRange range{"whole batch on tensor cores"};
   require(a.members >= 1, "whole batch on tensor cores: {} members", a.members);
-  with_kernel(a.plan.precision, [&](auto* kernel) {
+  const auto run = [&](auto* kernel) {
     launch(stream, "whole batch on tensor cores", kernel, dim3(static_cast<unsigned>(a.members)),
            dim3(kTensorThreads), static_cast<std::size_t>(a.plan.bytes), a);
-  });
+  };
+  with_kernel<false>(a.plan.precision, run);
+  if (a.wave.state0) with_kernel<true>(a.plan.precision, run);
 }
 
-KernelResources whole_batch_tensor_resources(Precision precision) {
-  return with_kernel(precision, [&](auto* kernel) {
+KernelResources whole_batch_tensor_resources(Precision precision, bool has_state) {
+  const auto of = [&](auto* kernel) {
     return kernel_resources(reinterpret_cast<const void*>(kernel), "whole batch on tensor cores",
                             kTensorThreads, static_cast<std::size_t>(whole_batch_tensor_bytes(precision)));
-  });
+  };
+  return has_state ? with_kernel<true>(precision, of) : with_kernel<false>(precision, of);
 }
 
 }  // namespace occam::cuda

@@ -38,7 +38,8 @@ struct WholeBatchTensor {
   // fp32 weights where there is room: [kUnits][kInputs] floats, then [kUnits][kUnits].
   static constexpr int kMaster1 = kLabels + 8 * kSamples;
   static constexpr int kMaster2 = kMaster1 + (kSpacious ? 4 * kUnits * kInputs : 0);
-  static constexpr int kBytes = kMaster2 + (kSpacious ? 4 * kUnits * kUnits : 0);
+  static constexpr int kAdam = kMaster2 + (kSpacious ? 4 * kUnits * kUnits : 0);  // an AdamScale
+  static constexpr int kBytes = kAdam + 16;
 };
 static_assert(WholeBatchTensor<4>::kBytes <= 227 * 1024 && WholeBatchTensor<2>::kBytes <= 227 * 1024);
 
@@ -47,9 +48,10 @@ constexpr int whole_batch_tensor_bytes(Precision precision) {
   return precision == Precision::tf32 ? WholeBatchTensor<4>::kBytes : WholeBatchTensor<2>::kBytes;
 }
 
-// As launch_whole_batch, at the plan's precision; members that are not plain are passed by.
+// As launch_whole_batch, at the plan's precision.
 void launch_whole_batch_tensor(Stream& stream, const TensorArguments& arguments);
 
-KernelResources whole_batch_tensor_resources(Precision precision);
+// has_state: of the kernel for members whose optimiser has state.
+KernelResources whole_batch_tensor_resources(Precision precision, bool has_state);
 
 }  // namespace occam::cuda

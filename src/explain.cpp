@@ -146,7 +146,7 @@ std::string registers(const Device& device, const MlpSpec& spec, const Training&
   } else {
     const auto plan = cuda::plan_tensor(spec, training.batch, needs, shared).plan;
     if (!plan) return "";
-    used = cuda::resident_tensor_resources(*plan);
+    used = cuda::resident_tensor_resources(*plan, needs.slots > 0);
   }
   return fmt::format("    {} registers a thread, {} B spilled; {} block{} a multiprocessor\n", used.registers,
                      used.local_bytes, used.blocks, used.blocks == 1 ? "" : "s");

@@ -24,7 +24,6 @@ TrainingNeeds::TrainingNeeds(const MlpSpec& spec, std::span<const Training> trai
     slots = std::max(slots, law::state_slots(training.optimizer));
     input_dropout |= inputs.threshold > 0;
     hidden_dropout |= hidden.threshold > 0;
-    plain &= is_plain(law::optimizer_constants(training.optimizer), inputs, hidden);
     adversary |= training.adversary.has_value();
   }
 }
@@ -65,7 +64,7 @@ ResidentPlan place(const DeviceLayout& layout, const MlpSpec& spec, int batch, b
   return plan;
 }
 
-// Whether a batch stays on the chip as a whole; on tensor cores that of plain members alone.
+// Whether a batch stays on the chip as a whole.
 bool takes_whole_batch(const DeviceLayout& layout, const MlpSpec& spec, int batch,
                        const TrainingNeeds& needs) {
   using B = WholeBatch;
@@ -89,7 +88,7 @@ ResidentPlan whole_batch_plan(const DeviceLayout& layout, const MlpSpec& spec, i
 }
 
 // Whether a body for one hidden layer takes the members, whose batch fills more than half of what it has on the chip at a
-// time; on tensor cores plain ones alone.
+// time.
 template <class Chip>
 bool takes_one_hidden_chip(const DeviceLayout& layout, const MlpSpec& spec, int batch, int most_inputs,
                            const TrainingNeeds& needs) {
@@ -279,7 +278,7 @@ TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& ne
     return {{},
             fmt::format("a block has {:.1f} KiB of shared memory and it needs at least {:.1f} KiB",
                         static_cast<double>(shared_limit) / 1024, static_cast<double>(least) / 1024)};
-  if (needs.plain && sized && static_cast<std::size_t>(sized->bytes) <= shared_limit) return {sized, ""};
+  if (sized && static_cast<std::size_t>(sized->bytes) <= shared_limit) return {sized, ""};
   // As few slices as fit, each as small as their number allows; then gradients on the chip, if they fit too.
   for (int slices = 1;; ++slices)
     for (const bool on_chip : {true, false}) {

@@ -22,7 +22,6 @@ namespace occam::cuda {
 struct TrainingNeeds {
   int slots = 0;  // of optimiser state
   bool input_dropout = false, hidden_dropout = false, prelu = false, batch_norm = false, adversary = false;
-  bool plain = true;                      // is_plain of every member
   bool images;                            // of shapes, in place of rows
   Precision precision = Precision::fp32;  // of every member
 

@@ -43,10 +43,10 @@ class TensorTrainer final : public Trainer {
 
  private:
   void launch_updates(std::int64_t) override {
-    const bool passes_plain = plans_[0].selects();
+    const TensorBody selective = plans_[0].body;
     for (const TensorPlan& plan : plans_)
       launch_resident_tensor(data_.stream(), {wave_, data_.members(), data_.spec().loss, gradients_.data(),
-                                              passes_plain && !plan.selects(), plan});
+                                              plan.selects() ? TensorBody::slices : selective, plan});
   }
 
   std::vector<TensorPlan> plans_;

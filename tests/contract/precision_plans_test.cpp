@@ -33,15 +33,15 @@ TEST_P(PrecisionTestOfPlans, CompanyDoesNotDecide) {
   }
 }
 
-// The bodies for plain members are of one size, whatever the network's, the slices of their company are not.
-TEST_P(PrecisionTestOfPlans, CompanyDoesNotDecideAboutPlainMembers) {
+// The bodies for members without dropout are of one size, whatever the network's, the slices of their company are not.
+TEST_P(PrecisionTestOfPlans, CompanyDoesNotDecideAboutSizedBodies) {
   for (const Precision precision : kTensorPrecisions) {
     Ensemble e{.spec = {.inputs = 50, .hidden = {100}}};
     Training training;
     training.batch = 127;
     e.add(slabs(50, 200, 0, 1, true, 1), training, 7);
     Ensemble company = e;
-    training.optimizer = kOptimizers[4];
+    training.optimizer = kOptimizers[4], training.hidden_dropout = 0.3;
     company.add(slabs(50, 150, 0, 1, true, 3), training, 91);
     std::vector<std::vector<float>> of_limit;
     for (const std::size_t kibibytes : {60, 72, 74, 100, 128, 130, 132, 140}) {

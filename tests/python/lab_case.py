@@ -15,7 +15,7 @@ VARIANT = (
     "NS_4cuda17ResidentArgumentsE"
 )
 WHOLE = "_ZN5occam4cuda18whole_batch_kernelILb0EEEvNS0_17ResidentArgumentsE"
-WHOLE_TENSOR = "_ZN5occam4cuda25whole_batch_tensor_kernelINS0_4{}EEEvNS0_15TensorArgumentsE"
+WHOLE_TENSOR = "_ZN5occam4cuda25whole_batch_tensor_kernelINS0_4{}ELb0EEEvNS0_15TensorArgumentsE"
 TENSOR = "_ZN5occam4cuda22resident_tensor_kernelINS0_4{}EEEvNS0_15TensorArgumentsE"
 
 

@@ -140,7 +140,11 @@ class Ptxas(unittest.TestCase):
         for mangled, tile in (
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Tf32EEEvNS0_15TensorArgumentsE", "TF32"),
             ("_ZN5occam4cuda22resident_tensor_kernelINS0_4Bf16EEEvNS0_15TensorArgumentsE", "BF16"),
-            ("_ZN5occam4cuda24one_hidden_tensor_kernelINS0_4Tf32ELi25EEEvNS0_15TensorArgumentsE", "TF32, 200 units"),
+            (
+                "_ZN5occam4cuda24one_hidden_tensor_kernelINS0_4Tf32ELi25ELb1EEEvNS0_15TensorArgumentsE",
+                "TF32, 200 units, any optimiser",
+            ),
+            ("_ZN5occam4cuda25whole_batch_tensor_kernelINS0_4Bf16ELb0EEEvNS0_15TensorArgumentsE", "BF16, plain SGD"),
             (
                 "_ZN5occam4cuda14forward_kernelINS0_10TensorTileINS0_4Tf32ELi2ELi4EEEEEvNS0_16ForwardArgumentsE",
                 "128x128, TF32",

@@ -99,8 +99,10 @@ class Steps(unittest.TestCase):
             functions = launched.read_text()
         wanted = [kernel.name for kernel in kernels.find_kernels(ROOT) if kernel.on_simt]
         for precision in ("Tf32", "Bf16"):
-            wanted += [f"{kind}_tensor_kernel<.*{precision}>" for kind in ("resident", "whole_batch")]
-            wanted += [f"one_hidden_tensor_kernel<.*{precision}, {tiles}>" for tiles in (13, 25)]
+            wanted += [f"resident_tensor_kernel<.*{precision}>"]
+            for state in ("false", "true"):
+                wanted += [f"whole_batch_tensor_kernel<.*{precision}, {state}>"]
+                wanted += [f"one_hidden_tensor_kernel<.*{precision}, {tiles}, {state}>" for tiles in (13, 25)]
             wanted += [f"{kind}_kernel<.*TensorTile<.*{precision}" for kind in ("forward", "input_gradient")]
             wanted += [f"weight_gradient_kernel<.*{precision}>"]
         self.assertEqual([name for name in wanted if not re.search(rf"\b{name}", functions)], [])

@@ -139,7 +139,7 @@ class MachineCode(unittest.TestCase):
         kernels, loops = text.split("\n\n")
         header = r"^Kernels\n  kernel +instance +for +registers +spill ops +stack B +static shared B +instructions\n"
         self.assertRegex(kernels, header)
-        self.assertRegex(kernels, r"\n  whole_batch_tensor_kernel +BF16 +sm_90 +168 +3 +0 +0 +0$")
+        self.assertRegex(kernels, r"\n  whole_batch_tensor_kernel +BF16x0 +sm_90 +168 +3 +0 +0 +0$")
         title, header, *rows = loops.splitlines()
         self.assertEqual(title, "Inner loops of products")
         self.assertEqual(header.split(), ["kernel", "for", "instructions", "waits", "hot", "share", "loads"])
@@ -147,7 +147,7 @@ class MachineCode(unittest.TestCase):
         self.assertEqual([row.split() for row in rows], [
             ["resident_kernel", "64", "sm_90", "560", "FFMA", "448", "80%", "LDS.128", "30"],
             ["resident_kernel", "64", "sm_90", "40", "FFMA", "16", "40%", "LD", "8"],
-            ["whole_batch_tensor_kernel", "BF16", "sm_90", "98", "HMMA", "52", "53%", "LDSM", "18"],
+            ["whole_batch_tensor_kernel", "BF16x0", "sm_90", "98", "HMMA", "52", "53%", "LDSM", "18"],
         ])  # fmt: skip
         self.assertIn("generic loads (LD) in inner loops: resident_kernel;", last)
 

@@ -193,6 +193,9 @@ class Refusals(unittest.TestCase):
     def test_usage(self):
         self.refused(["time"], 2, "one of the arguments --net --variant is required")
         self.refused(["time", "--attack", "pgd", "--variant", "1"], 2, "--attack: of a --net, in fp32")
+        self.refused(["time", "--variant", "1", "--momentum", "0.9"], 2, "--momentum: of an update of a --net")
+        adam = ["--optimizer", "adam", "--momentum", "0.9"]
+        self.refused(["time", "--net", "9", *adam], 2, "--momentum: of --optimizer sgd")
         self.refused(["time", "--net", "100,x"], 2, "'100,x' is no list of widths such as 100,100")
 
     def test_a_tool_that_is_missing(self):

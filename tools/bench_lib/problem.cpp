@@ -53,6 +53,9 @@ Problem::Problem(const json& request) {
   spec.test = request.value("test", std::int64_t{set == "lms5" ? 10'000 : 50'000});
   network.inputs = spec.dim();
   network.hidden = request.value("hidden", std::vector<int>{100, 100});
+  const std::string optimizer = request.value("optimizer", "sgd");
+  require(optimizer == "sgd" || optimizer == "adam", "optimizer: '{}' is not known (use sgd or adam)", optimizer);
+  if (optimizer == "adam") training.optimizer.kind = OptimizerKind::adam;
   training.optimizer.momentum = request.value("momentum", 0.0);
   training.optimizer.weight_decay = request.value("weight_decay", 5e-5);
   training.batch = request.value("batch", 256);

@@ -13,7 +13,9 @@ CHIP = re.compile(r"_kernelI(?:Li(\d+)E)?Lb([01])EE")
 ONE_HIDDEN = re.compile(r"one_hidden_\w+_kernelILi(\d+)ELb([01])EE")
 SAMPLE_PASS = re.compile(r"sample_pass_kernelINS0_8PassTileILi(\d+)ELi(\d+)EEELb([01])EE")
 TENSOR_TILE = re.compile(r"10TensorTileINS0_4(Tf32|Bf16)ELi(\d+)ELi(\d+)EE")
-PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)E(?:Li(\d+)E)?E")
+PRECISION = re.compile(r"_kernelINS0_4(Tf32|Bf16)E(?:Li(\d+)E)?(?:Lb([01])E)?E")
+
+OPTIMIZER = {"0": "plain SGD", "1": "any optimiser"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +48,9 @@ def precision_of(mangled):
 
 def tile_of(mangled):
     if match := PRECISION.search(mangled):
-        precision, tiles = match.groups()
-        return precision.upper() + (f", {8 * int(tiles)} units" if tiles else "")
+        precision, tiles, state = match.groups()
+        units, optimizer = f"{8 * int(tiles)} units" if tiles else "", OPTIMIZER.get(state, "")
+        return ", ".join(filter(None, [precision.upper(), units, optimizer]))
     if match := TENSOR_TILE.search(mangled):
         precision, warps_m, warps_n = match.groups()
         return f"{64 * int(warps_m)}x{32 * int(warps_n)}, {precision.upper()}"
@@ -55,7 +58,7 @@ def tile_of(mangled):
         return f"{match.group(1)} rows" + (" a warp" if "fused_" in mangled else "")
     if "one_hidden_chip" in mangled or "whole_batch" in mangled:
         columns, state = CHIP.search(mangled).groups()
-        return (f"128x{16 * int(columns)}, " if columns else "") + ("any optimiser" if state == "1" else "plain SGD")
+        return (f"128x{16 * int(columns)}, " if columns else "") + OPTIMIZER[state]
     if match := ONE_HIDDEN.search(mangled):
         outputs, relu = match.groups()
         return f"outputs: {outputs}, " + ("ReLU" if relu == "1" else "any activation")

@@ -24,7 +24,7 @@ SMALL_CASES = (
     "*ImageCompany.TrainingGivesTheTwinsBits/cuda:*ImageCompany.AttacksAreThoseOnTheSameRowsAsFloats/cuda:"
     "*PrecisionTest.ExactWhereNothingRounds/cuda*:*TrainOnTheChip.WholeBatches/cuda:*ImageCompany.LargerThanAStage/cuda:"
     "*TrainOnTheChip.SamplePass/cuda:*TrainOnTheChip.OneHiddenLayer/cuda:"
-    "*PrecisionTest.PlainMembersInCompany/cuda:*Train.OneHiddenLayer/cuda:*ScoreBody.EverySplitAndVariant/cuda*"
+    "*PrecisionTest.SizedBodiesInCompany/cuda:*Train.OneHiddenLayer/cuda:*ScoreBody.EverySplitAndVariant/cuda*"
 )
 SEEDS_OF_PRECISIONS = 100
 EQUAL_WITHIN = 0.005  # margin of the means of accuracies and AUCs

@@ -92,13 +92,13 @@ def launches(command, stdin, listing, timer, chip, kernel="kernel", multiprocess
         return Launches(json.loads(line) for line in reports.stdout.splitlines())
 
 
-def of_network(build, hidden, precision, chip):
-    """Of networks 50-hidden-2 on LMS-5, batch 256, SGD."""
+def of_network(build, hidden, precision, chip, optimizer="sgd", momentum=0.0):
+    """Of networks 50-hidden-2 on LMS-5, batch 256."""
     worker, timer = build.program("machine_worker"), build.program("machine_time")
     listing = build.listing()
     request = {
         "op": "fit", "device": "cuda", "hidden": hidden, "members": MEMBERS, "precision": precision, "train": 4096,
-        "test": 64,
+        "test": 64, "optimizer": optimizer, "momentum": momentum,
     }
     few, many = (
         launches([worker], json.dumps({**request, "max_updates": updates}) + "\n", listing, timer, chip)
