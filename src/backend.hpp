@@ -55,6 +55,8 @@ class Wave {
   // Copies a member's parameters [layout.total] to and from the device. Loading does not touch optimiser
   // state, which is zero when the wave opens.
   virtual void load(int member, std::span<const float> parameters) = 0;
+  // As load() of what initialize() gives.
+  virtual void initialize(int member, const Initialization& init, std::uint32_t seed) = 0;
   virtual void store(int member, std::span<float> parameters) const = 0;
 
   // What training has of a member beside its parameters, and the same of a wave that goes on with it. Requires trainings.

@@ -97,7 +97,11 @@ class WaveFit {
       const auto member = static_cast<std::size_t>(range.first + m);
       stops_.emplace_back(trainings[member].stop);
       if (!options.resumed.empty() && options.resumed[member] != nullptr) resume(m, *options.resumed[member]);
-      wave.load(m, models.last(range.first + m));
+      const int of_ensemble = range.first + m;
+      if (models.is_drawn(of_ensemble))
+        wave.load(m, models.last(of_ensemble));
+      else
+        wave.initialize(m, models.initialization(of_ensemble), models.seeds(of_ensemble).init);
     }
   }
 
@@ -127,8 +131,8 @@ class WaveFit {
     for (const Check& c : from.history.checks) stop(m).check(c.train_accuracy, c.train_loss, worst_loss(c));
     MemberHistory& history = history_[static_cast<std::size_t>(member)];
     history.checks = from.history.checks, history.best_check = from.history.best_check;
-    std::ranges::copy(from.last, models_.last(member).begin());
-    if (!from.best.empty()) std::ranges::copy(from.best, models_.best(member).begin());
+    std::ranges::copy(from.last, models_.new_last(member).begin());
+    if (!from.best.empty()) std::ranges::copy(from.best, models_.new_best(member).begin());
     if (stop(m).finished()) return;
     wave_.resume(m, from.training);
     ahead_[static_cast<std::size_t>(m)] = from.training.updates - stop(m).updates();
@@ -140,7 +144,7 @@ class WaveFit {
     for (const int m : active) {
       const int member = range_.first + m;
       MemberState state{wave_.training_state(m),
-                        std::vector<float>(models_.last(member).size()),
+                        std::vector<float>(static_cast<std::size_t>(models_.layout().total)),
                         {},
                         history_[static_cast<std::size_t>(member)]};
       wave_.store(m, state.last);
@@ -204,7 +208,7 @@ class WaveFit {
     std::vector<std::span<const float>> parameters;
     std::vector<Seeds> seeds;
     for (const int m : members) {
-      wave_.store(m, models_.last(range_.first + m));
+      wave_.store(m, models_.new_last(range_.first + m));
       parameters.push_back(models_.last(range_.first + m));
       seeds.push_back(models_.seeds(range_.first + m));
     }
@@ -292,7 +296,7 @@ class WaveFit {
     if (candidate &&
         (of.best_check < 0 || accuracy(c) >= accuracy(of.checks[static_cast<std::size_t>(of.best_check)]))) {
       of.best_check = static_cast<int>(of.checks.size()) - 1;
-      wave_.store(m, models_.best(range_.first + m));
+      wave_.store(m, models_.new_best(range_.first + m));
     }
   }
 
@@ -302,7 +306,7 @@ class WaveFit {
     MemberHistory& of = history_[static_cast<std::size_t>(member)];
     of.updates = stop(m).updates();
     of.status = stop(m).status();
-    wave_.store(m, models_.last(member));
+    wave_.store(m, models_.new_last(member));
     if (of.best_check < 0) models_.best_is_last(member);
     done(member);
   }

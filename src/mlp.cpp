@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
+#include "initial_draws.hpp"
 #include "law/functions.hpp"
 #include "law/philox_run.hpp"
 #include "occam/error.hpp"
@@ -69,13 +71,12 @@ namespace {
 
 constexpr std::int64_t kPiece = 1 << 18;  // draws that a thread takes at a time
 
-// out[i] = factor times element first + i of a layer's draws: weights first, row-major, then biases.
+// out[i] = element first + i of a layer's draws: weights first, row-major, then biases.
 struct Draws {
+  law::LayerDraws of;
   std::uint32_t seed;
   int layer;
   std::int64_t first;
-  bool normal;
-  float factor;
   std::span<float> out;
 };
 
@@ -86,12 +87,9 @@ void draw(const Draws& d) {
   for (std::int64_t block = d.first / kDraws * kDraws; block < last; block += kDraws) {
     run.fill(d.seed, Stream::initialization, static_cast<std::uint32_t>(block / 4),
              static_cast<std::uint32_t>(d.layer));
-    for (std::int64_t i = std::max(d.first, block); i < std::min(last, block + kDraws); ++i) {
-      const std::uint32_t word = run.word[i % 4][(i - block) / 4];
-      const float uniform = law::fma(2.0f, uniform01(word), -1.0f);  // on [−1, 1)
+    for (std::int64_t i = std::max(d.first, block); i < std::min(last, block + kDraws); ++i)
       d.out[static_cast<std::size_t>(i - d.first)] =
-          d.factor * (d.normal ? law::standard_normal(word) : uniform);
-    }
+          law::initial_value(d.of, run.word[i % 4][(i - block) / 4]);
   }
 }
 
@@ -106,27 +104,27 @@ double bound_of(InitializationKind kind, double fan_in, double fan_out) {
   }
 }
 
+void validate(const Initialization& init) {
+  require(std::isfinite(init.scale) && init.scale >= 0, "init scale: {} is not a finite number >= 0",
+          init.scale);
+}
+
 // Sets what is not drawn of a member's parameters and appends what is, in pieces.
 void begin(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init, std::uint32_t seed,
            std::span<float> parameters, std::vector<Draws>& pieces) {
-  require(std::isfinite(init.scale) && init.scale >= 0, "init scale: {} is not a finite number >= 0",
-          init.scale);
-  const bool pytorch = init.kind == InitializationKind::pytorch;
-  const bool normal =
-      init.kind == InitializationKind::kaiming_normal || init.kind == InitializationKind::xavier_normal;
   for (int l = 0; l < spec.layers(); ++l) {
     const ParameterLayout::Layer& layer = layout.layers[static_cast<std::size_t>(l)];
-    const auto factor = static_cast<float>(bound_of(init.kind, layer.fan_in, layer.fan_out) * init.scale);
+    const law::LayerDraws draws = layer_draws(init, layer.fan_in, layer.fan_out);
     const std::int64_t weights = std::int64_t{layer.fan_in} * layer.fan_out;
     const auto tensor = [&](std::int64_t at, std::int64_t count) {
       return parameters.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count));
     };
     for (std::int64_t first = 0; first < weights; first += kPiece)
       pieces.push_back(
-          {seed, l, first, normal, factor, tensor(layer.weight + first, std::min(kPiece, weights - first))});
+          {draws, seed, l, first, tensor(layer.weight + first, std::min(kPiece, weights - first))});
     const std::span<float> bias = tensor(layer.bias, layer.fan_out);
-    if (pytorch)
-      pieces.push_back({seed, l, weights, false, factor, bias});
+    if (draws.biases)
+      pieces.push_back({draws, seed, l, weights, bias});
     else
       std::ranges::fill(bias, 0.0f);
     if (layer.slope >= 0) parameters[static_cast<std::size_t>(layer.slope)] = kPreluStart;
@@ -140,8 +138,16 @@ void begin(const MlpSpec& spec, const ParameterLayout& layout, const Initializat
 
 }  // namespace
 
+law::LayerDraws layer_draws(const Initialization& init, int fan_in, int fan_out) {
+  const bool normal =
+      init.kind == InitializationKind::kaiming_normal || init.kind == InitializationKind::xavier_normal;
+  return {normal, init.kind == InitializationKind::pytorch,
+          static_cast<float>(bound_of(init.kind, fan_in, fan_out) * init.scale)};
+}
+
 void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init,
                 std::uint32_t seed, std::span<float> parameters) {
+  validate(init);
   std::vector<Draws> pieces;
   begin(spec, layout, init, seed, parameters, pieces);
   for (const Draws& piece : pieces) draw(piece);
@@ -150,23 +156,43 @@ void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initia
 MlpEnsemble::MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits,
                          Device device)
     : spec_((validate(spec), std::move(spec))), layout_(spec_), seeds_(std::move(seeds)),
-      device_(std::move(device)), last_(seeds_.size()), best_(seeds_.size()) {
+      inits_(std::move(inits)), device_(std::move(device)), last_(seeds_.size()), best_(seeds_.size()) {
   require(!seeds_.empty(), "ensemble: no members (at least one seed is needed)");
-  require(inits.size() == seeds_.size(), "ensemble: {} initialisations for {} members", inits.size(),
+  require(inits_.size() == seeds_.size(), "ensemble: {} initialisations for {} members", inits_.size(),
           seeds_.size());
+  for (const Initialization& init : inits_) validate(init);
+  if (device_.kind != DeviceKind::cpu) return;
+  std::vector<int> all(seeds_.size());
+  std::iota(all.begin(), all.end(), 0);
+  draw_members(all);
+}
+
+MlpEnsemble::MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds, std::vector<Initialization> inits)
+    : spec_(of.spec_), layout_(of.layout_), seeds_(std::move(seeds)), inits_(std::move(inits)),
+      device_(of.device_), last_(seeds_.size()), best_(seeds_.size()) {}
+
+void MlpEnsemble::draw_members(std::span<const int> members) const {
   std::vector<Draws> pieces;
-  for (std::size_t m = 0; m < last_.size(); ++m) {
-    last_[m] = unset();
-    begin(spec_, layout_, inits[m], seeds_[m].init, last(static_cast<int>(m)), pieces);
+  for (const int m : members) {
+    const auto member = static_cast<std::size_t>(m);
+    last_[member] = unset();
+    begin(spec_, layout_, inits_[member], seeds_[member].init, floats(last_, m), pieces);
   }
-  const std::int64_t all = members() * layout_.total;
+  const std::int64_t all = static_cast<std::int64_t>(members.size()) * layout_.total;
   const auto threads = static_cast<int>(std::clamp<std::int64_t>(all / kPiece, 1, device_.threads));
   side_by_side(threads, pieces.size(), [&](std::size_t i) { draw(pieces[i]); });
 }
 
-MlpEnsemble::MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds)
-    : spec_(of.spec_), layout_(of.layout_), seeds_(std::move(seeds)), device_(of.device_),
-      last_(seeds_.size()), best_(seeds_.size()) {}
+bool MlpEnsemble::is_drawn(int member) const {
+  const std::lock_guard lock(*drawing_);
+  return last_[static_cast<std::size_t>(member)] != nullptr;
+}
+
+std::span<float> MlpEnsemble::drawn(int member) const {
+  const std::lock_guard lock(*drawing_);
+  if (!last_[static_cast<std::size_t>(member)]) draw_members({&member, 1});
+  return floats(last_, member);
+}
 
 std::unique_ptr<float[]> MlpEnsemble::unset() const {
   return std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(layout_.total));
@@ -175,23 +201,36 @@ std::unique_ptr<float[]> MlpEnsemble::unset() const {
 MlpEnsemble MlpEnsemble::subset(std::span<const int> members) const {
   require(!members.empty(), "ensemble: a subset without members");
   std::vector<Seeds> chosen;
-  for (const int member : members) chosen.push_back(seeds(member));
-  MlpEnsemble some(*this, std::move(chosen));
+  std::vector<Initialization> inits;
+  for (const int member : members) {
+    chosen.push_back(seeds(member));
+    inits.push_back(initialization(member));
+  }
+  MlpEnsemble some(*this, std::move(chosen), std::move(inits));
   some.heed(interrupt_);
   for (std::size_t i = 0; i < members.size(); ++i) {
-    some.last_[i] = unset();
-    std::ranges::copy(last(members[i]), some.last_[i].get());
-    if (own_best(members[i])) std::ranges::copy(best(members[i]), some.best(static_cast<int>(i)).begin());
+    const auto to = static_cast<int>(i);
+    if (is_drawn(members[i])) std::ranges::copy(last(members[i]), some.new_last(to).begin());
+    if (own_best(members[i])) std::ranges::copy(best(members[i]), some.new_best(to).begin());
   }
   return some;
 }
 
-std::span<float> MlpEnsemble::best(int member) {
+std::span<float> MlpEnsemble::new_last(int member) {
+  const std::lock_guard lock(*drawing_);
+  std::unique_ptr<float[]>& own = last_[static_cast<std::size_t>(member)];
+  if (!own) own = unset();
+  return floats(last_, member);
+}
+
+std::span<float> MlpEnsemble::new_best(int member) {
   std::unique_ptr<float[]>& own = best_[static_cast<std::size_t>(member)];
-  if (!own) {
-    own = unset();
-    std::ranges::copy(last(member), own.get());
-  }
+  if (!own) own = unset();
+  return floats(best_, member);
+}
+
+std::span<float> MlpEnsemble::best(int member) {
+  if (!own_best(member)) std::ranges::copy(last(member), new_best(member).begin());
   return floats(best_, member);
 }
 

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "occam/error.hpp"
 #include "occam/mlp.hpp"
 #include "support/compare.hpp"
 #include "support/small_data.hpp"
@@ -209,6 +210,29 @@ TEST(Ensemble, InitialParametersDoNotDependOnThreads) {
     for (int m = 0; m < models.members(); ++m)
       EXPECT_TRUE(same_bits(models.last(m), initial(spec, inits[0], models.seeds(m).init)));
   }
+}
+
+// An ensemble for a GPU draws what is asked for, when it is asked for; what that gives is what a CPU's ensemble has.
+TEST(Initialization, IsDrawnWhenAskedFor) {
+  const std::vector<Seeds> seeds = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}};
+  const Device cpu{.threads = 2}, gpu{.kind = DeviceKind::cuda, .threads = 2};
+  const MlpEnsemble drawn(kSpec, seeds, cpu);
+  MlpEnsemble asked(kSpec, seeds, gpu);
+  EXPECT_TRUE(drawn.is_drawn(0));
+  EXPECT_FALSE(asked.is_drawn(0) || asked.is_drawn(1) || asked.is_drawn(2));
+  EXPECT_TRUE(same_bits(std::as_const(asked).best(1), drawn.last(1)));
+  EXPECT_TRUE(asked.is_drawn(1) && !asked.is_drawn(0) && !asked.is_drawn(2));
+  const int chosen[] = {2, 1};
+  MlpEnsemble some = asked.subset(chosen);
+  EXPECT_TRUE(some.is_drawn(1) && !some.is_drawn(0));
+  EXPECT_TRUE(same_bits(some.last(0), drawn.last(2)));
+  EXPECT_TRUE(same_bits(some.last(1), drawn.last(1)));
+  asked.best(0)[0] = 5.0f;  // a copy of the last, which is drawn for it
+  EXPECT_TRUE(same_bits(asked.last(0), drawn.last(0)));
+  EXPECT_TRUE(same_bits(asked.best(0).subspan(1), drawn.last(0).subspan(1)));
+  std::ranges::fill(asked.new_last(2), 1.0f);
+  EXPECT_EQ(asked.last(2)[3], 1.0f);
+  EXPECT_THROW(MlpEnsemble(kSpec, {{1, 2, 3}}, {{.scale = -1.0}}, gpu), Error);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -81,8 +82,8 @@ struct Seeds {
 // the members they work on to the device and back, so an ensemble may be larger than the device.
 class MlpEnsemble {
  public:
-  // Draws every member's parameters, on the device's host threads. seeds and inits have one entry per member.
-  // Throws usage errors (validate(spec)).
+  // Draws every member's parameters, on the device's host threads; of an ensemble for a GPU, when they are asked for, as fit()
+  // draws them there. seeds and inits have one entry per member. Throws usage errors (validate(spec)).
   MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits, Device device);
   MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, Device device)
       : MlpEnsemble(std::move(spec), seeds, std::vector<Initialization>(seeds.size()), std::move(device)) {}
@@ -92,6 +93,7 @@ class MlpEnsemble {
   const Device& device() const { return device_; }
   int members() const { return static_cast<int>(seeds_.size()); }
   const Seeds& seeds(int member) const { return seeds_[static_cast<std::size_t>(member)]; }
+  const Initialization& initialization(int member) const { return inits_[static_cast<std::size_t>(member)]; }
 
   // Becomes true: what measures or attacks these models, or a subset of them, throws Interrupted (occam/training.hpp)
   // at its next chance. fit() has a request of its own.
@@ -103,17 +105,27 @@ class MlpEnsemble {
 
   // [layout().total]: the last model of this member, and the best one as `fit` defines it. The best is the
   // last and has no memory of its own until it is first written to.
-  std::span<float> last(int member) { return floats(last_, member); }
-  std::span<const float> last(int member) const { return floats(last_, member); }
+  std::span<float> last(int member) { return drawn(member); }
+  std::span<const float> last(int member) const { return drawn(member); }
   std::span<float> best(int member);
-  std::span<const float> best(int member) const { return floats(own_best(member) ? best_ : last_, member); }
+  std::span<const float> best(int member) const {
+    return own_best(member) ? floats(best_, member) : drawn(member);
+  }
+  // The same memory for a caller that writes all of it: what stands there is any value.
+  std::span<float> new_last(int member);
+  std::span<float> new_best(int member);
+  // Whether the last model has memory. Without it is what initialize() gives of the member's seed.
+  bool is_drawn(int member) const;
   void best_is_last(int member) { best_[static_cast<std::size_t>(member)].reset(); }
 
  private:
   using Floats = std::vector<std::unique_ptr<float[]>>;  // [members], each [layout().total]
 
-  MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds);  // parameters are not drawn
+  MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds,
+              std::vector<Initialization> inits);  // nothing is drawn
 
+  void draw_members(std::span<const int> members) const;
+  std::span<float> drawn(int member) const;
   std::unique_ptr<float[]> unset() const;
   bool own_best(int member) const { return best_[static_cast<std::size_t>(member)] != nullptr; }
   std::span<float> floats(const Floats& of, int member) const {
@@ -122,8 +134,11 @@ class MlpEnsemble {
   MlpSpec spec_;
   ParameterLayout layout_;
   std::vector<Seeds> seeds_;
+  std::vector<Initialization> inits_;
   Device device_;
-  Floats last_, best_;  // a best that is null is the last
+  mutable Floats last_;  // null: not drawn yet
+  Floats best_;          // null: the last
+  std::unique_ptr<std::mutex> drawing_ = std::make_unique<std::mutex>();
   const std::atomic<bool>* interrupt_ = nullptr;
 };
 

@@ -52,6 +52,12 @@ void CpuWave::load(int member, std::span<const float> parameters) {
   at(member).engine->load(parameters.data());
 }
 
+void CpuWave::initialize(int member, const Initialization& init, std::uint32_t seed) {
+  std::vector<float> parameters(static_cast<std::size_t>(layout_.total));
+  occam::initialize(spec_, layout_, init, seed, parameters);
+  load(member, parameters);
+}
+
 void CpuWave::store(int member, std::span<float> parameters) const {
   members_[static_cast<std::size_t>(member)].engine->store(parameters.data());
 }

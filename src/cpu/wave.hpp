@@ -20,6 +20,7 @@ class CpuWave final : public Wave {
   explicit CpuWave(const WaveRequest& request);
 
   void load(int member, std::span<const float> parameters) override;
+  void initialize(int member, const Initialization& init, std::uint32_t seed) override;
   void store(int member, std::span<float> parameters) const override;
   TrainingState training_state(int member) const override;
   void resume(int member, const TrainingState& state) override;

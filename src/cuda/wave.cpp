@@ -45,6 +45,12 @@ void CudaWave::load(int member, std::span<const float> parameters) {
   data_->load(member, parameters);
 }
 
+void CudaWave::initialize(int member, const Initialization& init, std::uint32_t seed) {
+  check(member);
+  use_device();
+  data_->initialize(member, init, seed);
+}
+
 void CudaWave::store(int member, std::span<float> parameters) const {
   check(member);
   use_device();

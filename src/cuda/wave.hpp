@@ -19,6 +19,7 @@ class CudaWave final : public Wave {
   CudaWave(int device, const WaveRequest& request, std::int64_t scratch, std::size_t shared_limit);
 
   void load(int member, std::span<const float> parameters) override;
+  void initialize(int member, const Initialization& init, std::uint32_t seed) override;
   void store(int member, std::span<float> parameters) const override;
   TrainingState training_state(int member) const override;
   void resume(int member, const TrainingState& state) override;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "initial_draws.hpp"
+#include "initialize.hpp"
 #include "law/dropout.hpp"
 #include "threads.hpp"
 
@@ -208,6 +210,12 @@ void WaveData::load(float* all, int member, std::span<const float> parameters) {
         });
   const std::vector<float> image = layout_.to_device(parameters);
   copy_to_device(stream_, to, image.data(), image.size());
+}
+
+void WaveData::initialize(int member, const Initialization& init, std::uint32_t seed) {
+  for (const LayerView& layer : layout_.layers())
+    launch_initialize(stream_, {layer, layer_draws(init, layer.in, layer.out), seed,
+                                parameters_.data() + member * layout_.stride()});
 }
 
 void WaveData::store(const float* all, int member, std::span<float> parameters) {

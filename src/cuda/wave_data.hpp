@@ -51,6 +51,7 @@ class WaveData {
 
   void load(int member, std::span<const float> parameters) { load(parameters_.data(), member, parameters); }
   void store(int member, std::span<float> parameters) { store(parameters_.data(), member, parameters); }
+  void initialize(int member, const Initialization& init, std::uint32_t seed);
   // The same of other arrays [members][layout.stride] on the device.
   void load(float* all, int member, std::span<const float> values);
   void store(const float* all, int member, std::span<float> values);

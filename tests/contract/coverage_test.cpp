@@ -94,6 +94,7 @@ TEST(Coverage, EveryKernelRunsUnderTheChecks) {
     ensemble.add(slabs(9, 70, 0, 5, true, 1), training, 10);
     open_loaded(*backend, ensemble)->train(std::vector<std::int64_t>{2});
   }
+  open_loaded(*backend, wide)->initialize(0, {}, 1);
   Ensemble attacked{.spec = {.inputs = 9, .hidden = {6}}};
   Training training;
   training.batch = 20, training.adversary = Pgd{.iterations = 2, .lower = -9, .upper = 9};

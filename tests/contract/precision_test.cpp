@@ -21,7 +21,7 @@ double unit(Precision precision) { return std::ldexp(1.0, precision == Precision
 
 OCCAM_ON_EVERY_DEVICE_BODY(PrecisionTest);  // the CPU trains in fp32 alone
 
-struct Shape {
+struct Sizes {
   int inputs;
   std::vector<int> hidden;
   int batch;
@@ -30,10 +30,10 @@ struct Shape {
 // Small integers go through every product without rounding: identity and ReLU, the hinge's gradient (±1/n, n a
 // power of two). Then the sums' order does not matter either, and all precisions have the bits of fp32.
 TEST_P(PrecisionTest, ExactWhereNothingRounds) {
-  const Shape shapes[] = {{7, {9}, 16},         {8, {8}, 8},      {17, {15}, 32},       {31, {33}, 64},
+  const Sizes shapes[] = {{7, {9}, 16},         {8, {8}, 8},      {17, {15}, 32},       {31, {33}, 64},
                           {16, {7, 9}, 16},     {33, {}, 32},     {50, {100, 96}, 256}, {3, {92, 100}, 256},
                           {70, {65, 130}, 128}, {50, {200}, 256}, {52, {97}, 128},      {3, {109}, 256}};
-  for (const Shape& shape : shapes)
+  for (const Sizes& shape : shapes)
     for (const Activation activation : {Activation::identity, Activation::relu}) {
       Ensemble e{
           .spec = {
@@ -115,14 +115,14 @@ void keep_from_kinks(Ensemble& e) {
 TEST_P(PrecisionTest, NearTheOracle) {
   constexpr Activation kActivations[] = {Activation::leaky_relu, Activation::prelu, Activation::tanh,
                                          Activation::identity, Activation::relu};
-  const Shape shapes[] = {
+  const Sizes shapes[] = {
       {1, {1}, 1},          {7, {8}, 15},        {8, {9, 7}, 16},      {15, {16}, 17},
       {16, {17, 31}, 9},    {31, {33}, 33},      {33, {31, 15}, 40},   {9, {}, 31},
       {50, {40}, 65},       {5, {57, 113}, 7},   {66, {129, 70}, 130}, {24, {113}, 31},
       {50, {100, 92}, 201}, {7, {96, 100}, 256}, {52, {92, 100}, 129},                   // whole batches
       {50, {200}, 201},     {7, {99}, 256},      {52, {101}, 129},     {1, {13}, 255}};  // one hidden layer
   std::uint32_t number = 0;
-  for (const Shape& shape : shapes)
+  for (const Sizes& shape : shapes)
     for (const Loss loss : {Loss::cross_entropy, Loss::binary_cross_entropy, Loss::hinge})
       for (const double dropout : {0.0, 0.3}) {
         Ensemble e{.spec = {.inputs = shape.inputs,

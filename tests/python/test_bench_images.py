@@ -28,7 +28,6 @@ class FakeContestant:
             "updates": fields.get("updates"),
             "seconds": self.seconds,
             "cpu_seconds": self.seconds / 2,
-            "draw_seconds": 2.0,
             **{f"{name}_accuracy": accuracy for name in images.SETS},
         }
 
@@ -91,7 +90,7 @@ class Measuring(unittest.TestCase):
         rows = [self.many(FakeContestant(seconds, True)) for seconds in (12.5, 15.5)]
         text = "\n".join(images.lines(rows))
         words = "Occam, 100 members at once: 200 updates in"
-        self.assertIn(f"{words} 12.5 s (target 15 s met), drawing their weights 2.0 s; accuracy train 0.995", text)
+        self.assertIn(f"{words} 12.5 s (target 15 s met); accuracy train 0.995", text)
         self.assertIn(f"{words} 15.5 s (target 15 s missed)", text)
         self.assertNotIn("core", text)
         _, rows = self.measure("cpu", FakeContestant(20.0, False))
@@ -119,7 +118,7 @@ for line in sys.stdin:
         "ceilings": {"ffma_gflops": 1.0},
         "cublas": {"version": "13.1.0"},
         "cuda_sgemm": {"gflops": 1.0},
-        "fit_images": {"updates": request.get("updates"), "seconds": 0.1 * members, "draw_seconds": 1, **accuracies},
+        "fit_images": {"updates": request.get("updates"), "seconds": 0.1 * members, **accuracies},
     }.get(request["op"], {})), flush=True)
 """
 
@@ -141,7 +140,6 @@ class Worker(unittest.TestCase):
         self.assertEqual((reply["members"], reply["updates"]), (2, 2))
         for name in images.SETS:
             self.assertEqual(len(reply[f"{name}_accuracy"]), 2)
-        self.assertGreater(reply["draw_seconds"], 0)
         self.assertEqual(images.row_of_many(reply)["target_seconds"], None)
 
 

@@ -104,7 +104,6 @@ def row_of_many(reply):
         "status": "measured",
         "updates": reply["updates"],
         "seconds": reply["seconds"],
-        "draw_seconds": reply["draw_seconds"],
         "target_seconds": TARGET_SECONDS if reply["updates"] == UPDATES else None,
         **accuracies(reply),
         "samples": [reply["seconds"]],
@@ -127,8 +126,6 @@ def lines(rows, where=""):
         if row.get("target_seconds"):
             met = row["seconds"] <= row["target_seconds"]
             said += f" (target {row['target_seconds']} s{' met' if met else ' missed'})"
-        if "draw_seconds" in row:
-            said += f", drawing their weights {row['draw_seconds']:.1f} s"
         text.append(
             f"  {name}: {row['updates']} updates in {row['seconds']:.1f} s{said}; accuracy train "
             f"{row['train_accuracy']:.3f}, i.i.d. {row['iid_accuracy']:.3f}, uniform {row['uniform_accuracy']:.3f}"

@@ -87,10 +87,12 @@ class Build:
         if path.exists() and all(path.stat().st_mtime > source.stat().st_mtime for source in sources):
             return path
         nvdisasm = tool("nvdisasm", self._tools)
-        with tempfile.TemporaryDirectory() as folder, open(f"{path}.new", "w", encoding="utf-8") as out:
-            for cubin in self.cubins(sources, folder):
-                print(*listing(cubin, nvdisasm), sep="\n", file=out)
-        pathlib.Path(f"{path}.new").replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # others may be making it at the same time
+            made = pathlib.Path(folder) / name
+            with open(made, "w", encoding="utf-8") as out:
+                for cubin in self.cubins(sources, folder):
+                    print(*listing(cubin, nvdisasm), sep="\n", file=out)
+            made.replace(path)
         return path
 
     def source_lines(self, kernel):
