@@ -48,8 +48,8 @@ struct Member {
   law::Dropout input_dropout, hidden_dropout;
 };
 
-// What plan resident has kernels of their own for. A member's plan follows from itself, not from its company: on tensor cores
-// it decides about the bits, and in fp32 about the speed.
+// Members without dropout have kernels of their own in plan resident, one for plain SGD and one for optimisers with state. A
+// member's plan follows from itself, not from its company: on tensor cores it decides about the bits, in fp32 about the speed.
 OCCAM_HD bool has_dropout(const Member& m) {
   return m.input_dropout.threshold > 0 || m.hidden_dropout.threshold > 0;
 }

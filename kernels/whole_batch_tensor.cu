@@ -190,6 +190,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1) whole_batch_tensor_kernel(T
       rest.load(rows, batch ^ 1, W::kHalf, coming_count);
       step_second();
       if constexpr (!has_state) fetch_first();
+      __syncwarp();  // products want all lanes
       first.add({hidden.row(W::kHalf), hidden.row_bytes}, {x.row(W::kHalf), x.row_bytes},
                 place.count - W::kHalf);
       __syncthreads();

@@ -33,7 +33,8 @@ void validate(const Training& training, std::int64_t rows, const MlpSpec& spec) 
   require(o.beta1 >= 0 && o.beta1 < 1, "beta1: {} is outside [0, 1)", o.beta1);
   require(o.beta2 >= 0 && o.beta2 < 1, "beta2: {} is outside [0, 1)", o.beta2);
   require(o.alpha >= 0 && o.alpha < 1, "alpha: {} is outside [0, 1)", o.alpha);
-  require(finite(o.epsilon) && o.epsilon > 0, "optimizer epsilon: {} is not a finite number > 0", o.epsilon);
+  require(finite(o.epsilon) && static_cast<float>(o.epsilon) > 0,
+          "optimizer epsilon: {} is not a finite number > 0 in fp32", o.epsilon);
   const Schedule& schedule = training.schedule;
   require(schedule.epochs >= 0, "lr epochs: {} is negative (0: the learning rate stays)", schedule.epochs);
   require(schedule.factor > 0 && finite(schedule.factor), "lr factor: {} is not a finite number > 0",
@@ -131,8 +132,9 @@ class WaveFit {
     for (const Check& c : from.history.checks) stop(m).check(c.train_accuracy, c.train_loss, worst_loss(c));
     MemberHistory& history = history_[static_cast<std::size_t>(member)];
     history.checks = from.history.checks, history.best_check = from.history.best_check;
-    std::ranges::copy(from.last, models_.new_last(member).begin());
-    if (!from.best.empty()) std::ranges::copy(from.best, models_.new_best(member).begin());
+    models_.replace_last(member, [&](auto values) { std::ranges::copy(from.last, values.begin()); });
+    if (!from.best.empty())
+      models_.replace_best(member, [&](auto values) { std::ranges::copy(from.best, values.begin()); });
     if (stop(m).finished()) return;
     wave_.resume(m, from.training);
     ahead_[static_cast<std::size_t>(m)] = from.training.updates - stop(m).updates();
@@ -158,6 +160,9 @@ class WaveFit {
     told_ = Clock::now();
   }
 
+  void store_last(int m) {
+    models_.replace_last(range_.first + m, [&](auto values) { wave_.store(m, values); });
+  }
   StopState& stop(int m) { return stops_[static_cast<std::size_t>(m)]; }
   const Data& data_of(int m) const { return data_[static_cast<std::size_t>(range_.first + m)]; }
 
@@ -208,7 +213,7 @@ class WaveFit {
     std::vector<std::span<const float>> parameters;
     std::vector<Seeds> seeds;
     for (const int m : members) {
-      wave_.store(m, models_.new_last(range_.first + m));
+      store_last(m);
       parameters.push_back(models_.last(range_.first + m));
       seeds.push_back(models_.seeds(range_.first + m));
     }
@@ -296,7 +301,7 @@ class WaveFit {
     if (candidate &&
         (of.best_check < 0 || accuracy(c) >= accuracy(of.checks[static_cast<std::size_t>(of.best_check)]))) {
       of.best_check = static_cast<int>(of.checks.size()) - 1;
-      wave_.store(m, models_.new_best(range_.first + m));
+      models_.replace_best(range_.first + m, [&](auto values) { wave_.store(m, values); });
     }
   }
 
@@ -306,7 +311,7 @@ class WaveFit {
     MemberHistory& of = history_[static_cast<std::size_t>(member)];
     of.updates = stop(m).updates();
     of.status = stop(m).status();
-    wave_.store(m, models_.new_last(member));
+    store_last(m);
     if (of.best_check < 0) models_.best_is_last(member);
     done(member);
   }

@@ -172,20 +172,19 @@ MlpEnsemble::MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds, std::v
       device_(of.device_), last_(seeds_.size()), best_(seeds_.size()) {}
 
 void MlpEnsemble::draw_members(std::span<const int> members) const {
+  Floats made;
   std::vector<Draws> pieces;
   for (const int m : members) {
     const auto member = static_cast<std::size_t>(m);
-    last_[member] = unset();
-    begin(spec_, layout_, inits_[member], seeds_[member].init, floats(last_, m), pieces);
+    made.push_back(unset());
+    const std::span<float> values{made.back().get(), static_cast<std::size_t>(layout_.total)};
+    begin(spec_, layout_, inits_[member], seeds_[member].init, values, pieces);
   }
   const std::int64_t all = static_cast<std::int64_t>(members.size()) * layout_.total;
   const auto threads = static_cast<int>(std::clamp<std::int64_t>(all / kPiece, 1, device_.threads));
   side_by_side(threads, pieces.size(), [&](std::size_t i) { draw(pieces[i]); });
-}
-
-bool MlpEnsemble::is_drawn(int member) const {
-  const std::lock_guard lock(*drawing_);
-  return last_[static_cast<std::size_t>(member)] != nullptr;
+  for (std::size_t i = 0; i < members.size(); ++i)
+    last_[static_cast<std::size_t>(members[i])] = std::move(made[i]);
 }
 
 std::span<float> MlpEnsemble::drawn(int member) const {
@@ -210,27 +209,18 @@ MlpEnsemble MlpEnsemble::subset(std::span<const int> members) const {
   some.heed(interrupt_);
   for (std::size_t i = 0; i < members.size(); ++i) {
     const auto to = static_cast<int>(i);
-    if (is_drawn(members[i])) std::ranges::copy(last(members[i]), some.new_last(to).begin());
-    if (own_best(members[i])) std::ranges::copy(best(members[i]), some.new_best(to).begin());
+    const int from = members[i];
+    if (is_drawn(from))
+      some.replace_last(to, [&](std::span<float> values) { std::ranges::copy(last(from), values.begin()); });
+    if (own_best(from))
+      some.replace_best(to, [&](std::span<float> values) { std::ranges::copy(best(from), values.begin()); });
   }
   return some;
 }
 
-std::span<float> MlpEnsemble::new_last(int member) {
-  const std::lock_guard lock(*drawing_);
-  std::unique_ptr<float[]>& own = last_[static_cast<std::size_t>(member)];
-  if (!own) own = unset();
-  return floats(last_, member);
-}
-
-std::span<float> MlpEnsemble::new_best(int member) {
-  std::unique_ptr<float[]>& own = best_[static_cast<std::size_t>(member)];
-  if (!own) own = unset();
-  return floats(best_, member);
-}
-
 std::span<float> MlpEnsemble::best(int member) {
-  if (!own_best(member)) std::ranges::copy(last(member), new_best(member).begin());
+  if (!own_best(member))
+    replace_best(member, [&](std::span<float> values) { std::ranges::copy(last(member), values.begin()); });
   return floats(best_, member);
 }
 

@@ -230,7 +230,9 @@ TEST(Initialization, IsDrawnWhenAskedFor) {
   asked.best(0)[0] = 5.0f;  // a copy of the last, which is drawn for it
   EXPECT_TRUE(same_bits(asked.last(0), drawn.last(0)));
   EXPECT_TRUE(same_bits(asked.best(0).subspan(1), drawn.last(0).subspan(1)));
-  std::ranges::fill(asked.new_last(2), 1.0f);
+  EXPECT_THROW(asked.replace_last(2, [](std::span<float>) { throw std::bad_alloc(); }), std::bad_alloc);
+  EXPECT_FALSE(asked.is_drawn(2));
+  asked.replace_last(2, [](std::span<float> values) { std::ranges::fill(values, 1.0f); });
   EXPECT_EQ(asked.last(2)[3], 1.0f);
   EXPECT_THROW(MlpEnsemble(kSpec, {{1, 2, 3}}, {{.scale = -1.0}}, gpu), Error);
 }

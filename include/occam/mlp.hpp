@@ -111,11 +111,17 @@ class MlpEnsemble {
   std::span<const float> best(int member) const {
     return own_best(member) ? floats(best_, member) : drawn(member);
   }
-  // The same memory for a caller that writes all of it: what stands there is any value.
-  std::span<float> new_last(int member);
-  std::span<float> new_best(int member);
+  // The same for a caller that has all of it anew: write(values) fills them. Where it throws, no model is there that was not.
+  template <class F>
+  void replace_last(int member, const F& write) {
+    replace(last_, member, write);
+  }
+  template <class F>
+  void replace_best(int member, const F& write) {
+    replace(best_, member, write);
+  }
   // Whether the last model has memory. Without it is what initialize() gives of the member's seed.
-  bool is_drawn(int member) const;
+  bool is_drawn(int member) const { return exists(last_, member); }
   void best_is_last(int member) { best_[static_cast<std::size_t>(member)].reset(); }
 
  private:
@@ -126,8 +132,20 @@ class MlpEnsemble {
 
   void draw_members(std::span<const int> members) const;
   std::span<float> drawn(int member) const;
+  template <class F>
+  void replace(Floats& of, int member, const F& write) {
+    std::unique_ptr<float[]> made;
+    if (!exists(of, member)) made = unset();
+    write(made ? std::span<float>(made.get(), static_cast<std::size_t>(layout_.total)) : floats(of, member));
+    const std::lock_guard lock(*drawing_);
+    if (made) of[static_cast<std::size_t>(member)] = std::move(made);
+  }
+  bool exists(const Floats& of, int member) const {
+    const std::lock_guard lock(*drawing_);
+    return of[static_cast<std::size_t>(member)] != nullptr;
+  }
   std::unique_ptr<float[]> unset() const;
-  bool own_best(int member) const { return best_[static_cast<std::size_t>(member)] != nullptr; }
+  bool own_best(int member) const { return exists(best_, member); }
   std::span<float> floats(const Floats& of, int member) const {
     return {of[static_cast<std::size_t>(member)].get(), static_cast<std::size_t>(layout_.total)};
   }

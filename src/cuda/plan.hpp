@@ -63,7 +63,7 @@ struct TensorAnswer {
 TensorAnswer plan_tensor(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
                          std::size_t shared_limit);
 
-// The plans of a wave: one for all members, or one of whole batches for plain members and one for the others.
+// The plans of a wave: one for all members, or one for those whose body has sizes of its own and one for the others.
 // None where plan tiled takes them. In tf32 and bf16 an adversary is a usage error.
 std::vector<ResidentPlan> plan_resident(const MlpSpec& spec, std::span<const Training> trainings,
                                         std::size_t shared_limit, bool images);

@@ -153,21 +153,28 @@ TEST_P(PrecisionTest, NearTheOracle) {
 // update's rows ahead, over epochs that end with short batches.
 TEST_P(PrecisionTest, EveryOptimizerOverEpochs) {
   struct Case {
+    int inputs;
     std::vector<int> hidden;
     int batch, rows;
+    Loss loss;
   };
-  for (const Case& of :
-       {Case{{17, 12}, 24, 60}, Case{{92, 100}, 130, 200}, Case{{101}, 150, 290}, Case{{37}, 70, 71}})
+  const Case cases[] = {{9, {17, 12}, 24, 60, Loss::cross_entropy},
+                        {51, {92, 100}, 130, 200, Loss::cross_entropy},
+                        {40, {96, 92}, 256, 300, Loss::binary_cross_entropy},
+                        {52, {101}, 150, 290, Loss::cross_entropy},
+                        {9, {37}, 70, 71, Loss::binary_cross_entropy}};
+  for (const Case& of : cases)
     for (const Optimizer& optimizer : kOptimizers) {
       const bool small = of.batch < 64;
-      Ensemble e{.spec = {.inputs = 9,
+      Ensemble e{.spec = {.inputs = of.inputs,
                           .hidden = of.hidden,
-                          .activation = small ? Activation::tanh : Activation::relu}};
+                          .activation = small ? Activation::tanh : Activation::relu,
+                          .loss = of.loss}};
       Training training;
       training.batch = of.batch;
       training.optimizer = optimizer;
       training.optimizer.epsilon = 1e-2;  // else the sign of a gradient near 0 is all that counts
-      e.add(clouds_data({9, 2, of.rows, 0, 1}, 3), training, 5);
+      e.add(clouds_data({of.inputs, 2, of.rows, 0, 1}, 3), training, 5);
       if (!small) keep_from_kinks(e);
       OracleMember oracle(e.spec, training, e.seeds[0].order, e.start[0]);
       oracle.train(materialize(e.data[0], Split::train), 5);

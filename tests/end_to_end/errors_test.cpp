@@ -227,7 +227,7 @@ TEST(Errors, HelpVersionAndDevice) {
                                      "plan tiled on tensor cores, {}: one launch an operation", precision)));
       EXPECT_THAT(of("200"),
                   HasSubstr(fmt::format("shared memory {} KiB; gradients in registers",
-                                        precision == std::string_view("tf32") ? "202.0" : "107.2")));
+                                        precision == std::string_view("tf32") ? "202.0" : "107.3")));
       EXPECT_THAT(of("2000"), HasSubstr("plan tiled in fp32, which is faster here: two launches"));
     }
   }

@@ -1,5 +1,6 @@
 """Programs on the machine, built, and the listing of their kernels."""
 
+import fcntl
 import pathlib
 import re
 import subprocess
@@ -50,8 +51,11 @@ class Build:
             raise MachineError(f"{self.folder} cannot be configured for CUDA; see above", 2)
 
     def program(self, name):
-        """Builds and returns one of cmake/OccamMachine.cmake's programs."""
-        if run(["cmake", "--build", self.folder, "--target", name], stdout=subprocess.DEVNULL).returncode:
+        """Builds and returns one of cmake/OccamMachine.cmake's programs; commands side by side build in turn."""
+        with open(self.folder / "machine.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = run(["cmake", "--build", self.folder, "--target", name], stdout=subprocess.DEVNULL)
+        if done.returncode:
             command = f"cmake --build {self.folder} --target {name}"
             raise MachineError(f"{name} cannot be built; run `{command}` to see why", 2)
         return self.folder / "machine" / name
