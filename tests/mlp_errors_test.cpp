@@ -107,6 +107,7 @@ TEST(TrainingErrors, WeightDecay) {
 }
 TEST(TrainingErrors, Betas) {
   expect_training_error([](Training& t) { t.optimizer.beta1 = 1.0; }, {"beta1"});
+  expect_training_error([](Training& t) { t.optimizer.epsilon = 1e-46; }, {"epsilon", "1e-46", "fp32"});
   expect_training_error([](Training& t) { t.optimizer.beta2 = -0.1; }, {"beta2", "-0.1"});
 }
 TEST(TrainingErrors, Alpha) {
