@@ -107,14 +107,13 @@ TEST(TrainingErrors, WeightDecay) {
 }
 TEST(TrainingErrors, Betas) {
   expect_training_error([](Training& t) { t.optimizer.beta1 = 1.0; }, {"beta1"});
-  expect_training_error([](Training& t) { t.optimizer.epsilon = 1e-46; }, {"epsilon", "1e-46", "fp32"});
   expect_training_error([](Training& t) { t.optimizer.beta2 = -0.1; }, {"beta2", "-0.1"});
 }
 TEST(TrainingErrors, Alpha) {
   expect_training_error([](Training& t) { t.optimizer.alpha = 1.5; }, {"alpha", "1.5"});
 }
 TEST(TrainingErrors, OptimizerEpsilon) {
-  for (const double bad : {0.0, -1e-8, kNan})
+  for (const double bad : {0.0, -1e-8, kNan, 1e-46})  // the last is 0 in fp32
     expect_training_error([&](Training& t) { t.optimizer.epsilon = bad; }, {"epsilon"});
 }
 TEST(TrainingErrors, CheckEvery) {
