@@ -6,6 +6,7 @@
 
 namespace occam {
 
+// Of a layer, by the formulas of InitializationKind; init: of a finite scale.
 law::LayerDraws layer_draws(const Initialization& init, int fan_in, int fan_out);
 
 }  // namespace occam

@@ -34,7 +34,7 @@ TEST_P(InitializeBody, GivesTheHostsBits) {
         ASSERT_FALSE(same_bits(parameters(e, *wave, 0), expected));
         wave->initialize(0, init, seed);
         ASSERT_TRUE(same_bits(parameters(e, *wave, 0), expected)) << describe(e) << ", kind " << kind;
-        e.start[0] = expected;  // what padding has shows in training
+        e.start[0] = expected;  // it trains on as if that had been loaded
         const auto loaded = open_loaded(*backend, e);
         for (Wave* one : {wave.get(), loaded.get()}) one->train(std::vector<std::int64_t>{2});
         ASSERT_TRUE(same_bits(parameters(e, *wave, 0), parameters(e, *loaded, 0))) << describe(e);

@@ -173,7 +173,8 @@ TEST_P(PrecisionTest, EveryOptimizerOverEpochs) {
       Training training;
       training.batch = of.batch;
       training.optimizer = optimizer;
-      training.optimizer.epsilon = 1e-2;  // else the sign of a gradient near 0 is all that counts
+      training.optimizer.epsilon =
+          small ? 1e-3 : 1e-2;  // else the sign of a gradient near 0 is all that counts
       e.add(clouds_data({of.inputs, 2, of.rows, 0, 1}, 3), training, 5);
       if (!small) keep_from_kinks(e);
       OracleMember oracle(e.spec, training, e.seeds[0].order, e.start[0]);
