@@ -1,4 +1,4 @@
-// An update of layers that are too large for plan resident and not wider than 316 units, up to their weights' steps: a
+// An update of layers that are too large for plan resident and not wider than 300 units, up to their weights' steps: a
 // block owns 128 samples and takes them through all layers, through the loss, and back to the gradient of the first
 // layer. What the weights' steps need goes to memory, activations and gradients, each written once; within the pass
 // only weights are read and, unless they are ReLU's, activations once more.
@@ -43,15 +43,13 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
     for (int row = thread / kAcross, i = 0; i < (T::kM + kDown - 1) / kDown; ++i, row += kDown)
       if (row < samples) f(i, row);
   };
-  const float* from[(T::kM + kDown - 1) / kDown] = {};
-  each_row([&](int i, int row) {
-    from[i] = a.input ? a.input + (place + row) * in_stride
-                      : member.train_x + a.batch[place + row] * static_cast<std::int64_t>(in_stride);
-  });
+  const float* const from = a.input ? a.input : member.train_x;
+  std::int64_t picked[(T::kM + kDown - 1) / kDown] = {};  // all at once, before the first is waited for
+  each_row([&](int i, int row) { picked[i] = a.input ? place + row : a.batch[place + row]; });
   each_row([&](int i, int row) {
     OCCAM_NO_UNROLL
     for (int k = thread % kAcross * kQuad; k < inputs; k += kAcross * kQuad)
-      copy_async<16>(stage.rows + row * T::kStride + k, from[i] + k);
+      copy_async<16>(stage.rows + row * T::kStride + k, from + picked[i] * in_stride + k);
   });
   copy_async_commit();
   OCCAM_NO_UNROLL
@@ -226,8 +224,9 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
     put_sums<T>(own, below.out, value);
     __syncthreads();
     const float* const kept = a.output[l - 1] + place * below.out_stride;
+    float* const delta = a.delta[l - 1] + place * below.out_stride;
     with_activation<relu>(below.activation, [&](auto kind) {
-      finish_rows<T>(stage.rows, below.out, [&](RowQuads<T>& q) {
+      const auto derive = [&](RowQuads<T>& q) {
         using Q = RowQuads<T>;
         if constexpr (relu) {
           const unsigned positive = stage.positive[l - 1][q.number][thread];
@@ -247,10 +246,13 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
               return law::activation_gradient<decltype(kind)::value>(gradient, of, of, 0.0f);
             });
         }
-      });
+      };
+      // The first layer's gradient is read no more in this pass.
+      finish_rows<T>(stage.rows, below.out, derive, l > 1 ? nullptr : delta, below.out_stride, samples);
     });
+    if (l == 1) break;
     __syncthreads();
-    store.begin(a.delta[l - 1] + place * below.out_stride, below.out, below.out_stride);
+    store.begin(delta, below.out, below.out_stride);
   }
   store.finish();
 }
@@ -260,7 +262,7 @@ __global__ void __launch_bounds__(T::kThreads) sample_pass_kernel(SamplePassArgu
 namespace {
 
 using NarrowPass = PassTile<3, 1>;
-using WidePass = PassTile<5, 0>;
+using WidePass = PassTile<4, 3>;
 static_assert(NarrowPass::kStride == kNarrowPassUnits && WidePass::kStride == kPassUnits &&
               padded(kPassOutputs) == kQuad);
 static_assert(NarrowPass::kN == sample_pass_columns(kNarrowPassUnits) &&

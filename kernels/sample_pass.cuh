@@ -11,8 +11,8 @@
 
 namespace occam::cuda {
 
-// 128 samples × 64 columns for each of a thread's quads and 16 behind them for a single one. A thread owns samples
-// m + 8 i, quads of columns 4 n + 64 q, and perhaps one column behind all quads.
+// 128 samples × 64 columns for each of a thread's quads and 16 behind them for each single one. A thread owns samples
+// m + 8 i, quads of columns 4 n + 64 q, and single columns n + 16 s behind all quads.
 template <int quads, int singles>
 struct PassTile {
   static constexpr int kThreadsM = 8, kAcross = 4;  // of a warp, along the samples and the columns
@@ -20,10 +20,11 @@ struct PassTile {
   static constexpr int kThreadsN = kPairs * kAcross, kThreads = kPairs * kPairThreads;
   static constexpr int kPerM = 8, kQuads = quads, kSingles = singles, kPerN = kQuad * quads + singles;
   static constexpr int kM = kHalves * kThreadsM * kPerM, kN = kThreadsN * kPerN;
-  static constexpr int kApart = kQuad * kThreadsN;  // of a thread's quads
-  static constexpr int kSingle = quads * kApart;    // the single column of thread 0
-  static constexpr int kColumns = kN / kPairs;      // of a pair
-  static constexpr int kDepth = 16;                 // of a stage
+  static constexpr int kApart = kQuad * kThreadsN;          // of a thread's quads
+  static constexpr int kSingle = quads * kApart;            // the first single column of thread 0
+  static constexpr int kRuns = (kN + kApart - 1) / kApart;  // of quads of a row, one for each of 16 threads
+  static constexpr int kColumns = kN / kPairs;              // of a pair
+  static constexpr int kDepth = 16;                         // of a stage
   static constexpr int kStride =
       (kN / kQuad - (kN / kQuad + 1) % 2) * kQuad;  // of rows: an odd number of quads
   using Value = float[kPerM][kPerN];
@@ -48,7 +49,7 @@ struct PassShared {
   alignas(16) float last[kPassOutputs][T::kStride];   // the last layer's weights
   alignas(16) float logits[T::kM][kPassOutputs];      // their gradients
   // Of the hidden layers' activations but the last one's, which has them at hand: whether they are positive.
-  unsigned positive[kMaxPassLayers - 2][T::kQuads + T::kSingles][T::kThreads];
+  unsigned positive[kMaxPassLayers - 2][T::kRuns][T::kThreads];
 };
 
 // Samples m + 8 i of odd i keep the two features of a pair in each other's place. Four features that are read at once
@@ -56,22 +57,20 @@ struct PassShared {
 // weight, every second one then has its feature and its sum in the other banks (docs/performance.md).
 __device__ __forceinline__ constexpr bool pass_swaps(int i) { return i % 2 != 0; }
 
-// Which column of the layer the p-th one of the pair is: a thread's columns lie kAcross apart.
+// A pair's columns come in runs of 16, the last one of single columns shorter. The column of the layer that is the run's
+// `in`-th one: a thread's columns lie kAcross apart.
 template <class T>
-__device__ __forceinline__ int pair_column(int p) {
-  constexpr int kGroup = kQuad * T::kAcross;
-  const int in = p % kGroup;
-  return p < T::kQuads * kGroup
-             ? p / kGroup * T::kApart + T::pair() * kGroup + in % T::kAcross * kQuad + in / T::kAcross
-             : T::kSingle + T::pair() * T::kAcross + in;
+__device__ __forceinline__ int pair_column(int run, int in) {
+  return run < T::kQuads
+             ? run * T::kApart + (T::pair() * T::kAcross + in % T::kAcross) * kQuad + in / T::kAcross
+             : T::kSingle + in / T::kAcross * T::kThreadsN + T::pair() * T::kAcross + in % T::kAcross;
 }
 
-// Where the pair's quad of columns begins in a layer, the single columns behind the others.
+// Where the run's `in`-th quad of columns begins in a layer.
 template <class T>
-__device__ __forceinline__ int pair_quad(int quad) {
-  return quad < T::kQuads * T::kAcross
-             ? quad / T::kAcross * T::kApart + (T::pair() * T::kAcross + quad % T::kAcross) * kQuad
-             : T::kSingle + T::pair() * T::kAcross;
+__device__ __forceinline__ int pair_quad(int run, int in) {
+  return run < T::kQuads ? run * T::kApart + (T::pair() * T::kAcross + in) * kQuad
+                         : T::kSingle + in * T::kThreadsN + T::pair() * T::kAcross;
 }
 
 // Where in its row a stage keeps the quad of weights from depth k on, of a thread `across`: four threads that read side by
@@ -82,14 +81,18 @@ __device__ __forceinline__ int staged_depth(int k, int across) { return k ^ acro
 template <class T>
 __device__ __forceinline__ void start_columns(const LayerView& layer, const float* parameters, int k,
                                               float* to) {
-  constexpr int kParts = T::kDepth / kQuad, kAtOnce = T::kPairThreads / kParts;
-  const int part = T::in_pair() % kParts * kQuad, at = k + part, first = T::in_pair() / kParts;
+  constexpr int kParts = T::kDepth / kQuad, kRun = kQuad * T::kAcross;
+  static_assert(T::kPairThreads == kParts * kRun);
+  const int part = T::in_pair() % kParts * kQuad, at = k + part, in = T::in_pair() / kParts;
   const float* const weight = parameters + layer.weight + at;
+  const int columns = layer.out, stride = layer.in_stride;
+  const bool exists = at < layer.in;
+  to += in * T::kDepth + staged_depth(part, in);
   OCCAM_UNROLL
-  for (int i = 0; i < (T::kColumns + kAtOnce - 1) / kAtOnce; ++i) {
-    const int p = first + i * kAtOnce, column = pair_column<T>(p);
-    copy_async_if(p < T::kColumns && column < layer.out && at < layer.in,
-                  to + p * T::kDepth + staged_depth(part, p), weight + column * layer.in_stride);
+  for (int run = 0; run < T::kRuns; ++run) {
+    const int column = pair_column<T>(run, in);
+    copy_async_if(exists & (column < columns) & (run < T::kQuads || in < T::kSingles * T::kAcross),
+                  to + run * kRun * T::kDepth, weight + column * stride);
   }
 }
 
@@ -97,34 +100,41 @@ __device__ __forceinline__ void start_columns(const LayerView& layer, const floa
 template <class T>
 __device__ __forceinline__ void start_units(const LayerView& layer, const float* parameters, int k,
                                             float* to) {
-  constexpr int kThreadsOfRow = T::kPairThreads / T::kDepth, kAcross = T::kColumns / kQuad;
-  const int row = T::in_pair() / kThreadsOfRow, first = T::in_pair() % kThreadsOfRow;
-  const float* const from = parameters + layer.weight + (k + row) * layer.in_stride;
-  const bool exists = k + row < layer.out, pads = !exists && k + row / kQuad * kQuad < layer.out;
-  OCCAM_UNROLL
-  for (int i = 0; i < (kAcross + kThreadsOfRow - 1) / kThreadsOfRow; ++i) {
-    const int quad = first + i * kThreadsOfRow;
-    const int input = pair_quad<T>(quad);
-    float* const place = to + row * T::kColumns + quad * kQuad;
-    copy_async_if(quad < kAcross && exists && input < layer.in, place, from + input);
-    // Behind the last unit of a quad, +0 beside the rows' −0.
-    if (quad < kAcross && pads) *reinterpret_cast<float4*>(place) = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  }
+  static_assert(T::kPairThreads == T::kDepth * T::kAcross);
+  const int row = T::in_pair() / T::kAcross, in = T::in_pair() % T::kAcross, unit = k + row;
+  const float* const from = parameters + layer.weight + unit * layer.in_stride;
+  const int inputs = layer.in;
+  const bool exists = unit < layer.out;
+  to += row * T::kColumns + in * kQuad;
+  const auto each_run = [&](const auto& f) {
+    OCCAM_UNROLL
+    for (int run = 0; run < T::kRuns; ++run)
+      f(pair_quad<T>(run, in), run < T::kQuads || in < T::kSingles, to + run * T::kAcross * kQuad);
+  };
+  each_run([&](int input, bool is_quad, float* place) {
+    copy_async_if(exists & (input < inputs) & is_quad, place, from + input);
+  });
+  // Behind the last unit of a quad, +0 beside the rows' −0.
+  if (!exists && k + row / kQuad * kQuad < layer.out)
+    each_run([](int, bool is_quad, float* place) {
+      if (is_quad) *reinterpret_cast<float4*>(place) = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    });
 }
 
 // Starts the copies of the biases of the pair's columns, in the order of start_units.
 template <class T>
 __device__ __forceinline__ void start_bias(const LayerView& layer, const float* parameters, float* to) {
-  const int quad = T::in_pair(), column = pair_quad<T>(quad);
+  const int quad = T::in_pair(), column = pair_quad<T>(quad / T::kAcross, quad % T::kAcross);
   copy_async_if(quad < T::kColumns / kQuad && column < layer.out, to + quad * kQuad,
                 parameters + layer.bias + column);
 }
 
-// The thread's quads and its single column, if it has one, of a row of the warp's columns.
+// The thread's quads and its single columns, if it has any, of a row of the warp's columns.
 template <class T>
 __device__ __forceinline__ void read_columns(const float* row, float (&element)[T::kPerN]) {
   read_step<T::kQuads * kQuad, T::kAcross>(row + kQuad * T::across(), element);
-  if constexpr (T::kSingles > 0) element[T::kPerN - 1] = row[T::kQuads * kQuad * T::kAcross + T::across()];
+  OCCAM_UNROLL
+  for (int j = T::kQuads * kQuad; j < T::kPerN; ++j) element[j] = row[j * T::kAcross + T::across()];
 }
 
 // value[s][j] += Σ rows[s][k] · weight[j][k] over four k; rows: at the thread's first sample and k, weight: at the stage's
@@ -155,7 +165,7 @@ __device__ __forceinline__ void multiply_columns(const float* rows, const float*
   };
   OCCAM_UNROLL
   for (int j = 0; j < T::kQuads * kQuad; j += kQuad) add(std::integral_constant<int, kQuad>{}, j);
-  if constexpr (T::kSingles > 0) add(std::integral_constant<int, 1>{}, T::kPerN - 1);
+  if constexpr (T::kSingles > 0) add(std::integral_constant<int, T::kSingles>{}, T::kQuads * kQuad);
 }
 
 // value[s][k] += Σ rows[s][j] · weight[j][k] over four j; weight: at the stage's row.
@@ -183,7 +193,7 @@ __device__ __forceinline__ void multiply_units(const float* rows, const float* w
 // The thread's sums take the rows' place, in quads that lie side by side in registers, too.
 template <class T>
 __device__ __forceinline__ void put_sums(float* rows, int columns, const typename T::Value& value) {
-  const int first = kQuad * T::n(), single = T::kSingle + T::n();
+  const int first = kQuad * T::n();
   OCCAM_UNROLL
   for (int i = 0; i < T::kPerM; ++i) {
     float* const row = rows + i * T::kThreadsM * T::kStride;
@@ -196,7 +206,11 @@ __device__ __forceinline__ void put_sums(float* rows, int columns, const typenam
                                                    ? make_float4(of[j + 1], of[j], of[j + 3], of[j + 2])
                                                    : make_float4(of[j], of[j + 1], of[j + 2], of[j + 3]);
     }
-    if (T::kSingles > 0 && single < columns) row[pass_swaps(i) ? single ^ 1 : single] = of[T::kPerN - 1];
+    OCCAM_UNROLL
+    for (int s = 0; s < T::kSingles; ++s) {
+      const int single = T::kSingle + s * T::kThreadsN + T::n();
+      if (single < columns) row[pass_swaps(i) ? single ^ 1 : single] = of[T::kQuads * kQuad + s];
+    }
   }
 }
 
@@ -210,9 +224,11 @@ struct RowQuads {
 };
 
 // A pass over the rows, `columns` columns of each: f changes RowQuads, also of samples that do not exist. Behind the last
-// column stands the padding.
+// column stands the padding. If `to` is null they go back where they were, otherwise to to[sample][stride], samples of
+// them.
 template <class T, class F>
-__device__ __forceinline__ void finish_rows(float* rows, int columns, const F& f) {
+__device__ __forceinline__ void finish_rows(float* rows, int columns, const F& f, float* to = nullptr,
+                                            int stride = 0, int samples = 0) {
   using Q = RowQuads<T>;
   const int thread = static_cast<int>(threadIdx.x), row = thread / T::kThreadsN;
   const auto swapped = [&](int i, const float4& quad) {
@@ -220,7 +236,7 @@ __device__ __forceinline__ void finish_rows(float* rows, int columns, const F& f
                                                            : quad;
   };
   OCCAM_NO_UNROLL
-  for (int number = 0; number < T::kQuads + T::kSingles; ++number) {
+  for (int number = 0; number < T::kRuns; ++number) {
     Q q;
     q.first = row, q.at = thread % T::kThreadsN * kQuad + number * T::kApart, q.number = number;
     if (q.at >= columns) break;
@@ -238,8 +254,13 @@ __device__ __forceinline__ void finish_rows(float* rows, int columns, const F& f
       }
     }
     OCCAM_UNROLL
-    for (int i = 0; i < Q::kCount; ++i)
-      *reinterpret_cast<float4*>(from + i * Q::kDown * T::kStride) = swapped(i, q.quad[i]);
+    for (int i = 0; i < Q::kCount; ++i) {
+      const int sample = row + i * Q::kDown;
+      if (!to)
+        *reinterpret_cast<float4*>(from + i * Q::kDown * T::kStride) = swapped(i, q.quad[i]);
+      else if (sample < samples)
+        *reinterpret_cast<float4*>(to + sample * stride + q.at) = q.quad[i];
+    }
   }
 }
 
@@ -266,12 +287,14 @@ class RowStore {
       OCCAM_UNROLL
       for (int i = 0; i < Q::kCount; ++i)
         quad[i] = *reinterpret_cast<const float4*>(rows_ + i * Q::kDown * T::kStride + column_);
+      float* to = to_ + column_;
       OCCAM_UNROLL
-      for (int i = 0; i < Q::kCount; ++i)
-        if (i * Q::kDown < left_)
-          *reinterpret_cast<float4*>(to_ + i * Q::kDown * stride_ + column_) =
-              pass_swaps(row() / T::kThreadsM) ? make_float4(quad[i].y, quad[i].x, quad[i].w, quad[i].z)
-                                               : quad[i];
+      for (int i = 0; i < Q::kCount; ++i, to += Q::kDown * stride_) {
+        const float4 back = pass_swaps(row() / T::kThreadsM)
+                                ? make_float4(quad[i].y, quad[i].x, quad[i].w, quad[i].z)
+                                : quad[i];
+        if (i * Q::kDown < left_) *reinterpret_cast<float4*>(to) = back;
+      }
     }
     column_ += T::kApart;
     return true;

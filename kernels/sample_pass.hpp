@@ -6,7 +6,7 @@
 
 namespace occam::cuda {
 
-inline constexpr int kMaxPassLayers = 5, kPassUnits = 316, kPassOutputs = 2;  // at most; inputs as units
+inline constexpr int kMaxPassLayers = 5, kPassUnits = 300, kPassOutputs = 2;  // at most; inputs as units
 inline constexpr int kPassSamples = 128;                                      // of a block
 
 struct SamplePassArguments {
@@ -26,8 +26,8 @@ struct SamplePassArguments {
 // memory in bytes (kernels/sample_pass.cu asserts both).
 inline constexpr int kNarrowPassUnits = 204;
 inline constexpr int kLayerTile = 64;  // columns come in such tiles where layers are launched one by one
-constexpr int sample_pass_columns(int widest) { return widest <= kNarrowPassUnits ? 208 : 320; }
-constexpr std::size_t sample_pass_bytes(int widest) { return widest <= kNarrowPassUnits ? 147680 : 224224; }
+constexpr int sample_pass_columns(int widest) { return widest <= kNarrowPassUnits ? 208 : 304; }
+constexpr std::size_t sample_pass_bytes(int widest) { return widest <= kNarrowPassUnits ? 147680 : 213728; }
 
 // Activations, and gradients of the mean loss before all activations.
 void launch_sample_pass(Stream& stream, const SamplePassArguments& arguments);

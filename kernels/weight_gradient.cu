@@ -14,72 +14,44 @@ template <class T>
 struct Deep : T {
   static constexpr int kDepth = 24;
 };
-using WideGradient = Deep<GradientTile<8, 8>>;  // 64 units × 104 inputs
-using SquareGradient = Deep<Square>;
 
-// Of a precision's operands: the tile of few units, a block's threads, and blocks of a multiprocessor.
+// Of a precision's operands: the tiles of few units and of many, and blocks of a multiprocessor.
 template <class P>
 struct Gradients {
-  using Tensor = WideOnTensorCores<P>;
-  using Few = Deep<Tile<FewUnits::kThreadsM, Tensor::kThreads / FewUnits::kThreadsM, 4, 4>>;
-  static constexpr int kThreads = Tensor::kThreads, kBlocks = Tensor::kBlocks;
+  using Many = WideOnTensorCores<P>;
+  using Few = Deep<Tile<FewUnits::kThreadsM, Many::kThreads / FewUnits::kThreadsM, 4, 4>>;
+  static constexpr int kBlocks = Many::kBlocks;
 };
 using Law = void;  // in the place of operands
 template <>
 struct Gradients<Law> {
+  using Many = Deep<Square>;
   using Few = Deep<FewUnits>;
-  static constexpr int kThreads = 64, kBlocks = 4;  // leaves all registers a thread can have
+  static constexpr int kBlocks = 8;  // 128 registers a thread: more warps gain more
 };
 
 // Shared memory of a tile: two stages, then the gradients.
-template <class T, int columns>
-struct GradientShared {
-  static constexpr int kDepth = T::kDepth, kStep = T::kStep;
-  union {
-    struct {
-      alignas(16) Stage<T::kM, kDepth, Order::extent, T::kPad> a[2];
-      alignas(16) Stage<columns, kDepth, Order::extent, T::kPad> b[2];
-    };
-    alignas(16) float gradient[T::kM * columns];
-  };
+template <class T>
+union GradientShared {
+  Stages<T, Order::extent, Order::extent> stages;
+  alignas(16) float gradient[T::kM * T::kN];
 };
 
 // The bias is one more input, which is 1; it has the first column behind the quads of the others.
 __host__ __device__ int bias_column(const LayerView& layer) { return tiles(layer.in, kQuad) * kQuad; }
 
 // Tiles that cover the inputs and the bias.
-template <int columns>
+template <class T>
 __host__ __device__ int tiles_across(const LayerView& layer) {
-  return tiles(bias_column(layer) + 1, columns);
+  return tiles(bias_column(layer) + 1, T::kN);
 }
 
-// The columns of a tile for a layer of so many inputs, and its units.
-enum class GradientKind { few_units, square, wide };
-
-__host__ __device__ GradientKind kind_of(const LayerView& layer) {
-  if (layer.out <= kFewUnits) return GradientKind::few_units;
-  const int square = tiles_across<SquareGradient::kN>(layer) * SquareGradient::kN,
-            wide = tiles_across<WideGradient::kStride>(layer) * WideGradient::kStride;
-  return wide <= square ? GradientKind::wide : GradientKind::square;
-}
-
-template <class T, int columns>
-int blocks_of(const LayerView& layer) {
-  return tiles(layer.out, T::kM) * tiles_across<columns>(layer);
-}
-
-// f<tile, its columns>()
+// f<tile>()
 template <class P, class F>
 __host__ __device__ auto with_tile(const LayerView& layer, const F& f) {
-  const GradientKind kind = kind_of(layer);
-  using Few = typename Gradients<P>::Few;
-  if (kind == GradientKind::few_units) return f.template operator()<Few, Few::kN>();
-  if constexpr (!std::is_same_v<P, Law>) {
-    return f.template operator()<WideOnTensorCores<P>, WideOnTensorCores<P>::kN>();
-  } else {
-    if (kind == GradientKind::wide) return f.template operator()<WideGradient, WideGradient::kStride>();
-    return f.template operator()<SquareGradient, SquareGradient::kN>();
-  }
+  using Of = Gradients<P>;
+  if (layer.out <= kFewUnits) return f.template operator()<typename Of::Few>();
+  return f.template operator()<typename Of::Many>();
 }
 
 }  // namespace
@@ -87,62 +59,46 @@ __host__ __device__ auto with_tile(const LayerView& layer, const F& f) {
 // ---- kernels ----------------------------------------------------------------------------------------------
 
 // A block's tile: weight gradient[j][k] = Σ_s delta[s][j] · input[s][k]. A bias's input is 1: fmaf(d, 1, sum) is sum + d.
-template <class T, int columns>
+template <class T>
 __device__ __forceinline__ void step_weights(const WeightGradientArguments& a, const WeightGradient& of,
                                              int block, int slot) {
   static_assert(T::kM <= T::kThreads, "a thread steps one unit's bias");
-  using Shared = GradientShared<T, columns>;
-  constexpr bool wide = columns > T::kN;
-  const int rows = a.slots.rows[slot], across = tiles_across<columns>(of.layer);
-  const int first_m = block / across * T::kM, first_n = block % across * columns;
+  const int rows = a.slots.rows[slot], across = tiles_across<T>(of.layer);
+  const int first_m = block / across * T::kM, first_n = block % across * T::kN;
   const int id = a.slots.member_of(slot);
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.slots.capacity;  // of the slot's first row
   const int bias = bias_column(of.layer) - first_n;  // its column; in the last tile across
   const Operand delta{of.delta + place * of.layer.out_stride, nullptr, of.layer.out_stride};
   const Operand input = of.input ? Operand{of.input + place * of.layer.in_stride, nullptr, of.layer.in_stride}
                                  : Operand{a.wave.members[id].train_x, a.batch + place, of.layer.in_stride};
-  Shared& stage = shared<Shared>();
+  auto& stage = shared<GradientShared<T>>();
+  auto& stages = stage.stages;
   Loader<T::kM, T::kDepth, T::kThreads, Order::extent, 0, T::kPad> load_delta{delta, first_m, of.layer.out,
-                                                                              rows,  -0.0f,   stage.a};
-  Loader<columns, T::kDepth, T::kThreads, Order::extent, 0, T::kPad> load_input{input, first_n, of.layer.in,
-                                                                                rows,  0.0f,    stage.b};
-  if (bias < columns) {
+                                                                              rows,  -0.0f,   stages.a};
+  Loader<T::kN, T::kDepth, T::kThreads, Order::extent, 0, T::kPad> load_input{input, first_n, of.layer.in,
+                                                                              rows,  0.0f,    stages.b};
+  if (bias < T::kN) {
     __syncthreads();  // zeros stand there
     for (int i = static_cast<int>(threadIdx.x); i < 2 * T::kDepth; i += T::kThreads)
-      stage.b[i / T::kDepth].value[i % T::kDepth * (columns + T::kPad) + bias] = 1.0f;
+      stages.b[i / T::kDepth].value[i % T::kDepth * (T::kN + T::kPad) + bias] = 1.0f;
   }
-  if constexpr (wide) {
-    GradientSums<T> sums;
-    go_through_stages<true>(stage, load_delta, load_input, rows,
-                            [&](const auto& deltas, const auto& inputs, int k) {
-                              OCCAM_UNROLL
-                              for (int step = 0; step < kQuad; ++step) {
-                                const float* const row = inputs.value + (k + step) * columns;
-                                sums.add(deltas.value + (k + step) * T::kM + kQuad * T::m(),
-                                         row + kQuad * T::n(), row[T::kN + T::n()]);
-                              }
-                            });
-    __syncthreads();
-    put_gradients(stage.gradient, sums);
-  } else {
-    float gradient[T::kPerM][T::kPerN] = {};
-    go_through_stages<true>(stage, load_delta, load_input, rows,
-                            [&](const auto& deltas, const auto& inputs, int k) {
-                              multiply_step<T, Order::extent, Order::extent>(deltas, inputs, k, gradient);
-                            });
-    __syncthreads();
-    put_gradients<T, columns>(stage.gradient, gradient);
-  }
+  float sum[T::kPerM][T::kPerN] = {};
+  go_through_stages<true>(stages, load_delta, load_input, rows,
+                          [&](const auto& deltas, const auto& inputs, int k) {
+                            multiply_step<T, Order::extent, Order::extent>(deltas, inputs, k, sum);
+                          });
+  __syncthreads();
+  put_gradients<T, T::kN>(stage.gradient, sum);
   __syncthreads();
   const Trainee trainee{a.wave, id};
-  step_tile<T, columns>(trainee, of.layer, first_m, first_n, stage.gradient, [](int) { return true; });
+  step_tile<T, T::kN>(trainee, of.layer, first_m, first_n, stage.gradient, [](int) { return true; });
   const int unit = static_cast<int>(threadIdx.x);
-  if (bias < columns && unit < T::kM && first_m + unit < of.layer.out)
-    trainee.step(of.layer.bias + first_m + unit, stage.gradient[unit * columns + (bias ^ 1)]);
+  if (bias < T::kN && unit < T::kM && first_m + unit < of.layer.out)
+    trainee.step(of.layer.bias + first_m + unit, stage.gradient[unit * T::kN + (bias ^ 1)]);
 }
 
 template <class P>
-__global__ void __launch_bounds__(Gradients<P>::kThreads, Gradients<P>::kBlocks)
+__global__ void __launch_bounds__(Gradients<P>::Many::kThreads, Gradients<P>::kBlocks)
     weight_gradient_kernel(WeightGradientArguments a) {
   const int slot = static_cast<int>(blockIdx.y), block = static_cast<int>(blockIdx.x);
   if (a.slots.rows[slot] == 0) return;
@@ -150,8 +106,7 @@ __global__ void __launch_bounds__(Gradients<P>::kThreads, Gradients<P>::kBlocks)
   while (block >= a.end[i]) ++i;
   const WeightGradient& of = a.gradient[i];
   const int first = i > 0 ? a.end[i - 1] : 0;
-  with_tile<P>(of.layer,
-               [&]<class T, int columns>() { step_weights<T, columns>(a, of, block - first, slot); });
+  with_tile<P>(of.layer, [&]<class T>() { step_weights<T>(a, of, block - first, slot); });
 }
 
 // ---- launchers --------------------------------------------------------------------------------------------
@@ -165,15 +120,15 @@ void launch_gradients(Stream& stream, WeightGradientArguments a) {
   for (int i = 0; i < a.count; ++i) {
     const WeightGradient& of = a.gradient[i];
     require(of.delta && (of.input || a.batch), "weight gradients: no delta, or neither input nor batch");
-    with_tile<P>(of.layer, [&]<class T, int columns>() {
-      blocks += blocks_of<T, columns>(of.layer);
-      if (bytes < sizeof(GradientShared<T, columns>)) bytes = sizeof(GradientShared<T, columns>);
+    with_tile<P>(of.layer, [&]<class T>() {
+      blocks += tiles(of.layer.out, T::kM) * tiles_across<T>(of.layer);
+      if (bytes < sizeof(GradientShared<T>)) bytes = sizeof(GradientShared<T>);
     });
     a.end[i] = blocks;
   }
   launch(stream, "weight_gradient", weight_gradient_kernel<P>,
          dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(a.slots.count)),
-         dim3(Gradients<P>::kThreads), bytes, a);
+         dim3(Gradients<P>::Many::kThreads), bytes, a);
 }
 
 }  // namespace

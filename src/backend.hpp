@@ -59,6 +59,10 @@ class Wave {
   virtual void initialize(int member, const Initialization& init, std::uint32_t seed) = 0;
   virtual void store(int member, std::span<float> parameters) const = 0;
 
+  // Other data for every member in place of those it has; parameters stay where they are. A usage error of a wave that was
+  // opened with trainings.
+  virtual void show(std::span<const Data> data) = 0;
+
   // What training has of a member beside its parameters, and the same of a wave that goes on with it. Requires trainings.
   virtual TrainingState training_state(int member) const = 0;
   virtual void resume(int member, const TrainingState& state) = 0;

@@ -217,14 +217,15 @@ class WaveFit {
       parameters.push_back(models_.last(range_.first + m));
       seeds.push_back(models_.seeds(range_.first + m));
     }
+    std::vector<std::vector<Data>> sets;
     for (const std::vector<Data>& set : options_.sets_at_checks) {
-      std::vector<Data> data;
-      for (const int m : members) data.push_back(set[static_cast<std::size_t>(range_.first + m)]);
-      std::vector<Score> scores =
-          score_beside(backend(models_.device()), models_.spec(), parameters, data, seeds);
+      sets.emplace_back();
+      for (const int m : members) sets.back().push_back(set[static_cast<std::size_t>(range_.first + m)]);
+    }
+    for (std::vector<Score>& scores :
+         score_beside(backend(models_.device()), models_.spec(), parameters, sets, seeds))
       for (std::size_t k = 0; k < members.size(); ++k)
         checks[static_cast<std::size_t>(members[k])].further.push_back(std::move(scores[k]));
-    }
   }
 
   void attack_tested(const std::vector<int>& members, std::span<Check> checks) {
@@ -311,7 +312,9 @@ class WaveFit {
     MemberHistory& of = history_[static_cast<std::size_t>(member)];
     of.updates = stop(m).updates();
     of.status = stop(m).status();
-    store_last(m);
+    const bool is_best =
+        of.best_check >= 0 && of.checks[static_cast<std::size_t>(of.best_check)].updates == of.updates;
+    if (!is_best || !models_.last_is_best(member)) store_last(m);
     if (of.best_check < 0) models_.best_is_last(member);
     done(member);
   }

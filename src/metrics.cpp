@@ -10,6 +10,7 @@
 #include "law/rotate.hpp"
 #include "law/sum.hpp"
 #include "occam/philox.hpp"
+#include "score_beside.hpp"
 #include "waves.hpp"
 
 namespace occam {
@@ -137,6 +138,34 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
         result[member].push_back(
             as_score(std::move(scores[static_cast<std::size_t>(m)]), rows(data[member], split)));
       }
+    }
+  });
+  return result;
+}
+
+std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const std::vector<Data>> sets,
+                                      Which which, Split split) {
+  std::vector<std::vector<Score>> result;
+  for (const std::vector<Data>& set : sets) {
+    require(static_cast<int>(set.size()) == models.members(), "score: {} data sets for {} members",
+            set.size(), models.members());
+    for (std::size_t m = 0; m < set.size(); ++m)
+      for (const Split of : {Split::train, Split::validation, Split::test})
+        require(rows(set[m], of) == rows(sets.front()[m], of) && dim(set[m]) == dim(sets.front()[m]),
+                "score: sets of data of different sizes");
+    result.emplace_back(set.size());
+  }
+  if (sets.empty()) return result;
+  for (const Data& one : sets.front()) require(rows(one, split) > 0, "score: the split has no rows");
+  for_each_wave(models, sets.front(), {}, [&](Wave& wave, WaveRange range) {
+    const auto first = static_cast<std::size_t>(range.first), count = static_cast<std::size_t>(range.count);
+    for (std::size_t m = 0; m < count; ++m)
+      wave.load(static_cast<int>(m), parameters(models, static_cast<int>(first + m), which));
+    for (std::size_t s = 0; s < sets.size(); ++s) {
+      heed(models.interrupt());
+      const std::span<const Data> data = std::span(sets[s]).subspan(first, count);
+      if (s > 0) wave.show(data);
+      std::ranges::move(score_all(wave, data, split), result[s].begin() + range.first);
     }
   });
   return result;

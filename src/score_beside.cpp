@@ -1,26 +1,38 @@
 #include "score_beside.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <numeric>
 
 namespace occam {
 
-std::vector<Score> score_beside(Backend& device, const MlpSpec& spec,
-                                std::span<const std::span<const float>> parameters,
-                                std::span<const Data> data, std::span<const Seeds> seeds) {
+std::vector<Score> score_all(Wave& wave, std::span<const Data> data, Split split) {
+  std::vector<int> members(data.size());
+  std::iota(members.begin(), members.end(), 0);
+  std::vector<WaveScore> of(data.size());
+  wave.score(members, split, Randomization{}, true, of);
   std::vector<Score> scores;
-  while (scores.size() < data.size()) {
-    const std::size_t first = scores.size();
-    WaveRequest request{&spec, data.subspan(first), seeds.subspan(first), {}};
-    const auto count = static_cast<std::size_t>(device.wave_members(request));
+  for (std::size_t m = 0; m < data.size(); ++m)
+    scores.push_back(as_score(std::move(of[m]), rows(data[m], split)));
+  return scores;
+}
+
+std::vector<std::vector<Score>> score_beside(Backend& device, const MlpSpec& spec,
+                                             std::span<const std::span<const float>> parameters,
+                                             std::span<const std::vector<Data>> sets,
+                                             std::span<const Seeds> seeds) {
+  std::vector<std::vector<Score>> scores(sets.size());
+  for (std::size_t first = 0, count = 0; !sets.empty() && first < parameters.size(); first += count) {
+    WaveRequest request{&spec, std::span(sets.front()).subspan(first), seeds.subspan(first), {}};
+    count = static_cast<std::size_t>(device.wave_members(request));
     request.data = request.data.first(count), request.seeds = request.seeds.first(count);
     const std::unique_ptr<Wave> wave = device.open(request);
-    std::vector<int> members(count);
-    std::iota(members.begin(), members.end(), 0);
-    for (std::size_t m = 0; m < count; ++m) wave->load(members[m], parameters[first + m]);
-    std::vector<WaveScore> of(count);
-    wave->score(members, Split::test, Randomization{}, true, of);
-    for (std::size_t m = 0; m < count; ++m)
-      scores.push_back(as_score(std::move(of[m]), rows(request.data[m], Split::test)));
+    for (std::size_t m = 0; m < count; ++m) wave->load(static_cast<int>(m), parameters[first + m]);
+    for (std::size_t s = 0; s < sets.size(); ++s) {
+      const std::span<const Data> data = std::span(sets[s]).subspan(first, count);
+      if (s > 0) wave->show(data);
+      std::ranges::move(score_all(*wave, data, Split::test), std::back_inserter(scores[s]));
+    }
   }
   return scores;
 }

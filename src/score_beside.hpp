@@ -1,4 +1,4 @@
-// Scores on other data than those a wave has, while that wave is open.
+// Scores of a wave's members, and of members on other data than those a wave has, while that wave is open.
 #pragma once
 
 #include <span>
@@ -8,10 +8,14 @@
 
 namespace occam {
 
-// Of networks with these parameters [layout.total], on the test rows of one set of data each, in waves of their own: of as
-// many networks as the device holds beside what is open.
-std::vector<Score> score_beside(Backend& device, const MlpSpec& spec,
-                                std::span<const std::span<const float>> parameters,
-                                std::span<const Data> data, std::span<const Seeds> seeds);
+// Of all members on the split as it is. data: what the wave was opened with or shown last.
+std::vector<Score> score_all(Wave& wave, std::span<const Data> data, Split split);
+
+// scores[set][member] of networks with these parameters [layout.total], on the test rows of several sets of data
+// [set][member] of equal sizes, in waves of their own: of as many networks as the device holds beside what is open.
+std::vector<std::vector<Score>> score_beside(Backend& device, const MlpSpec& spec,
+                                             std::span<const std::span<const float>> parameters,
+                                             std::span<const std::vector<Data>> sets,
+                                             std::span<const Seeds> seeds);
 
 }  // namespace occam

@@ -42,6 +42,11 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
                                       std::span<const Randomization> variants, Which which = Which::last,
                                       Split split = Split::test);
 
+// scores[set][member] on several sets of data [set][member] as they are, each of which has as many rows as the first. A
+// device is given the models once.
+std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const std::vector<Data>> sets,
+                                      Which which = Which::last, Split split = Split::test);
+
 // Logits of one member on one variant.
 struct Logits {
   std::int64_t rows = 0;

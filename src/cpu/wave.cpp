@@ -21,30 +21,44 @@ auto by_place(const law::ShapePlace& p) { return std::tuple(p.shape, p.dy, p.dx)
 }  // namespace
 
 CpuWave::CpuWave(const WaveRequest& request)
-    : spec_(*request.spec), layout_(spec_), threads_(request.threads), interrupt_(request.interrupt) {
+    : spec_(*request.spec), layout_(spec_), threads_(request.threads), interrupt_(request.interrupt),
+      trains_(!request.trainings.empty()) {
   for (const Training& training : request.trainings)
     require(training.precision == Precision::fp32,
             "precision {}: the CPU trains in fp32 alone (use precision fp32, or a CUDA device)",
             name_of(training.precision));
-  for (std::size_t m = 0; m < request.seeds.size(); ++m) {
-    Member member;
-    member.data = request.data[m];
-    const Training* const training = request.trainings.empty() ? nullptr : &request.trainings[m];
-    ImageInput input;
-    if (const auto* shapes = std::get_if<ShapeData>(&member.data)) {
-      member.images = images_of(*shapes, training);
-      input = {&shapes->set->view(), member.images->live.data()};
-    }
-    member.engine =
-        make_engine(spec_, layout_, training, request.seeds[m].order, member.images ? &input : nullptr);
-    const std::vector<float> matrix = rotation(member.data, request.interrupt);
-    if (!matrix.empty()) {
-      const std::int64_t width = dim(member.data);
-      member.rotation = AlignedFloats(width * padded(width));
-      for (std::int64_t k = 0; k < width; ++k)
-        std::copy_n(matrix.data() + k * width, width, member.rotation.data() + k * padded(width));
-    }
-    members_.push_back(std::move(member));
+  for (std::size_t m = 0; m < request.seeds.size(); ++m)
+    members_.push_back(
+        made(request.data[m], request.seeds[m].order, trains_ ? &request.trainings[m] : nullptr));
+}
+
+CpuWave::Member CpuWave::made(const Data& data, std::uint32_t order_seed, const Training* training) const {
+  Member member;
+  member.data = data;
+  ImageInput input;
+  if (const auto* shapes = std::get_if<ShapeData>(&member.data)) {
+    member.images = images_of(*shapes, training);
+    input = {&shapes->set->view(), member.images->live.data()};
+  }
+  member.engine = make_engine(spec_, layout_, training, order_seed, member.images ? &input : nullptr);
+  const std::vector<float> matrix = rotation(member.data, interrupt_);
+  if (!matrix.empty()) {
+    const std::int64_t width = dim(member.data);
+    member.rotation = AlignedFloats(width * padded(width));
+    for (std::int64_t k = 0; k < width; ++k)
+      std::copy_n(matrix.data() + k * width, width, member.rotation.data() + k * padded(width));
+  }
+  return member;
+}
+
+void CpuWave::show(std::span<const Data> data) {
+  require(!trains_, "wave: other data while it trains");
+  require(data.size() == members_.size(), "wave: {} data sets for {} members", data.size(), members_.size());
+  std::vector<float> parameters(static_cast<std::size_t>(layout_.total));
+  for (std::size_t m = 0; m < data.size(); ++m) {
+    members_[m].engine->store(parameters.data());
+    members_[m] = made(data[m], 0, nullptr);  // without training there is no order
+    members_[m].engine->load(parameters.data());
   }
 }
 

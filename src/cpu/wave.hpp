@@ -22,6 +22,7 @@ class CpuWave final : public Wave {
   void load(int member, std::span<const float> parameters) override;
   void initialize(int member, const Initialization& init, std::uint32_t seed) override;
   void store(int member, std::span<float> parameters) const override;
+  void show(std::span<const Data> data) override;
   TrainingState training_state(int member) const override;
   void resume(int member, const TrainingState& state) override;
   void train(std::span<const std::int64_t> updates) override;
@@ -64,6 +65,7 @@ class CpuWave final : public Wave {
   };
 
   // training: null where nothing will be trained.
+  Member made(const Data& data, std::uint32_t order_seed, const Training* training) const;
   static Images images_of(const ShapeData& data, const Training* training);
   const Rows& rows(Member& member, Split split);
   WaveScore score_of(std::span<const float> logits, std::span<const std::int32_t> labels, bool auc) const;
@@ -79,6 +81,7 @@ class CpuWave final : public Wave {
   const ParameterLayout layout_;
   const int threads_;
   const Interrupt interrupt_;
+  const bool trains_;
   std::vector<Member> members_;
 };
 

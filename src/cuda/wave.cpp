@@ -6,7 +6,9 @@
 namespace occam::cuda {
 
 CudaWave::CudaWave(int device, const WaveRequest& request, std::int64_t scratch, std::size_t shared_limit)
-    : device_(device), scratch_(scratch), shared_limit_(shared_limit), interrupt_(request.interrupt) {
+    : device_(device), scratch_(scratch), shared_limit_(shared_limit),
+      seeds_(request.seeds.begin(), request.seeds.end()), threads_(request.threads),
+      interrupt_(request.interrupt) {
   const DataClock clock;
   use_device();
   data_.emplace(request);
@@ -55,6 +57,18 @@ void CudaWave::store(int member, std::span<float> parameters) const {
   check(member);
   use_device();
   data_->store(member, parameters);
+}
+
+void CudaWave::show(std::span<const Data> data) {
+  require(trainer_ == nullptr, "wave: other data while it trains");
+  const DataClock clock;
+  use_device();
+  scorer_.reset(), attacker_.reset();
+  data_->stream().synchronize();
+  const MlpSpec spec = data_->spec();
+  DeviceBuffer<float> parameters = data_->take_parameters();
+  data_.emplace(WaveRequest{&spec, data, seeds_, {}, threads_, interrupt_}, std::move(parameters));
+  data_->stream().synchronize();
 }
 
 Trainer& CudaWave::trainer() const {

@@ -21,6 +21,7 @@ class CudaWave final : public Wave {
   void load(int member, std::span<const float> parameters) override;
   void initialize(int member, const Initialization& init, std::uint32_t seed) override;
   void store(int member, std::span<float> parameters) const override;
+  void show(std::span<const Data> data) override;
   TrainingState training_state(int member) const override;
   void resume(int member, const TrainingState& state) override;
   void train(std::span<const std::int64_t> updates) override;
@@ -49,6 +50,8 @@ class CudaWave final : public Wave {
   int device_;
   std::int64_t scratch_;
   std::size_t shared_limit_;
+  const std::vector<Seeds> seeds_;
+  const int threads_;
   Interrupt interrupt_;
   mutable std::optional<WaveData> data_;  // a copy to the host goes through its stream
   std::optional<Scorer> scorer_;

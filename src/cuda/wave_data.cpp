@@ -38,7 +38,7 @@ bool travels_by_tensor(const DeviceLayout& layout) {
 
 }  // namespace
 
-WaveData::WaveData(const WaveRequest& request)
+WaveData::WaveData(const WaveRequest& request, DeviceBuffer<float> parameters)
     : spec_(*request.spec), layout_(spec_), stream_(request.threads),
       data_(request.data.begin(), request.data.end()), members_(request.data.size()) {
   require(!data_.empty() && data_.size() <= kMaxSlots, "wave: {} members; give 1 to {}", data_.size(),
@@ -97,8 +97,12 @@ WaveData::WaveData(const WaveRequest& request)
   }
   upload_slabs(std::max(1, request.threads), request.interrupt);
   device_members_ = upload<Member>(stream_, "members", members_);
-  parameters_ =
-      DeviceBuffer<float>("parameters", members_.size() * static_cast<std::size_t>(layout_.stride()));
+  const std::size_t count = members_.size() * static_cast<std::size_t>(layout_.stride());
+  parameters_ = std::move(parameters);
+  require(parameters_.size() == 0 || parameters_.size() == count, "wave: {} parameters in place of {}",
+          parameters_.size(), count);
+  if (parameters_.size() == count) return;
+  parameters_ = DeviceBuffer<float>("parameters", count);
   fill(stream_, parameters_);
 }
 

@@ -31,8 +31,9 @@ inline std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to -
 class WaveData {
  public:
   // Uploads everything but the training rows of slab data, which the scorer generates into the room left for
-  // them. Images of shapes are their places and nothing more; all members have them, or none.
-  explicit WaveData(const WaveRequest& request);
+  // them. Images of shapes are their places and nothing more; all members have them, or none. parameters: taken over
+  // from other data of the same members; without them all are 0.
+  explicit WaveData(const WaveRequest& request, DeviceBuffer<float> parameters = {});
 
   const MlpSpec& spec() const { return spec_; }
   const DeviceLayout& layout() const { return layout_; }
@@ -45,6 +46,7 @@ class WaveData {
   const Data& data(int index) const { return data_[static_cast<std::size_t>(index)]; }
   const Member* device_members() const { return device_members_.data(); }
   float* parameters() { return parameters_.data(); }
+  DeviceBuffer<float> take_parameters() { return std::move(parameters_); }
 
   // In stream order.
   void set_optimizer(int member, const law::OptimizerConstants& constants);

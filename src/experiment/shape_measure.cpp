@@ -159,23 +159,26 @@ void measure_shapes(const MlpEnsemble& models, std::span<const Data> data, const
     return plan.cases[static_cast<std::size_t>(places[i].planned_case)];
   };
   const Which which = case_of(0).settings.evaluate;
-  std::vector<std::vector<TestSet>> sets(places.size());  // [member][set]
+  std::vector<const char*> names;
+  std::vector<std::vector<Data>> arrangements;  // [set][member]
+  std::vector<std::vector<bool>> there;         // what is not is scored and forgotten
   for (const auto& [arrangement, name] : kSets) {
-    const std::vector<Data> of_set = arranged(data, arrangement);
-    std::vector<bool> there;  // what is not is scored and forgotten
+    std::vector<bool> has_it;
+    for (std::size_t i = 0; i < places.size(); ++i) has_it.push_back(has(spec_of(data[i]), arrangement));
+    if (std::ranges::count(has_it, true) == 0) continue;
+    names.push_back(name), there.push_back(std::move(has_it));
+    arrangements.push_back(arranged(data, arrangement));
+  }
+  const auto scores = score(models, arrangements, which);
+  std::vector<std::vector<TestSet>> sets(places.size());  // [member][set]
+  for (std::size_t s = 0; s < names.size(); ++s) {
     for (std::size_t i = 0; i < places.size(); ++i) {
-      there.push_back(has(spec_of(data[i]), arrangement));
-      if (there[i]) sets[i].push_back({name, of_set[i]});
-    }
-    if (std::ranges::count(there, true) == 0) continue;
-    const Randomization as_it_is;
-    const auto scores = score(models, of_set, {&as_it_is, 1}, which);
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      if (!there[i]) continue;
-      const std::string prefix = std::string(name) + "_";
-      records[i].metrics.emplace_back(prefix + "accuracy", scores[i].front().accuracy);
-      records[i].metrics.emplace_back(prefix + "loss", scores[i].front().loss);
-      records[i].metrics.emplace_back(prefix + "auc", scores[i].front().mean_auc());
+      if (!there[s][i]) continue;
+      sets[i].push_back({names[s], arrangements[s][i]});
+      const std::string prefix = std::string(names[s]) + "_";
+      records[i].metrics.emplace_back(prefix + "accuracy", scores[s][i].accuracy);
+      records[i].metrics.emplace_back(prefix + "loss", scores[s][i].loss);
+      records[i].metrics.emplace_back(prefix + "auc", scores[s][i].mean_auc());
     }
   }
   for (std::size_t i = 0; i < places.size(); ++i) {

@@ -94,11 +94,12 @@ TEST_P(BackendBody, TheMembersThatFitDoFit) {
 
 // Of as many at a time as fit, and what trains meanwhile does not notice.
 TEST_P(BackendBody, ScoresBesideATraining) {
-  const Ensemble e = equal_members(5), others = [] {
+  const auto shown = [](std::uint32_t seed) {
     Ensemble of = equal_members(5);
-    for (std::uint32_t m = 0; m < 5; ++m) of.data[m] = slabs(8, 1, 0, 30 + m, true, 50 + m);
+    for (std::uint32_t m = 0; m < 5; ++m) of.data[m] = slabs(8, 1, 0, 30 + m, seed % 2 == 0, seed + m);
     return of;
-  }();
+  };
+  const Ensemble e = equal_members(5), others = shown(50), third = shown(61);
   const std::vector<std::int64_t> some = {3, 0, 3, 1, 2}, more = {2, 4, 0, 1, 1};
   const auto backend = make(), small = make(GetParam() == Body::cpu ? 0 : std::int64_t{14} << 10);
   const int at_once = small->wave_members(others.request(false));
@@ -110,17 +111,21 @@ TEST_P(BackendBody, ScoresBesideATraining) {
   for (int m = 0; m < 5; ++m) of_members.push_back(parameters(e, *wave, m));
   const std::vector<std::span<const float>> spans(of_members.begin(), of_members.end());
   for (Backend* device : {backend.get(), small.get()}) {
-    const std::vector<Score> scores = score_beside(*device, e.spec, spans, others.data, others.seeds);
-    ASSERT_EQ(scores.size(), 5u);
-    for (std::size_t m = 0; m < 5; ++m) {
-      SCOPED_TRACE(m);
-      Ensemble as_trained = others;
-      as_trained.start[m] = of_members[m];
-      const ScalarTwin::Score expected =
-          twin_of(as_trained, static_cast<int>(m)).score(materialize(others.data[m], Split::test));
-      EXPECT_EQ(scores[m].accuracy, static_cast<double>(expected.correct) / static_cast<double>(30 + m));
-      EXPECT_EQ(scores[m].loss, static_cast<double>(expected.loss));
-      EXPECT_EQ(scores[m].auc.size(), 1u);
+    const std::vector<std::vector<Data>> sets = {others.data, third.data};
+    const auto scores = score_beside(*device, e.spec, spans, sets, others.seeds);
+    ASSERT_EQ(scores.size(), 2u);
+    for (std::size_t s = 0; s < 2; ++s) {
+      ASSERT_EQ(scores[s].size(), 5u);
+      for (std::size_t m = 0; m < 5; ++m) {
+        SCOPED_TRACE(std::to_string(s) + ", member " + std::to_string(m));
+        Ensemble as_trained = others;
+        as_trained.start[m] = of_members[m];
+        const ScalarTwin::Score expected =
+            twin_of(as_trained, static_cast<int>(m)).score(materialize(sets[s][m], Split::test));
+        EXPECT_EQ(scores[s][m].accuracy, static_cast<double>(expected.correct) / static_cast<double>(30 + m));
+        EXPECT_EQ(scores[s][m].loss, static_cast<double>(expected.loss));
+        EXPECT_EQ(scores[s][m].auc.size(), 1u);
+      }
     }
   }
   for (Wave* one : {alone.get(), wave.get()}) one->train(more);

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "contract/bodies.hpp"
+#include "occam/error.hpp"
+#include "shape_set.hpp"
 #include "support/small_data.hpp"
 #include "support/small_shapes.hpp"
 
@@ -119,6 +121,48 @@ TEST_P(ImageBody, RandomisedRowsAndAttacksAreThoseOfRowsOfFloats) {
   other->perturb({&member, 1}, Split::test, {&pgd, 1}, {&b, 1});
   EXPECT_EQ(a.perturbation, b.perturbation);
   EXPECT_EQ(a.logits, b.logits);
+}
+
+TEST_P(ImageBody, OtherImagesForTheSameNetworks) {
+  const ImageVariant variant = image_variants().front();
+  const Two two(variant, false), training(variant);
+  Two others(variant, false);
+  for (Data& one : others.data) {
+    ShapeSpec shapes = std::get<ShapeData>(one).set->spec();
+    shapes.test = Arrangement::swapped, shapes.contrast *= 0.5;
+    one = shape_data(shapes, {seed(one)}).front();
+  }
+  const auto backend = make();
+  const int members = backend->wave_members(two.request());
+  const auto opened = [&](const Two& of) {
+    const auto count = static_cast<std::size_t>(members);
+    return backend->open({&of.spec, std::span(of.data).first(count), std::span(of.seeds).first(count), {}});
+  };
+  const auto wave = opened(two), expected = opened(others);
+  std::vector<float> of_wave(static_cast<std::size_t>(rows(two.data[0], Split::test) * two.spec.outputs())),
+      of_expected = of_wave;
+  for (int m = 0; m < members; ++m)
+    for (Wave* one : {wave.get(), expected.get()}) one->load(m, two.starts[static_cast<std::size_t>(m)]);
+  const std::vector<float> x(static_cast<std::size_t>(two.spec.inputs), 0.5f),
+      ones(static_cast<std::size_t>(two.spec.outputs()), 1.0f);
+  std::vector<float> gradient(x.size());
+  wave->input_gradient(0, x, ones, gradient);  // what attacks made of the images before is gone, too
+  for (const Two* of : {static_cast<const Two*>(&others), &two}) {
+    SCOPED_TRACE(of == &two);
+    wave->show(std::span(of->data).first(static_cast<std::size_t>(members)));
+    for (int m = 0; m < members; ++m) {
+      wave->logits(m, Split::test, Randomization{}, of_wave);
+      expected->logits(m, Split::test, Randomization{}, of_expected);
+      EXPECT_EQ(of_wave == of_expected, of == &others) << "member " << m;
+      std::vector<float> parameters(two.starts[0].size());
+      wave->store(m, parameters);
+      EXPECT_EQ(parameters, two.starts[static_cast<std::size_t>(m)]);
+    }
+  }
+  const auto trains =
+      backend->open({&training.spec, std::span(training.data).first(1), std::span(training.seeds).first(1),
+                     std::span(training.trainings).first(1)});
+  EXPECT_THROW(trains->show(std::span(others.data).first(1)), Error);
 }
 
 TEST_P(ImageBody, InputGradientsAreThoseOfRowsOfFloats) {
