@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "initial_draws.hpp"
 #include "law/functions.hpp"
@@ -146,11 +145,12 @@ law::LayerDraws layer_draws(const Initialization& init, int fan_in, int fan_out)
 }
 
 void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init,
-                std::uint32_t seed, std::span<float> parameters) {
+                std::uint32_t seed, std::span<float> parameters, int threads) {
   validate(init);
   std::vector<Draws> pieces;
   begin(spec, layout, init, seed, parameters, pieces);
-  for (const Draws& piece : pieces) draw(piece);
+  const auto enough = static_cast<int>(std::clamp<std::int64_t>(layout.total / kPiece, 1, threads));
+  side_by_side(enough, pieces.size(), [&](std::size_t i) { draw(pieces[i]); });
 }
 
 MlpEnsemble::MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits,
@@ -161,35 +161,21 @@ MlpEnsemble::MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Ini
   require(inits_.size() == seeds_.size(), "ensemble: {} initialisations for {} members", inits_.size(),
           seeds_.size());
   for (const Initialization& init : inits_) validate(init);
-  if (device_.kind != DeviceKind::cpu) return;
-  std::vector<int> all(seeds_.size());
-  std::iota(all.begin(), all.end(), 0);
-  draw_members(all);
 }
 
 MlpEnsemble::MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds, std::vector<Initialization> inits)
     : spec_(of.spec_), layout_(of.layout_), seeds_(std::move(seeds)), inits_(std::move(inits)),
       device_(of.device_), last_(seeds_.size()), best_(seeds_.size()) {}
 
-void MlpEnsemble::draw_members(std::span<const int> members) const {
-  Floats made;
-  std::vector<Draws> pieces;
-  for (const int m : members) {
-    const auto member = static_cast<std::size_t>(m);
-    made.push_back(unset());
-    const std::span<float> values{made.back().get(), static_cast<std::size_t>(layout_.total)};
-    begin(spec_, layout_, inits_[member], seeds_[member].init, values, pieces);
-  }
-  const std::int64_t all = static_cast<std::int64_t>(members.size()) * layout_.total;
-  const auto threads = static_cast<int>(std::clamp<std::int64_t>(all / kPiece, 1, device_.threads));
-  side_by_side(threads, pieces.size(), [&](std::size_t i) { draw(pieces[i]); });
-  for (std::size_t i = 0; i < members.size(); ++i)
-    last_[static_cast<std::size_t>(members[i])] = std::move(made[i]);
-}
-
 std::span<float> MlpEnsemble::drawn(int member) const {
   const std::lock_guard lock(*drawing_);
-  if (!last_[static_cast<std::size_t>(member)]) draw_members({&member, 1});
+  const auto m = static_cast<std::size_t>(member);
+  if (!last_[m]) {
+    std::unique_ptr<float[]> made = unset();
+    occam::initialize(spec_, layout_, inits_[m], seeds_[m].init,
+                      {made.get(), static_cast<std::size_t>(layout_.total)}, device_.threads);
+    last_[m] = std::move(made);
+  }
   return floats(last_, member);
 }
 

@@ -82,8 +82,8 @@ struct Seeds {
 // the members they work on to the device and back, so an ensemble may be larger than the device.
 class MlpEnsemble {
  public:
-  // Draws every member's parameters, on the device's host threads; of an ensemble for a GPU, when they are asked for, as fit()
-  // draws them there. seeds and inits have one entry per member. Throws usage errors (validate(spec)).
+  // seeds and inits have one entry per member, whose parameters are drawn when they are asked for; fit() draws them where
+  // it trains. Throws usage errors (validate(spec)).
   MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Initialization> inits, Device device);
   MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, Device device)
       : MlpEnsemble(std::move(spec), seeds, std::vector<Initialization>(seeds.size()), std::move(device)) {}
@@ -135,10 +135,8 @@ class MlpEnsemble {
  private:
   using Floats = std::vector<std::unique_ptr<float[]>>;  // [members], each [layout().total]
 
-  MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds,
-              std::vector<Initialization> inits);  // nothing is drawn
+  MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds, std::vector<Initialization> inits);
 
-  void draw_members(std::span<const int> members) const;
   std::span<float> drawn(int member) const;
   template <class F>
   void replace(Floats& of, int member, const F& write) {
@@ -168,8 +166,8 @@ class MlpEnsemble {
   const std::atomic<bool>* interrupt_ = nullptr;
 };
 
-// One member's initial parameters, [layout.total].
+// One member's initial parameters, [layout.total], on so many threads; they do not decide about them.
 void initialize(const MlpSpec& spec, const ParameterLayout& layout, const Initialization& init,
-                std::uint32_t seed, std::span<float> parameters);
+                std::uint32_t seed, std::span<float> parameters, int threads = 1);
 
 }  // namespace occam

@@ -68,7 +68,7 @@ void CpuWave::load(int member, std::span<const float> parameters) {
 
 void CpuWave::initialize(int member, const Initialization& init, std::uint32_t seed) {
   std::vector<float> parameters(static_cast<std::size_t>(layout_.total));
-  occam::initialize(spec_, layout_, init, seed, parameters);
+  occam::initialize(spec_, layout_, init, seed, parameters, threads_);
   load(member, parameters);
 }
 
