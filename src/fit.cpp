@@ -312,9 +312,7 @@ class WaveFit {
     MemberHistory& of = history_[static_cast<std::size_t>(member)];
     of.updates = stop(m).updates();
     of.status = stop(m).status();
-    const bool is_best =
-        of.best_check >= 0 && of.checks[static_cast<std::size_t>(of.best_check)].updates == of.updates;
-    if (!is_best || !models_.last_is_best(member)) store_last(m);
+    store_last(m);
     if (of.best_check < 0) models_.best_is_last(member);
     done(member);
   }

@@ -37,8 +37,10 @@ int best_by_definition(const MemberHistory& history, bool validation) {
 TEST(Fit, ChecksHoldTheTwinsScoresAndParameters) {
   for (const std::int64_t validation : {0, 25}) {
     const Data data = noisy(3, validation);
-    MlpEnsemble models(kSpec, {{3, 4, 5}}, cpu());
-    const std::vector<float> start(models.last(0).begin(), models.last(0).end());
+    MlpEnsemble models(kSpec, {{3, 4, 5}}, cpu());  // nobody asks for its initial parameters
+    const ParameterLayout layout(kSpec);
+    std::vector<float> start(static_cast<std::size_t>(layout.total));
+    initialize(kSpec, layout, {}, 4, start);
     const Training how = training(limit(600, 70));
     const MemberHistory history = fit(models, {&data, 1}, {&how, 1})[0];
     EXPECT_EQ(updates_of(history),

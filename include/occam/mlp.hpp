@@ -123,14 +123,6 @@ class MlpEnsemble {
   // Whether the last model has memory. Without it is what initialize() gives of the member's seed.
   bool is_drawn(int member) const { return exists(last_, member); }
   void best_is_last(int member) { best_[static_cast<std::size_t>(member)].reset(); }
-  // The best model, where it has memory of its own, becomes the last one, which has it from now on. Whether it had.
-  bool last_is_best(int member) {
-    const std::lock_guard lock(*drawing_);
-    auto& best = best_[static_cast<std::size_t>(member)];
-    if (!best) return false;
-    last_[static_cast<std::size_t>(member)] = std::move(best);
-    return true;
-  }
 
  private:
   using Floats = std::vector<std::unique_ptr<float[]>>;  // [members], each [layout().total]
