@@ -23,10 +23,14 @@ std::vector<std::vector<Score>> score_beside(Backend& device, const MlpSpec& spe
                                              std::span<const Seeds> seeds) {
   std::vector<std::vector<Score>> scores(sets.size());
   for (std::size_t first = 0, count = 0; !sets.empty() && first < parameters.size(); first += count) {
-    WaveRequest request{&spec, std::span(sets.front()).subspan(first), seeds.subspan(first), {}};
-    count = static_cast<std::size_t>(device.wave_members(request));
-    request.data = request.data.first(count), request.seeds = request.seeds.first(count);
-    const std::unique_ptr<Wave> wave = device.open(request);
+    const auto request = [&](std::size_t set, std::size_t members) {
+      return WaveRequest{
+          &spec, std::span(sets[set]).subspan(first, members), seeds.subspan(first, members), {}};
+    };
+    count = parameters.size() - first;
+    for (std::size_t s = 0; s < sets.size(); ++s)
+      count = static_cast<std::size_t>(device.wave_members(request(s, count)));
+    const std::unique_ptr<Wave> wave = device.open(request(0, count));
     for (std::size_t m = 0; m < count; ++m) wave->load(static_cast<int>(m), parameters[first + m]);
     for (std::size_t s = 0; s < sets.size(); ++s) {
       const std::span<const Data> data = std::span(sets[s]).subspan(first, count);

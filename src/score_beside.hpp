@@ -12,7 +12,7 @@ namespace occam {
 std::vector<Score> score_all(Wave& wave, std::span<const Data> data, Split split);
 
 // scores[set][member] of networks with these parameters [layout.total], on the test rows of several sets of data
-// [set][member] of equal sizes, in waves of their own: of as many networks as the device holds beside what is open.
+// [set][member], in waves of their own: of as many networks as the device holds with each set beside what is open.
 std::vector<std::vector<Score>> score_beside(Backend& device, const MlpSpec& spec,
                                              std::span<const std::span<const float>> parameters,
                                              std::span<const std::vector<Data>> sets,

@@ -94,12 +94,12 @@ TEST_P(BackendBody, TheMembersThatFitDoFit) {
 
 // Of as many at a time as fit, and what trains meanwhile does not notice.
 TEST_P(BackendBody, ScoresBesideATraining) {
-  const auto shown = [](std::uint32_t seed) {
+  const auto shown = [](std::int64_t test, std::uint32_t seed) {
     Ensemble of = equal_members(5);
-    for (std::uint32_t m = 0; m < 5; ++m) of.data[m] = slabs(8, 1, 0, 30 + m, seed % 2 == 0, seed + m);
+    for (std::uint32_t m = 0; m < 5; ++m) of.data[m] = slabs(8, 1, 0, test + m, seed % 2 == 0, seed + m);
     return of;
   };
-  const Ensemble e = equal_members(5), others = shown(50), third = shown(61);
+  const Ensemble e = equal_members(5), others = shown(30, 50), third = shown(70, 61);
   const std::vector<std::int64_t> some = {3, 0, 3, 1, 2}, more = {2, 4, 0, 1, 1};
   const auto backend = make(), small = make(GetParam() == Body::cpu ? 0 : std::int64_t{14} << 10);
   const int at_once = small->wave_members(others.request(false));
@@ -122,7 +122,8 @@ TEST_P(BackendBody, ScoresBesideATraining) {
         as_trained.start[m] = of_members[m];
         const ScalarTwin::Score expected =
             twin_of(as_trained, static_cast<int>(m)).score(materialize(sets[s][m], Split::test));
-        EXPECT_EQ(scores[s][m].accuracy, static_cast<double>(expected.correct) / static_cast<double>(30 + m));
+        EXPECT_EQ(scores[s][m].accuracy,
+                  static_cast<double>(expected.correct) / static_cast<double>(rows(sets[s][m], Split::test)));
         EXPECT_EQ(scores[s][m].loss, static_cast<double>(expected.loss));
         EXPECT_EQ(scores[s][m].auc.size(), 1u);
       }
