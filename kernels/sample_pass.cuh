@@ -22,11 +22,12 @@ struct PassTile {
   static constexpr int kM = kHalves * kThreadsM * kPerM, kN = kThreadsN * kPerN;
   static constexpr int kApart = kQuad * kThreadsN;          // of a thread's quads
   static constexpr int kSingle = quads * kApart;            // the first single column of thread 0
-  static constexpr int kRuns = (kN + kApart - 1) / kApart;  // of quads of a row, one for each of 16 threads
+  static constexpr int kRuns = (kN + kApart - 1) / kApart;  // of kApart columns, the last one of the singles
   static constexpr int kColumns = kN / kPairs;              // of a pair
   static constexpr int kDepth = 16;                         // of a stage
   static constexpr int kStride =
       (kN / kQuad - (kN / kQuad + 1) % 2) * kQuad;  // of rows: an odd number of quads
+  static_assert(singles <= kAcross, "a run takes all singles");
   using Value = float[kPerM][kPerN];
 
   static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }

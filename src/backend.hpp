@@ -60,7 +60,7 @@ class Wave {
   virtual void store(int member, std::span<float> parameters) const = 0;
 
   // Other data for every member in place of those it has; parameters stay where they are. A usage error of a wave that was
-  // opened with trainings.
+  // opened with trainings, or of another number of members. After any other error the wave can only be closed.
   virtual void show(std::span<const Data> data) = 0;
 
   // What training has of a member beside its parameters, and the same of a wave that goes on with it. Requires trainings.

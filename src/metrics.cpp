@@ -39,6 +39,17 @@ std::unique_ptr<Wave> open_one(const MlpEnsemble& models, int member, const Data
   return wave;
 }
 
+// body(wave, its first member, their number) with the models in every wave, and rows in the split.
+template <class Body>
+void for_each_loaded(const MlpEnsemble& models, std::span<const Data> data, Which which, Split split,
+                     const Body& body) {
+  for (const Data& one : data) require(rows(one, split) > 0, "score: the split has no rows");
+  for_each_wave(models, data, {}, [&](Wave& wave, WaveRange range) {
+    for (int m = 0; m < range.count; ++m) wave.load(m, parameters(models, range.first + m, which));
+    body(wave, static_cast<std::size_t>(range.first), static_cast<std::size_t>(range.count));
+  });
+}
+
 // Key of a score whose order among floats is the order of the integers; −0 and +0 are one value.
 std::uint32_t ordered_key(float value) {
   const std::uint32_t bits = static_cast<std::uint32_t>(law::bits_of(value == 0.0f ? 0.0f : value));
@@ -123,21 +134,12 @@ Score score_of(Loss loss, int outputs, std::span<const float> logits, std::span<
 
 std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const Data> data,
                                       std::span<const Randomization> variants, Which which, Split split) {
-  for (const Data& one : data) require(rows(one, split) > 0, "score: the split has no rows");
   std::vector<std::vector<Score>> result(static_cast<std::size_t>(models.members()));
-  for_each_wave(models, data, {}, [&](Wave& wave, WaveRange range) {
-    std::vector<int> members(static_cast<std::size_t>(range.count));
-    std::iota(members.begin(), members.end(), 0);
-    for (const int m : members) wave.load(m, parameters(models, range.first + m, which));
-    std::vector<WaveScore> scores(members.size());
+  for_each_loaded(models, data, which, split, [&](Wave& wave, std::size_t first, std::size_t count) {
     for (const Randomization& variant : variants) {
       heed(models.interrupt());
-      wave.score(members, split, variant, true, scores);
-      for (const int m : members) {
-        const auto member = static_cast<std::size_t>(range.first + m);
-        result[member].push_back(
-            as_score(std::move(scores[static_cast<std::size_t>(m)]), rows(data[member], split)));
-      }
+      std::vector<Score> scores = score_all(wave, data.subspan(first, count), split, variant);
+      for (std::size_t m = 0; m < count; ++m) result[first + m].push_back(std::move(scores[m]));
     }
   });
   return result;
@@ -152,20 +154,18 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
     for (std::size_t m = 0; m < set.size(); ++m)
       for (const Split of : {Split::train, Split::validation, Split::test})
         require(rows(set[m], of) == rows(sets.front()[m], of) && dim(set[m]) == dim(sets.front()[m]),
-                "score: sets of data of different sizes");
+                "score: set {} of member {} has other sizes than the first; score it in a call of its own",
+                result.size(), m);
     result.emplace_back(set.size());
   }
   if (sets.empty()) return result;
-  for (const Data& one : sets.front()) require(rows(one, split) > 0, "score: the split has no rows");
-  for_each_wave(models, sets.front(), {}, [&](Wave& wave, WaveRange range) {
-    const auto first = static_cast<std::size_t>(range.first), count = static_cast<std::size_t>(range.count);
-    for (std::size_t m = 0; m < count; ++m)
-      wave.load(static_cast<int>(m), parameters(models, static_cast<int>(first + m), which));
+  for_each_loaded(models, sets.front(), which, split, [&](Wave& wave, std::size_t first, std::size_t count) {
     for (std::size_t s = 0; s < sets.size(); ++s) {
       heed(models.interrupt());
       const std::span<const Data> data = std::span(sets[s]).subspan(first, count);
       if (s > 0) wave.show(data);
-      std::ranges::move(score_all(wave, data, split), result[s].begin() + range.first);
+      std::ranges::move(score_all(wave, data, split, {}),
+                        result[s].begin() + static_cast<std::ptrdiff_t>(first));
     }
   });
   return result;

@@ -172,8 +172,7 @@ std::span<float> MlpEnsemble::drawn(int member) const {
   const auto m = static_cast<std::size_t>(member);
   if (!last_[m]) {
     std::unique_ptr<float[]> made = unset();
-    occam::initialize(spec_, layout_, inits_[m], seeds_[m].init,
-                      {made.get(), static_cast<std::size_t>(layout_.total)}, device_.threads);
+    initialize(spec_, layout_, inits_[m], seeds_[m].init, values(made), device_.threads);
     last_[m] = std::move(made);
   }
   return floats(last_, member);

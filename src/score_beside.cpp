@@ -6,11 +6,12 @@
 
 namespace occam {
 
-std::vector<Score> score_all(Wave& wave, std::span<const Data> data, Split split) {
+std::vector<Score> score_all(Wave& wave, std::span<const Data> data, Split split,
+                             const Randomization& variant) {
   std::vector<int> members(data.size());
   std::iota(members.begin(), members.end(), 0);
   std::vector<WaveScore> of(data.size());
-  wave.score(members, split, Randomization{}, true, of);
+  wave.score(members, split, variant, true, of);
   std::vector<Score> scores;
   for (std::size_t m = 0; m < data.size(); ++m)
     scores.push_back(as_score(std::move(of[m]), rows(data[m], split)));
@@ -35,7 +36,7 @@ std::vector<std::vector<Score>> score_beside(Backend& device, const MlpSpec& spe
     for (std::size_t s = 0; s < sets.size(); ++s) {
       const std::span<const Data> data = std::span(sets[s]).subspan(first, count);
       if (s > 0) wave->show(data);
-      std::ranges::move(score_all(*wave, data, Split::test), std::back_inserter(scores[s]));
+      std::ranges::move(score_all(*wave, data, Split::test, {}), std::back_inserter(scores[s]));
     }
   }
   return scores;

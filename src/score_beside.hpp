@@ -8,8 +8,9 @@
 
 namespace occam {
 
-// Of all members on the split as it is. data: what the wave was opened with or shown last.
-std::vector<Score> score_all(Wave& wave, std::span<const Data> data, Split split);
+// Of all members on one variant of a split. data: what the wave was opened with or shown last.
+std::vector<Score> score_all(Wave& wave, std::span<const Data> data, Split split,
+                             const Randomization& variant);
 
 // scores[set][member] of networks with these parameters [layout.total], on the test rows of several sets of data
 // [set][member], in waves of their own: of as many networks as the device holds with each set beside what is open.

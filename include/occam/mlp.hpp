@@ -134,7 +134,7 @@ class MlpEnsemble {
   void replace(Floats& of, int member, const F& write) {
     std::unique_ptr<float[]> made;
     if (!exists(of, member)) made = unset();
-    write(made ? std::span<float>(made.get(), static_cast<std::size_t>(layout_.total)) : floats(of, member));
+    write(made ? values(made) : floats(of, member));
     const std::lock_guard lock(*drawing_);
     if (made) of[static_cast<std::size_t>(member)] = std::move(made);
   }
@@ -144,8 +144,11 @@ class MlpEnsemble {
   }
   std::unique_ptr<float[]> unset() const;
   bool own_best(int member) const { return exists(best_, member); }
+  std::span<float> values(const std::unique_ptr<float[]>& of) const {
+    return {of.get(), static_cast<std::size_t>(layout_.total)};
+  }
   std::span<float> floats(const Floats& of, int member) const {
-    return {of[static_cast<std::size_t>(member)].get(), static_cast<std::size_t>(layout_.total)};
+    return values(of[static_cast<std::size_t>(member)]);
   }
   MlpSpec spec_;
   ParameterLayout layout_;

@@ -61,6 +61,7 @@ void CudaWave::store(int member, std::span<float> parameters) const {
 
 void CudaWave::show(std::span<const Data> data) {
   require(trainer_ == nullptr, "wave: other data while it trains");
+  require(data.size() == seeds_.size(), "wave: {} data sets for {} members", data.size(), seeds_.size());
   const DataClock clock;
   use_device();
   scorer_.reset(), attacker_.reset();

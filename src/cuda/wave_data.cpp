@@ -97,12 +97,10 @@ WaveData::WaveData(const WaveRequest& request, DeviceBuffer<float> parameters)
   }
   upload_slabs(std::max(1, request.threads), request.interrupt);
   device_members_ = upload<Member>(stream_, "members", members_);
-  const std::size_t count = members_.size() * static_cast<std::size_t>(layout_.stride());
   parameters_ = std::move(parameters);
-  require(parameters_.size() == 0 || parameters_.size() == count, "wave: {} parameters in place of {}",
-          parameters_.size(), count);
-  if (parameters_.size() == count) return;
-  parameters_ = DeviceBuffer<float>("parameters", count);
+  if (parameters_.size() > 0) return;
+  parameters_ =
+      DeviceBuffer<float>("parameters", members_.size() * static_cast<std::size_t>(layout_.stride()));
   fill(stream_, parameters_);
 }
 

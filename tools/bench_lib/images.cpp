@@ -29,7 +29,6 @@ json fit_images(const json& request) {
   std::vector<Seeds> seeds;
   for (const std::uint32_t seed : data_seeds) seeds.push_back({seed, seed, seed});
 
-  // The networks first: a rival's initial weights are not in its time either. On a GPU fit() draws them.
   MlpEnsemble models(network, seeds, device);
   FitOptions options;
   options.test_at_checks = false;

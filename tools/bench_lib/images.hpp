@@ -6,7 +6,7 @@
 namespace occam::bench {
 
 // Trains "members" networks 40000-1024-1024-2 by Adam with learning rate 1e-4 for "updates" updates of 100 images,
-// on "threads" threads of "device". Replies the times of data and training together, on a GPU of the initial weights, too, and
+// on "threads" threads of "device". Replies the times of data, initial weights and training together, and
 // of each member its accuracy on the training and the i.i.d. test images and where places say nothing.
 nlohmann::json fit_images(const nlohmann::json& request);
 

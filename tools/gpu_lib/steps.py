@@ -24,6 +24,7 @@ SMALL_CASES = (
     "*ImageCompany.TrainingGivesTheTwinsBits/cuda:*ImageCompany.AttacksAreThoseOnTheSameRowsAsFloats/cuda:"
     "*PrecisionTest.ExactWhereNothingRounds/cuda*:*TrainOnTheChip.WholeBatches/cuda:*ImageCompany.LargerThanAStage/cuda:"
     "*TrainOnTheChip.SamplePass/cuda:*TrainOnTheChip.OneHiddenLayer/cuda:*InitializeBody.LeavesOtherMembersAlone/cuda:"
+    "*ImageBody.OtherImagesForTheSameNetworks/cuda:"
     "*PrecisionTest.SizedBodiesInCompany/cuda:*Train.OneHiddenLayer/cuda:*ScoreBody.EverySplitAndVariant/cuda*"
 )
 SEEDS_OF_PRECISIONS = 100
