@@ -56,7 +56,9 @@ void add_identities(ComputedMember& member, const std::string& when, const lsn::
 }
 
 // Holm's adjusted p of the most extreme of n normal scores.
-double least_p(double largest_z, int n) { return std::min(1.0, n * std::erfc(largest_z / std::sqrt(2.0))); }
+double least_p(double largest_z, int n) {
+  return std::min(n * std::erfc(largest_z / std::sqrt(2.0)), 1.0);  // NaN where z is
+}
 
 ComputedMember train_member(const Case& settings, const Seeds& seeds, const Work& work) {
   const auto number = [&](const char* flag) { return settings.numbers.at(flag); };
@@ -106,12 +108,15 @@ ComputedMember train_member(const Case& settings, const Seeds& seeds, const Work
   const Means means = means_of(net);
   const lsn::Reliance reliance = lsn::measure_reliance(
       net, {seeds.data, lsn::Use::test, 0, static_cast<std::int64_t>(number("test"))}, work.pause);
-  const double moved_z = moved.z.empty() ? std::nan("") : moved.max_abs_z();
+  const double initial_z = initial.max_abs_z(), moved_z = moved.z.empty() ? std::nan("") : moved.max_abs_z();
+  // NaN of either is NaN.
+  const double largest_z = moved.z.empty()       ? initial_z
+                           : std::isnan(moved_z) ? moved_z
+                                                 : std::max(initial_z, moved_z);
   member.metrics = {
-      {"max_abs_z", initial.max_abs_z()},
+      {"max_abs_z", initial_z},
       {"max_abs_z_moved", moved_z},
-      {"least_p", least_p(std::max(initial.max_abs_z(), moved.z.empty() ? 0 : moved_z),
-                          (moved.z.empty() ? 2 : 4) * neurons)},
+      {"least_p", least_p(largest_z, (moved.z.empty() ? 2 : 4) * neurons)},
       {"inactive_hinges", static_cast<double>(initial.inactive + moved.inactive)},
       {"moved_w1_over_rest", moved_ratio},
       {"standard_accuracy", reliance.standard},

@@ -53,7 +53,9 @@ struct Part {
 };
 
 Part read_part(const NpzReader& file, const std::string& x_name, const std::string& y_name) {
-  const NpyArray x = file.read(x_name), y = file.read(y_name);
+  constexpr NpyType kReals[] = {NpyType::float32, NpyType::float64};
+  constexpr NpyType kIntegers[] = {NpyType::int32, NpyType::int64, NpyType::uint8, NpyType::boolean};
+  const NpyArray x = file.read(x_name, kReals), y = file.read(y_name, kIntegers);
   if (x.shape.size() != 2 || x.shape[1] < 1 || x.shape[1] > kMostDim)
     fail(ErrorKind::data, "{}: shape {} is not [rows, dim] with a dim of 1 to {}; reshape it", x.where,
          shape_text(x.shape), kMostDim);
@@ -63,9 +65,6 @@ Part read_part(const NpzReader& file, const std::string& x_name, const std::stri
   if (y.shape.size() != 1 || y.shape[0] != x.shape[0])
     fail(ErrorKind::data, "{}: shape {} does not match the {} rows of {}; give one label per row", y.where,
          shape_text(y.shape), x.shape[0], x_name);
-  if (x.type != NpyType::float32 && x.type != NpyType::float64)
-    fail(ErrorKind::data, "{}: the array is {}, expected float32 or float64; convert it with numpy's astype",
-         x.where, name_of(x.type));
 
   Part part{.dim = static_cast<int>(x.shape[1]), .x = x.to_float(), .y = {}};
   for (std::size_t i = 0; i < part.x.size(); ++i)

@@ -344,8 +344,8 @@ Mask read_mask(const std::string& path, const MaskStyle& style) {
   std::string extension = std::filesystem::path(path).extension().string();
   std::ranges::transform(extension, extension.begin(),
                          [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
-  require(extension == ".png" || extension == ".npy", "{}: a mask is a .png or an .npy file; convert it",
-          path);
+  require(extension == ".png" || extension == ".npy",
+          "{}: a mask is star, crescent, or a .png or an .npy file", path);
   const Mask mask = extension == ".png" ? png_mask(path) : npy_mask(path);
   if (std::ranges::all_of(mask.coverage, [](float c) { return c == 0; }))
     fail(ErrorKind::data,

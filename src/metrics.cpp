@@ -42,12 +42,13 @@ std::unique_ptr<Wave> open_one(const MlpEnsemble& models, int member, const Data
 // body(wave, its first member, their number) with the models in every wave, and rows in the split.
 template <class Body>
 void for_each_loaded(const MlpEnsemble& models, std::span<const Data> data, Which which, Split split,
-                     const Body& body) {
+                     const Body& body, std::span<const std::vector<Data>> later = {}) {
   for (const Data& one : data) require(rows(one, split) > 0, "score: the split has no rows");
-  for_each_wave(models, data, {}, [&](Wave& wave, WaveRange range) {
+  const auto loaded = [&](Wave& wave, WaveRange range) {
     for (int m = 0; m < range.count; ++m) wave.load(m, parameters(models, range.first + m, which));
     body(wave, static_cast<std::size_t>(range.first), static_cast<std::size_t>(range.count));
-  });
+  };
+  for_each_wave(models, data, {}, loaded, nullptr, later);
 }
 
 // Key of a score whose order among floats is the order of the integers; −0 and +0 are one value.
@@ -159,7 +160,7 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
     result.emplace_back(set.size());
   }
   if (sets.empty()) return result;
-  for_each_loaded(models, sets.front(), which, split, [&](Wave& wave, std::size_t first, std::size_t count) {
+  const auto score_sets = [&](Wave& wave, std::size_t first, std::size_t count) {
     for (std::size_t s = 0; s < sets.size(); ++s) {
       heed(models.interrupt());
       const std::span<const Data> data = std::span(sets[s]).subspan(first, count);
@@ -167,7 +168,8 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
       std::ranges::move(score_all(wave, data, split, {}),
                         result[s].begin() + static_cast<std::ptrdiff_t>(first));
     }
-  });
+  };
+  for_each_loaded(models, sets.front(), which, split, score_sets, sets.subspan(1));
   return result;
 }
 

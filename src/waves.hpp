@@ -17,10 +17,12 @@ struct WaveRange {
 
 // Calls body(wave, range) for every wave; bodies of different waves run on different threads. `trainings` is
 // empty when nothing is trained. The first exception of a body ends the loop and is thrown from here, as is
-// Interrupted where a wave opens: heeded is `interrupt`, or else that of the models.
+// Interrupted where a wave opens: heeded is `interrupt`, or else that of the models. `later`: further data of each
+// member, one set after the other, that a wave has room for, too (Wave::show).
 template <class Body>
 void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
-                   const Body& body, Interrupt interrupt = nullptr) {
+                   const Body& body, Interrupt interrupt = nullptr,
+                   std::span<const std::vector<Data>> later = {}) {
   require(static_cast<int>(data.size()) == models.members(), "ensemble: {} data sets for {} members",
           data.size(), models.members());
   for (const Data& one : data) {
@@ -31,9 +33,9 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
   }
   std::vector<Seeds> seeds;
   for (int m = 0; m < models.members(); ++m) seeds.push_back(models.seeds(m));
-  const auto request = [&](int first, int count) {
+  const auto request = [&](std::span<const Data> of, int first, int count) {
     const auto from = static_cast<std::size_t>(first), size = static_cast<std::size_t>(count);
-    return WaveRequest{&models.spec(), data.subspan(from, size),
+    return WaveRequest{&models.spec(), of.subspan(from, size),
                        std::span<const Seeds>(seeds).subspan(from, size),
                        trainings.empty() ? trainings : trainings.subspan(from, size)};
   };
@@ -42,7 +44,8 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
   Backend& device = backend(models.device());
   std::vector<WaveRange> waves;
   for (int first = 0; first < models.members();) {
-    const int count = device.wave_members(request(first, models.members() - first));
+    int count = device.wave_members(request(data, first, models.members() - first));
+    for (const std::vector<Data>& set : later) count = device.wave_members(request(set, first, count));
     waves.push_back({first, count});
     first += count;
   }
@@ -51,7 +54,7 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
   const int threads_of_wave = std::max(1, models.device().threads / static_cast<int>(threads));
   side_by_side(static_cast<int>(threads), waves.size(), [&](std::size_t w) {
     heed(interrupt);
-    WaveRequest opened = request(waves[w].first, waves[w].count);
+    WaveRequest opened = request(data, waves[w].first, waves[w].count);
     opened.threads = threads_of_wave;
     opened.interrupt = interrupt;
     const std::unique_ptr<Wave> wave = device.open(opened);

@@ -256,10 +256,10 @@ TEST_F(ArrayFile, Shapes) {
 TEST_F(ArrayFile, Types) {
   write_xy<std::int32_t, std::int64_t>({1, 2, 3}, {3, 1}, {0, 1, 0}, {3});
   EXPECT_EQ(refusal(ErrorKind::data),
-            path_ + ": x: the array is int32, expected float32 or float64; convert it with numpy's astype");
+            path_ + ": x: type <i4 is not read; convert it with astype to float32 or float64");
   write_xy<float, float>({1, 2, 3}, {3, 1}, {0, 1, 0}, {3});
   EXPECT_EQ(refusal(ErrorKind::data),
-            path_ + ": y: the array is float32, expected integers; convert it with numpy's astype");
+            path_ + ": y: type <f4 is not read; convert it with astype to int32, int64, uint8 or bool");
 }
 
 TEST_F(ArrayFile, Values) {

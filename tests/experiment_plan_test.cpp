@@ -200,6 +200,18 @@ TEST(Cases, SimpleCoordinatesFollowTheLinearOne) {
   EXPECT_EQ(data.spec->coordinates[0].kind, BlockKind::slab5);
 }
 
+TEST(Cases, CoordinatesOfFlagsAreColumnsOfTheData) {
+  const auto settings = [](const char* flag, const char* value) {
+    return plan({"--dim", "5", "--linear-position", "3", "--no-rotate", flag, value}).cases.front().settings;
+  };
+  EXPECT_THAT(settings("--simple", "0").simple, ElementsAre(0));
+  EXPECT_THAT(settings("--simple", "3").simple, ElementsAre(3));
+  const Case c = settings("--groups", "T=0,U=3");
+  EXPECT_THAT(c.simple, ElementsAre(3));
+  EXPECT_THAT(c.measures.groups.at("T"), ElementsAre(0));
+  EXPECT_THAT(c.measures.groups.at("U"), ElementsAre(3));
+}
+
 TEST(Cases, GroupsAndMeasures) {
   const Case c =
       plan({"--groups", "S=0-1,T=5,7", "--measure", "per-coordinate,subset:2,subset:1,swap,predictions"})

@@ -256,9 +256,15 @@ TEST(Refused, ConfigurationFiles) {
   refused("lr\n", "'lr' is not flag = value");
   refused("[training]\nlr = 0.1\n", "'[training]' is not flag = value");
   refused("print-config = true\n", "print-config cannot stand in a file");
+  refused("out = \"run#1\"\n", "a # within quotes is not read");
+  refused("out = 'run#1'\n", "a # within quotes is not read");
+  refused("lr = [\n 0.1,\n 0.2]\n", "a list's first value stands on the line of its [");
+  refused("lr = [0.1,\n# larger\n 0.2]\n", "a comment within a list is not read");
   std::ofstream(path)
-      << "# [\n\nlr = [0.1,\n 0.2]\nrotate = \"true,false\"\nsave = \"weights\"\nout = \"a[#\"\n";
-  EXPECT_NO_THROW(parse({"--config", path.c_str()}));
+      << "# [\n\nlr = [0.1,\n 0.2]\nrotate = \"true,false\"\nsave = \"weights\"\nout = \"a[\" # b\n";
+  EXPECT_EQ(parse({"--config", path.c_str()}).options.out, "a[");
+  std::ofstream(path) << "out = 'it[s'\n";
+  EXPECT_EQ(parse({"--config", path.c_str()}).options.out, "it[s");
 }
 
 TEST(Refused, Seeds) {

@@ -227,17 +227,26 @@ TEST(Verdicts, WhereMembersAreCountedOneThatDivergedHasFailed) {
   one = row(above, std::vector<double>(18, 1.0));
   one.lost = 2;
   EXPECT_EQ(judge_one(one).word, "not reproduced");
-  above.least_share = 0, above.most_share = 0.05;  // where training is to fail
-  one = row(above, std::vector<double>(1, 0.5));
-  one.lost = 19;
+  above.least_share = 0, above.most_share = 0.05;  // where training is to stay at chance
+  one = row(above, std::vector<double>(19, 0.5));
+  one.lost = 1;
   EXPECT_EQ(judge_one(one).word, "reproduced");
+  one.values.back() = 1.0;
+  EXPECT_EQ(judge_one(one).word, "not reproduced");
   one.values.clear(), one.lost = 20;
-  EXPECT_EQ(judge_one(one).word, "reproduced");
+  EXPECT_EQ(judge_one(one).word, "not reproduced");
   EXPECT_THAT(judge_one(one).detail, HasSubstr("0/20"));
+}
 
-  one = row(kEquivalence, around(0.5, 0.001, 19));
-  one.lost = 1;  // says nothing of the mean
+TEST(Verdicts, AMeanIsOfTheMembersThatAreLeftAndSaysHowMany) {
+  Row one = row(kEquivalence, around(0.5, 0.001, 19));
+  one.lost = 1;
   EXPECT_EQ(judge_one(one).word, "insufficient");
+  one = row(kEquivalence, around(0.5, 0.001, 20));
+  EXPECT_THAT(judge_one(one).detail, Not(HasSubstr("left out")));
+  one.lost = 3;
+  EXPECT_EQ(judge_one(one).word, "reproduced");
+  EXPECT_THAT(judge_one(one).detail, HasSubstr("3 of 23 without a value are left out"));
 }
 
 TEST(Verdicts, TwoMembersAreEnoughForATest) {

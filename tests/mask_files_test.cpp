@@ -275,7 +275,7 @@ TEST_F(MaskFiles, NoSuchFileAndNoSuchKind) {
               path + ": cannot be read: Is a directory");
   }
   for (const char* name : {"a.jpg", "a.npz", "a", ".png"})
-    EXPECT_EQ(refusal(name, "", ErrorKind::usage), "a mask is a .png or an .npy file; convert it");
+    EXPECT_EQ(refusal(name, "", ErrorKind::usage), "a mask is star, crescent, or a .png or an .npy file");
 }
 
 TEST_F(MaskFiles, NotAPng) {

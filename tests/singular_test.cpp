@@ -79,7 +79,9 @@ TEST(Singular, IsThatOfAFullDecompositionOnRealPerturbations) {
   fit(models, data, {&training, 1});
   const Pgd pgd{.epsilon = 0.5, .step = 0.05, .iterations = 30};
   const AttackSuite suite{.pgd = pgd, .svd_uap = SvdUap{pgd, 0.75}, .in_range_units = true};
+  int calls = 0;
   attack(models, data, {&suite, 1}, [&](int, AttackResult&& made) {
+    ++calls;
     const Full full = full_svd(made.pgd->perturbation, 30);
     const double largest = full.values[0], bits = 0x1p-53;
     EXPECT_GT(largest, 10 * full.values[1]) << "the case must be nearly of rank 1";
@@ -93,6 +95,7 @@ TEST(Singular, IsThatOfAFullDecompositionOnRealPerturbations) {
     for (const float value : made.svd_uap->perturbation) applied.push_back(value / 0.75);
     EXPECT_LT(apart(applied, full.first), 0x1p-24);
   });
+  EXPECT_EQ(calls, 1);
 }
 
 TEST(Singular, LeavesTheNumberOfThreadsAsItIs) {

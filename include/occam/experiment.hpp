@@ -158,7 +158,7 @@ struct Case {
   Initialization initialization;
   Training training;  // but for adversary and precision, which `adversary` below and --precision give
   Votes votes;
-  std::vector<int> simple = {0};  // S, before linear_position is applied
+  std::vector<int> simple = {0};  // S, before linear_position is applied; --simple names columns of the data
   Measures measures;
   Attacks attacks;
   // Adversarial training: batches are moved by this attack where its epsilon is positive; a step of 0 stands

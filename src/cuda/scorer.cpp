@@ -20,11 +20,20 @@ constexpr std::int64_t kMaxKeys = INT32_MAX;  // of one sort
 
 // ---- groups and their scratch -----------------------------------------------------------------------------
 
+// Of a row in hand: itself before and after the rotation, its activations, its loss and class.
+std::int64_t Scorer::row_bytes(bool floats) const {
+  const std::int64_t stride = floats ? padded(data_.spec().inputs) : 0;
+  return static_cast<std::int64_t>(sizeof(float)) * (2 * stride + 2 * data_.layout().widest() + 2);
+}
+
 // How many of the members go together: half of the scratch for what lies ready for all rows, half for the
-// rows in hand.
-int Scorer::group_size(std::span<const int> members, Split split, int lists, bool variant) const {
+// rows in hand, of which a member has 32 at least. A list's keys lie there as they are, sorted, and between the passes
+// of the sort.
+int Scorer::group_size(std::span<const int> members, Split split, int lists, bool variant,
+                       bool floats) const {
   const std::int64_t pitch = data_.longest(members, split);
-  const std::int64_t bytes = pitch * (8 + (plan_ ? 8 : 0) + (variant ? 4 : 0) + 16 * lists);
+  const std::int64_t ready = pitch * (8 + (plan_ ? 8 : 0) + (variant ? 4 : 0) + 24 * lists);
+  const std::int64_t bytes = std::max(ready, law::kLanes * row_bytes(floats));
   std::int64_t count =
       std::clamp<std::int64_t>(budget_ / 2 / bytes, 1, static_cast<std::int64_t>(members.size()));
   if (lists > 0) count = std::clamp<std::int64_t>(kMaxKeys / (pitch * lists), 1, count);
@@ -33,11 +42,9 @@ int Scorer::group_size(std::span<const int> members, Split split, int lists, boo
 
 Scorer::Group Scorer::open_group(std::span<const int> members, Split split, bool floats) {
   Group group{members, split, data_.longest(members, split), 0, floats};
-  const std::int64_t stride = floats ? padded(data_.spec().inputs) : 0, widest = data_.layout().widest();
-  const std::int64_t row_bytes = static_cast<std::int64_t>(sizeof(float)) * (2 * stride + 2 * widest + 2);
   const auto slots = static_cast<std::int64_t>(members.size());
   const std::int64_t rows =
-      std::min({budget_ / 2 / (slots * row_bytes), kMaxChunk, round_up(group.pitch, law::kLanes)});
+      std::min({budget_ / 2 / (slots * row_bytes(floats)), kMaxChunk, round_up(group.pitch, law::kLanes)});
   group.capacity = static_cast<int>(std::max<std::int64_t>(rows / law::kLanes, 1) * law::kLanes);
 
   Stream& stream = data_.stream();
@@ -94,7 +101,7 @@ void Scorer::generate_training_rows() {
   for (std::size_t done = 0; done < slabs.size();) {
     const auto rest = std::span<const int>(slabs).subspan(done);
     const Group group = open_group(
-        rest.first(static_cast<std::size_t>(group_size(rest, Split::train, 0, false))), Split::train);
+        rest.first(static_cast<std::size_t>(group_size(rest, Split::train, 0, false, true))), Split::train);
     ensure_chunk(group);
     SplitRows rows = split_rows(group, 0, false);
     rows.labels = nullptr;  // the members' own places
@@ -236,9 +243,10 @@ void Scorer::score(std::span<const int> members, Split split, const Randomizatio
   const int lists = auc ? lists_of(data_.spec().outputs()) : 0;
   for (std::size_t done = 0; done < members.size();) {
     const auto rest = members.subspan(done);
-    const auto count = static_cast<std::size_t>(group_size(rest, split, lists, !variant.coordinates.empty()));
+    const bool randomized = !variant.coordinates.empty();
     // Against predictions, rows are scored as they are, too: as floats, since it is one group.
-    const bool floats = !variant.coordinates.empty() || !data_.images();
+    const bool floats = randomized || !data_.images();
+    const auto count = static_cast<std::size_t>(group_size(rest, split, lists, randomized, floats));
     score_group(open_group(rest.first(count), split, floats), variant, auc, scores.subspan(done, count));
     done += count;
   }

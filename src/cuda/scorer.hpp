@@ -46,7 +46,8 @@ class Scorer {
     int capacity;        // rows at a time, a multiple of 32
     bool floats;         // rows are floats in memory: not images as they are
   };
-  int group_size(std::span<const int> members, Split split, int lists, bool variant) const;
+  std::int64_t row_bytes(bool floats) const;
+  int group_size(std::span<const int> members, Split split, int lists, bool variant, bool floats) const;
   Group open_group(std::span<const int> members, Split split, bool floats = true);
   void prepare_variant(const Group& group, const Randomization& variant);
   SplitRows split_rows(const Group& group, std::int64_t first, bool variant);

@@ -55,7 +55,7 @@ void Scorer::score(std::span<const int> members, Split split, std::span<const Sh
   shifted_ = true;
   for (std::size_t done = 0; done < members.size();) {
     const auto rest = members.subspan(done);
-    const auto count = static_cast<std::size_t>(group_size(rest, split, lists, false));
+    const auto count = static_cast<std::size_t>(group_size(rest, split, lists, false, true));
     upload_shifts(shifts.subspan(done, count));
     score_group(open_group(rest.first(count), split), {}, auc, scores.subspan(done, count));
     done += count;

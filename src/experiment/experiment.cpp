@@ -5,6 +5,7 @@
 #include <csignal>
 #include <fstream>
 #include <iostream>
+#include <system_error>
 
 #include <unistd.h>
 
@@ -111,10 +112,17 @@ struct Experiment::State {
               const fs::path& folder);
 };
 
+// For what is said and nothing else: the exit code, when it has arrived.
+static int printed() {
+  std::cout.flush();
+  if (!std::cout) fail(ErrorKind::data, "standard output cannot be written (is the disk full?)");
+  return 0;
+}
+
 int Experiment::State::run(int argc, const char* const* argv, const std::function<void()>& add_cases) {
   CommandLine line = read_command_line(name, claim, own, accepts_user_data, argc, argv,
                                        computation ? &*computation : nullptr, kind);
-  if (line.exit_code) return *line.exit_code;
+  if (line.only_prints) return printed();
   options = std::move(line.options);
   command = std::move(line.command);
   if (chosen_set && !options.data.empty()) {
@@ -126,7 +134,7 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
       computation ? computing_device(options) : select_device(options.device, options.threads);
   if (options.describe_device) {
     std::cout << describe(device) << '\n';
-    return 0;
+    return printed();
   }
   require(options.precision == "fp32" || device.kind == DeviceKind::cuda || options.explain_plan,
           "--precision {}: the CPU trains in fp32 alone (use --precision fp32, or a CUDA device)",
@@ -139,7 +147,7 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
   if (options.print_config) {
     std::cout << config_text(name, options, own, cases, seeds_text(options, seeds), user_data,
                              computation ? fields_of(*computation) : fields(kind));
-    return 0;
+    return printed();
   }
   if (options.explain_plan) {
     std::cout << describe(device) << '\n';
@@ -149,7 +157,7 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
                                c.settings.training.batch)
                 << explain_plan(device, c.settings.network, c.settings.training,
                                 pixel_shares(c.data.front(), c.settings.training));
-    return 0;
+    return printed();
   }
   return train_and_record(device, plan);
 }
@@ -240,7 +248,9 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
   fs::remove(checkpoint_file);
   if (std::all_of(records.begin(), records.end(), [](const auto& r) { return r.second.diverged(); }))
     fail(ErrorKind::diverged,
-         "training diverged for every member (a smaller --lr may help); the histories are in {}",
+         "training diverged for every member: a loss that is no number, or above 1e6 (a smaller --lr, or "
+         "data of a "
+         "smaller scale, may help); the histories are in {}",
          folder.string());
   return 0;
 }
@@ -327,6 +337,11 @@ int Experiment::run(int argc, const char* const* argv, const std::function<void(
          state_->name);
     return static_cast<int>(ErrorKind::device);
   } catch (const std::exception& error) {
+    const auto* system = dynamic_cast<const std::system_error*>(&error);
+    if (system && system->code() == std::errc::resource_unavailable_try_again) {
+      tell("{}: a thread cannot be started: {} (fewer --threads)\n", state_->name, system->code().message());
+      return static_cast<int>(ErrorKind::device);
+    }
     tell("{}: {}\n", state_->name, error.what());
     return 1;
   }

@@ -173,7 +173,8 @@ Field stop_field() {
     const StopRule& rule = c.training.stop;
     switch (rule.criterion) {
       case StopCriterion::none: return "none";
-      case StopCriterion::accuracy: return "accuracy:" + format_real(1 - rule.epsilon);
+      case StopCriterion::accuracy:
+        return fmt::format("accuracy:{:.15g}", 1 - rule.epsilon);  // as it was given
       case StopCriterion::loss: return "loss:" + format_real(rule.epsilon);
     }
     return "";

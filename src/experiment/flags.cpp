@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <iostream>
 #include <set>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "experiment/computed.hpp"
+#include "experiment/config_file.hpp"
 #include "experiment/fields.hpp"
 #include "experiment/text.hpp"
 #include "occam/error.hpp"
@@ -111,6 +111,11 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
+// "--flag" or "--flag=value".
+bool is_flag(std::string_view word, std::string_view flag) {
+  return word.starts_with(flag) && (word.size() == flag.size() || word[flag.size()] == '=');
+}
+
 // The command as recorded: what decides the results, not where they go.
 std::string recorded_command(const std::string& name, int argc, const char* const* argv) {
   std::string command = name;
@@ -118,7 +123,7 @@ std::string recorded_command(const std::string& name, int argc, const char* cons
     const std::string_view word = argv[i];
     if (word == "--out")
       ++i;
-    else if (!word.starts_with("--out=") && word != "--quiet" && word != "--no-report")
+    else if (!is_flag(word, "--out") && !is_flag(word, "--quiet") && !is_flag(word, "--no-report"))
       command += " " + quoted(std::string(word));
   }
   return command;
@@ -168,9 +173,6 @@ std::string one_line(std::string text) {
   return text;
 }
 
-// no-rotate is rotate, too.
-std::string without_no(const std::string& flag) { return flag.starts_with("no-") ? flag.substr(3) : flag; }
-
 // A second one would add to the first where lists are taken.
 void refuse_repeated(int argc, const char* const* argv) {
   std::set<std::string> seen;
@@ -180,43 +182,6 @@ void refuse_repeated(int argc, const char* const* argv) {
     const std::string flag = without_no(word.substr(2, word.find('=') - 2));
     require(seen.insert(flag).second, "--{} is given twice; a list is written --{} A,B", flag, flag);
   }
-}
-
-// `line` without what stands between two quotes, and without these.
-std::string without_quotes(const std::string& line) {
-  std::string outside;
-  for (std::size_t begin = 0; begin < line.size();) {
-    const std::size_t opened = line.find('"', begin);
-    const std::size_t closed = opened == std::string::npos ? opened : line.find('"', opened + 1);
-    if (closed == std::string::npos) return outside + line.substr(begin);
-    outside += line.substr(begin, opened - begin);
-    begin = closed + 1;
-  }
-  return outside;
-}
-
-// What CLI11 would take silently: a key given twice, one without a value, a list that is not closed; and sections.
-void check_config(const std::string& path) {
-  std::ifstream file(path);
-  std::set<std::string> seen;
-  int open_lists = 0;
-  for (std::string line; std::getline(file, line);) {
-    require_utf8(fmt::format("--config: {}", path), line);
-    line = without_quotes(line);  // what is quoted opens no list and no comment
-    line = line.substr(0, line.find('#'));
-    const bool within_list = open_lists > 0;
-    open_lists += static_cast<int>(std::ranges::count(line, '[') - std::ranges::count(line, ']'));
-    const std::size_t equals = line.find('=');
-    std::string key = line.substr(0, equals);
-    std::erase_if(key, [](char c) { return c == ' ' || c == '\t' || c == '\r'; });
-    if (equals == std::string::npos) {
-      require(within_list || key.empty(), "--config: {}: '{}' is not flag = value, and nothing else is read",
-              path, key);
-      continue;
-    }
-    require(seen.insert(without_no(key)).second, "--config: {}: {} is given twice", path, key);
-  }
-  require(open_lists == 0, "--config: {}: a list is not closed", path);
 }
 
 void check(const Options& o) {
@@ -266,11 +231,11 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
-    line.exit_code = 0;
+    line.only_prints = true;
     return line;
   } catch (const CLI::CallForVersion&) {
     std::cout << name << ' ' << build_info::version << '\n';
-    line.exit_code = 0;
+    line.only_prints = true;
     return line;
   } catch (const CLI::ConfigError& error) {
     const std::string path = config->as<std::string>(), word = error.what(),

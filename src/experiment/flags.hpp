@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,8 +39,8 @@ struct Options {
 
 struct CommandLine {
   Options options;
-  std::optional<int> exit_code;  // the command line asked for no run (--help)
-  std::string command;           // as recorded: no path, no --out, --no-report, --quiet
+  bool only_prints = false;  // it asks for no run (--help), and is answered
+  std::string command;       // as recorded: no path, no --out, --no-report, --quiet
 };
 
 // Throws usage errors. `user_data`: --data takes an npz file.

@@ -82,7 +82,7 @@ void read_groups(Case& c, const Options& options) {
   }
 }
 
-// The swap of the linear coordinate moves S and the groups along.
+// The swap of the linear coordinate moves the case's own S and groups along; those of flags name columns of the data.
 void follow_linear_position(Case& c) {
   const int p = c.slab.linear_position;
   const auto move = [p](std::vector<int>& coordinates) {
@@ -168,6 +168,7 @@ Members plan_members(const Options& options, int default_seeds) {
     factor_of[k] = static_cast<int>(factors.size());
     factors.push_back({names[k], parse_ranges(names[k] + "-seeds", *given[k], 0xFFFFFFFFu)});
   }
+  if (options.computed && together == "order") together.clear();  // nothing is drawn from order seeds
   if (!together.empty() && (!options.seeds.empty() || !members.product)) {
     for (int k = 0; k < 3; ++k)
       if (factor_of[k] < 0) factor_of[k] = static_cast<int>(factors.size());
@@ -175,8 +176,7 @@ Members plan_members(const Options& options, int default_seeds) {
         {members.product ? together : "seed",
          parse_seed_count("seeds", options.seeds.empty() ? std::to_string(default_seeds) : options.seeds)});
   }
-  require(!(together.empty() && !options.seeds.empty()),
-          "--seeds: data, init and order seeds are all given on their own");
+  require(!(together.empty() && !options.seeds.empty()), "--seeds: all seeds are given on their own");
 
   std::size_t count = 1;
   for (const SeedFactor& factor : factors) {
@@ -307,6 +307,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
   const auto configured = [&](Case c, PlannedCase& planned) {
     require(!c.training.adversary && c.training.precision == Precision::fp32,
             "case '{}': an adversary is given by Case::adversary, a precision by --precision", c.name);
+    if (!c.shapes && !user_data) follow_linear_position(c);
     read_groups(c, options);
     read_measures(c, options);
     resolve_adversary(c);
@@ -322,7 +323,6 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
       c.slab.train = table->train, c.slab.validation = table->validation, c.slab.test = table->test;
     } else {
       planned.data = slab_data(slab_spec(c.slab), data_seeds);
-      follow_linear_position(c);
     }
     std::sort(c.simple.begin(), c.simple.end());
     c.network.inputs = dim(planned.data.front());

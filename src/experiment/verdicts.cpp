@@ -117,13 +117,16 @@ void add_counts(Outcome& outcome, const Row& row) {
   } else if (e.test == Test::share_above) {
     const std::int64_t above = count([&](double v) { return v > e.threshold; });
     constexpr double kRounding = 1e-9;  // 0.05 · 20 is one member
-    const double share = static_cast<double>(above) / members;
-    outcome.add(share >= e.least_share - kRounding && share <= e.most_share + kRounding,
+    const double least = static_cast<double>(above) / members;
+    const double most = static_cast<double>(above + static_cast<std::int64_t>(row.lost)) / members;
+    outcome.add(least >= e.least_share - kRounding && most <= e.most_share + kRounding,
                 fmt::format("{} above {}, expected {} to {} of them", share_text(above, all), e.threshold,
                             e.least_share, e.most_share));
   }
-  if (row.lost > 0 && counts_members(e))
-    outcome.add(true, fmt::format("{} of them without a value", row.lost));
+  if (row.lost > 0)
+    outcome.add(true, counts_members(e)
+                          ? fmt::format("{} of them without a value", row.lost)
+                          : fmt::format("{} of {} without a value are left out", row.lost, all));
 }
 
 }  // namespace

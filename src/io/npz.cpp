@@ -114,8 +114,8 @@ std::vector<std::int64_t> NpyArray::to_int64() const {
   return result;
 }
 
-NpyArray parse_npy(std::span<const std::byte> file, std::string where) {
-  const NpyHeader header = parse_npy_header(file, where);
+NpyArray parse_npy(std::span<const std::byte> file, std::string where, std::span<const NpyType> accepted) {
+  const NpyHeader header = parse_npy_header(file, where, accepted);
   NpyArray array{.where = std::move(where), .type = header.type, .shape = header.shape, .bytes = {}};
   const std::span<const std::byte> data = file.subspan(header.size);
   const std::size_t item = size_of(header.type);
@@ -162,7 +162,7 @@ bool NpzReader::contains(std::string_view name) const {
   return std::find(names_.begin(), names_.end(), name) != names_.end();
 }
 
-NpyArray NpzReader::read(std::string_view name) const {
+NpyArray NpzReader::read(std::string_view name, std::span<const NpyType> accepted) const {
   if (!contains(name))
     fail(ErrorKind::data, "{}: has no array \"{}\"; it has {}", path_, name,
          names_.empty() ? "none" : fmt::format("{}", fmt::join(names_, ", ")));
@@ -189,7 +189,7 @@ NpyArray NpzReader::read(std::string_view name) const {
   if (content.size() != stat.size)
     fail(ErrorKind::data, "{}: is damaged: expected {} bytes, found {}; write the file again", where,
          stat.size, content.size());
-  return parse_npy(content, where);
+  return parse_npy(content, where, accepted);
 }
 
 bool can_name_array(std::string_view name) {

@@ -63,9 +63,10 @@ struct NpyArray {
 std::string shape_text(std::span<const std::int64_t> shape);
 
 // One whole .npy file or entry; `where` begins the error messages. Throws data errors: not an .npy, an
-// unknown version, a broken header, an unsupported type (objects, structures, big-endian, …), fewer or more
-// bytes than the shape asks for.
-NpyArray parse_npy(std::span<const std::byte> file, std::string where);
+// unknown version, a broken header, an unsupported type (objects, structures, big-endian, …) or none of the
+// `accepted` (empty: all are), fewer or more bytes than the shape asks for.
+NpyArray parse_npy(std::span<const std::byte> file, std::string where,
+                   std::span<const NpyType> accepted = {});
 NpyArray read_npy(const std::string& path);
 
 class NpzReader {
@@ -80,7 +81,7 @@ class NpzReader {
   bool contains(std::string_view name) const;
   // Throws data errors: no such array (the message lists those there are), a damaged entry, and what
   // parse_npy throws.
-  NpyArray read(std::string_view name) const;
+  NpyArray read(std::string_view name, std::span<const NpyType> accepted = {}) const;
 
  private:
   std::string path_;

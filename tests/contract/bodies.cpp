@@ -30,6 +30,23 @@ bool is_tiled(Body body) {
 
 static bool is_cuda(Body body) { return body == Body::cuda || body == Body::cuda_tiled; }
 
+#if OCCAM_HAS_SIMT
+static bool is_checked(Body body) { return body == Body::simt_checked || body == Body::simt_checked_tiled; }
+
+static const simt::Body& emulated(Body body) {
+  return is_checked(body) ? simt::checked_body() : simt::plain_body();
+}
+#endif
+
+static void set_device_bytes([[maybe_unused]] Body body, [[maybe_unused]] std::size_t bytes) {
+#if OCCAM_HAS_SIMT
+  if (body != Body::cpu && !is_cuda(body)) emulated(body).set_device_bytes(bytes);
+#endif
+}
+
+DeviceOfBytes::DeviceOfBytes(Body body, std::size_t bytes) : body_(body) { set_device_bytes(body_, bytes); }
+DeviceOfBytes::~DeviceOfBytes() { set_device_bytes(body_, SIZE_MAX); }
+
 std::string obstacle(Body body) {
   if (body == Body::cpu) return "";
   if (!is_cuda(body)) {
@@ -52,10 +69,7 @@ std::unique_ptr<Backend> make_backend(Body body, [[maybe_unused]] std::int64_t m
   if (body == Body::cpu) return std::make_unique<cpu::CpuBackend>(1);
   if (is_tiled(body)) shared_limit = 0;
 #if OCCAM_HAS_SIMT
-  if (body == Body::simt_checked || body == Body::simt_checked_tiled)
-    return simt::checked_body().make_backend(memory_limit, shared_limit);
-  if (body == Body::simt_plain || body == Body::simt_plain_tiled)
-    return simt::plain_body().make_backend(memory_limit, shared_limit);
+  if (!is_cuda(body)) return emulated(body).make_backend(memory_limit, shared_limit);
 #endif
 #if OCCAM_HAS_CUDA
   if (is_cuda(body)) return std::make_unique<cuda::CudaBackend>(0, memory_limit, shared_limit);

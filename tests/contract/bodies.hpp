@@ -33,6 +33,18 @@ inline constexpr std::size_t kWholeBlock = SIZE_MAX;
 std::unique_ptr<Backend> make_backend(Body body, std::int64_t memory_limit = 0,
                                       std::size_t shared_limit = kWholeBlock);
 
+// While it lives an emulated device has so many bytes of memory, not one more. A GPU has what it has.
+class DeviceOfBytes {
+ public:
+  DeviceOfBytes(Body body, std::size_t bytes);
+  ~DeviceOfBytes();
+  DeviceOfBytes(const DeviceOfBytes&) = delete;
+  DeviceOfBytes& operator=(const DeviceOfBytes&) = delete;
+
+ private:
+  Body body_;
+};
+
 // Tests that run once per body; a body that cannot run is skipped and says why.
 class OnBody : public testing::TestWithParam<Body> {
  protected:

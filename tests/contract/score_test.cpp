@@ -231,12 +231,30 @@ TEST_P(ScoreBody, LittleMemory) {
   Training training;
   training.batch = 8;
   for (std::uint32_t m = 0; m < 3; ++m) e.add(slabs(5, 200 + 50 * m, 0, 150, true, m), training, m);
-  const auto backend = make(std::int64_t{96} << 10);
+  constexpr std::int64_t kBytes = std::int64_t{96} << 10;
+  const DeviceOfBytes device(GetParam(), kBytes);
+  const auto backend = make(kBytes);
   const auto wave = open_loaded(*backend, e);
   for (const Split split : {Split::train, Split::test}) {
     ASSERT_NO_FATAL_FAILURE(expect_scores(e, *wave, split, {}));
     ASSERT_NO_FATAL_FAILURE(expect_scores(e, *wave, split, {{1, 4}, Kind::swap, Against::predictions}));
   }
+}
+
+// Few rows of many members, each so wide that 32 of one member fill the scratch.
+TEST_P(ScoreBody, LittleMemoryForWideRows) {
+  const auto table = shared(clouds({512, 2, 4, 0, 6}, 3));
+  Ensemble e{.spec = {.inputs = 512, .hidden = {}}};
+  Training training;
+  training.batch = 4;
+  for (std::uint32_t m = 0; m < 40; ++m) e.add(ArrayData{table, m}, training, m);
+  if (GetParam() == Body::cpu) GTEST_SKIP() << "a CPU wave has one member";
+  constexpr std::int64_t kBytes = std::int64_t{2} << 20;
+  const DeviceOfBytes device(GetParam(), kBytes);
+  const auto backend = make(kBytes);
+  ASSERT_EQ(backend->wave_members(e.request(false)), 40);
+  const auto wave = open_loaded(*backend, e, false);
+  ASSERT_NO_FATAL_FAILURE(expect_scores(e, *wave, Split::test, {}));
 }
 
 // Slab data are generated where they are used. A linear network whose weights are the identity shows them:

@@ -58,6 +58,18 @@ TEST(Errors, OutputFolderThatCannotBeMade) {
   EXPECT_THAT(ended.err, HasSubstr("--out"));
 }
 
+// What was asked for has not arrived: an empty file would be a configuration, of the defaults.
+TEST(Errors, WhatCannotBePrintedIsADataError) {
+  const Folder folder;
+  for (const char* flag : {"--print-config", "--help", "--version", "--describe-device", "--explain-plan"}) {
+    const std::string command = std::string(OCCAM_BUILD_DIR) + "/experiments/train_slab " + flag +
+                                " --device cpu > /dev/full 2> " + std::string(folder / "stderr");
+    const int status = std::system(command.c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 3) << flag;
+    EXPECT_THAT(content(folder / "stderr"), HasSubstr("standard output cannot be written")) << flag;
+  }
+}
+
 TEST(Errors, EveryMemberDiverged) {
   const Folder folder;
   std::filesystem::create_directories(folder / "out/train_slab");

@@ -158,6 +158,7 @@ TEST(TheoremLsn, ErrorsAreOneLineWithTheRightExitCode) {
       {{"--hidden", "100"}, 2, "--hidden"},
       {{"--measure", "swap"}, 2, "--measure"},
       {{"--precision", "bf16"}, 2, "--precision"},
+      {{"--data-seeds", "1", "--init-seeds", "5", "--seeds", "4"}, 2, "--seeds"},
   };
   for (const auto& [words, code, said] : cases) {
     Words all = words;

@@ -42,14 +42,24 @@ class FakeContestant:
 
 
 class Measuring(unittest.TestCase):
-    def measure(self, device, rival, **settings):
+    def measure(self, device, *rivals, **settings):
+        """rivals: contestants, or the error that one ends with as it starts."""
         occam = FakeContestant(4.0, True)
         style = frameworks.IMAGE_STYLES[0]
-        found = [frameworks.Rival(style, "installed", "python", "2.9"), frameworks.Rival(style, "not installed")]
-        rows = images.measure(
-            device, Settings(**settings), Contention(), print, lambda: occam, lambda _: rival, found, "/tmp"
-        )
+        found = [frameworks.Rival(style, "installed", "python", f"2.{9 - i}") for i in range(len(rivals))]
+        starting = iter(rivals)
+
+        def start(_):
+            rival = next(starting)
+            if isinstance(rival, Exception):
+                raise rival
+            return rival
+
+        found.append(frameworks.Rival(style, "not installed"))
+        rows = images.measure(device, Settings(**settings), Contention(), print, lambda: occam, start, found, "/tmp")
         self.assertTrue(occam.closed)
+        for rival in rivals:
+            self.assertTrue(isinstance(rival, Exception) or rival.closed)
         return occam, rows
 
     def setUp(self):
@@ -66,9 +76,26 @@ class Measuring(unittest.TestCase):
             self.assertEqual(len(measured["samples"]), turns)
             self.assertEqual(missing["status"], "not installed")
 
-    def test_a_rival_that_fails_is_said(self):
-        _, (own, failed, _) = self.measure("cpu", FakeContestant(1.0, False, "open"))
-        self.assertEqual((own["status"], failed["status"]), ("measured", "failed: fake: no open"))
+    def test_a_rival_that_fails_is_said_and_costs_the_others_nothing(self):
+        rivals = (
+            FakeContestant(20.0, False),
+            ContestantError("fake: no such file"),
+            FakeContestant(1.0, False, "open"),
+            FakeContestant(1.0, False, "fit"),
+        )
+        for device in ("cpu", "cuda"):
+            _, rows = self.measure(device, *rivals)
+            status = {row.get("version", ""): row["status"] for row in rows[1:] if row["status"] != "not installed"}
+            self.assertEqual(rows[0]["status"], "measured")
+            self.assertEqual(
+                status,
+                {
+                    "2.9": "measured",
+                    "2.8": "failed: fake: no such file",
+                    "2.7": "failed: fake: no open",
+                    "2.6": "failed: fake: no fit",
+                },
+            )
 
     def many(self, occam, **settings):
         row = images.measure_many(Settings(**settings), lambda line: None, lambda: occam)

@@ -152,6 +152,14 @@ class Tables(report_case.Small):
         self.assertEqual(tables.metric_name("best_train_loss"), "train loss, best model")
         self.assertEqual(tables.metric_name("best_at_update"), "update of the best model")
         self.assertEqual(tables.metric_name("<b>_loss"), "&lt;b&gt; loss")
+        for name, text in (
+            ("standard_auc_5", "standard AUC, of 5 networks"),
+            ("standard_auc_mlp", "standard AUC, by an MLP combiner"),
+            ("s_randomized_auc_10_softmax", "<i>S</i>-randomised AUC, of 10 networks by the mean of probabilities"),
+            ("networks_standard_auc", "standard AUC, mean of the networks"),
+            ("unknown_measure_5", "unknown measure 5"),
+        ):
+            self.assertEqual(tables.metric_name(name), text)
 
     def test_timing_tells_seconds_from_updates(self):
         self.assertEqual(

@@ -1,6 +1,7 @@
 #include "simt/body.hpp"
 
 #include "cuda/backend.hpp"
+#include "simt/executor/memory.hpp"
 
 namespace occam::simt {
 namespace {
@@ -13,12 +14,14 @@ std::unique_ptr<Backend> make_backend(std::int64_t memory_limit, std::size_t sha
 
 #if defined(OCCAM_SIMT_CHECKED)
 [[gnu::visibility("default")]] const Body& checked_body() {
-  static const Body body{"simt, checked", make_backend, set_seed, statistics, launched_kernels};
+  static const Body body{"simt, checked", make_backend, memory::set_limit,
+                         set_seed,        statistics,   launched_kernels};
   return body;
 }
 #else
 [[gnu::visibility("default")]] const Body& plain_body() {
-  static const Body body{"simt, plain", make_backend, set_seed, statistics, launched_kernels};
+  static const Body body{"simt, plain", make_backend, memory::set_limit,
+                         set_seed,      statistics,   launched_kernels};
   return body;
 }
 #endif

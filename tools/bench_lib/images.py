@@ -26,6 +26,9 @@ def measure(device, settings, contention, log, start_occam, start_rival, rivals,
     log(f"images of shapes: 40000-1024-1024-2, {updates} updates")
     occam, running, rows = start_occam(), [], []
 
+    def failed(named, error):
+        rows.append({**named, "status": f"failed: {error}"})
+
     def train(contestant, operation, **fields):
         reply = contestant.ask(operation, timeout=TIMEOUT, updates=updates, **fields)
         if device == "cpu":
@@ -42,17 +45,28 @@ def measure(device, settings, contention, log, start_occam, start_rival, rivals,
                 continue
             try:
                 contestant = start_rival(rival)
-                running.append((named, contestant, [], []))
+            except ContestantError as error:
+                failed(named, error)
+                continue
+            running.append((named, contestant, [], []))
+            try:
                 contestant.ask("open", timeout=TIMEOUT, path=path, device=device)
             except ContestantError as error:
-                rows.append({**named, "status": f"failed: {error}"})
-                running.pop()
+                failed(named, error)
+                running.pop()[1].close()
         ours, reply = [], {}
         for _ in range(1 if device == "cpu" else settings.repeats):  # on a CPU a rival takes minutes
             seconds, reply = train(occam, "fit_images", device=device)
             ours.append(seconds)
-            for named, contestant, theirs, replies in running:
-                seconds, answer = train(contestant, "fit")
+            for entrant in list(running):
+                named, contestant, theirs, replies = entrant
+                try:
+                    seconds, answer = train(contestant, "fit")
+                except ContestantError as error:
+                    failed(named, error)
+                    running.remove(entrant)
+                    contestant.close()
+                    continue
                 theirs.append(seconds)
                 replies.append(answer)
         first = {

@@ -34,10 +34,12 @@ def run(command, **options):
 
 
 class Build:
-    """A build folder with device code for Hopper."""
+    """A build folder with device code for Hopper. tools: folders of nvdisasm and cuobjdump, if not where they are
+    looked for; without them nothing is built."""
 
     def __init__(self, folder, tools):
-        self.folder, self._tools = pathlib.Path(folder), tools
+        self.folder = pathlib.Path(folder)
+        self._nvdisasm, self._cuobjdump = tool("nvdisasm", tools), tool("cuobjdump", tools)
 
     def configure(self, *options):
         """For CUDA where it is no build folder yet; then with `options`, if there are some."""
@@ -62,9 +64,8 @@ class Build:
 
     def cubins(self, files, to):
         """Extracts the cubins of object files or archives into folder `to`."""
-        cuobjdump = tool("cuobjdump", self._tools)
         for file in files:
-            done = run([cuobjdump, "-xelf", "all", file.resolve()], cwd=to, capture_output=True)
+            done = run([self._cuobjdump, "-xelf", "all", file.resolve()], cwd=to, capture_output=True)
             if done.returncode:
                 raise MachineError(f"cuobjdump cannot read {file}: {done.stderr.strip()}", 1)
         found = [path for path in sorted(pathlib.Path(to).glob("*.cubin")) if ARCHITECTURE in path.name]
@@ -90,22 +91,20 @@ class Build:
         path = self.folder / "machine" / name
         if path.exists() and all(path.stat().st_mtime > source.stat().st_mtime for source in sources):
             return path
-        nvdisasm = tool("nvdisasm", self._tools)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # others may be making it at the same time
             made = pathlib.Path(folder) / name
             with open(made, "w", encoding="utf-8") as out:
                 for cubin in self.cubins(sources, folder):
-                    print(*listing(cubin, nvdisasm), sep="\n", file=out)
+                    print(*listing(cubin, self._nvdisasm), sep="\n", file=out)
             made.replace(path)
         return path
 
     def source_lines(self, kernel):
         """{address: "file:line < file:line …"} of a kernel's instructions, the innermost inlined function first."""
-        nvdisasm = tool("nvdisasm", self._tools)
         with tempfile.TemporaryDirectory() as folder:
             for cubin in self.cubins(self.sources(), folder):
                 if kernel.encode() in cubin.read_bytes():
-                    text = run([nvdisasm, "-g", "-c", cubin], capture_output=True).stdout
+                    text = run([self._nvdisasm, "-g", "-c", cubin], capture_output=True).stdout
                     for function in re.split(r"\n\s*\.section\s+\.text\.", text)[1:]:
                         if function.split(",", 1)[0].strip().strip('"') == kernel:
                             return lines_of(function)

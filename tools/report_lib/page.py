@@ -134,12 +134,14 @@ def summary(result):
         {"text": f"{n} {verdict}", "kind": tables.verdict_kind(verdict)}
         for verdict, n in sorted(counts.items(), key=lambda pair: -pair[1])
     ]
-    members = sum(len(case.seeds) for case in result.cases)
+    sizes = sorted({len(case.seeds) for case in result.cases}) or [0]
+    least = f"{sizes[0]} to " if len(sizes) > 1 else ""
+    unit = result.cases[0].unit if result.cases else "seed"
     return {
         "parts": parts,
         "compared": len(verdicts),
         "cases": count(len(result.cases), "case"),
-        "members": count(members, "trained model"),
+        "members": least + count(sizes[-1], unit) + " each" * (len(result.cases) > 1),
     }
 
 

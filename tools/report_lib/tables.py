@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 from markupsafe import Markup, escape
 
@@ -51,21 +52,42 @@ _NAMES = {
     "rest_over_w1_slope": Markup("slope of ln(‖w̄‖ / |w<sub>1</sub>|) over ln d"),
     "linear_updates": "updates with every hinge active",
 }
+_COMBINERS = {
+    "average": "by the mean of logits",
+    "softmax": "by the mean of probabilities",
+    "linear": "by a linear combiner",
+    "mlp": "by an MLP combiner",
+}
+# A measure of a vote of so many networks, combined so; the first of each has neither in its name.
+_VOTE = re.compile(rf"(?P<measure>\w+?)(_(?P<size>\d+))?(_(?P<combiner>{'|'.join(_COMBINERS)}))?")
 _MISSING = "–"
 
 
 def metric_name(name):
     """The measure's name for readers; names unknown here are shown as they are."""
-    if name in _NAMES:
-        return _NAMES[name]
+    known = _known_name(name)
+    if known:
+        return known
     model, base = _split_model(name)
     if model:
         return metric_name(base) + f", {model} model"
+    if name.startswith("networks_"):
+        return metric_name(name.removeprefix("networks_")) + ", mean of the networks"
+    vote = _VOTE.fullmatch(name)
+    if vote and _known_name(vote["measure"]):
+        how = [f"of {vote['size']} networks"] * bool(vote["size"]) + [_COMBINERS.get(vote["combiner"])]
+        return _known_name(vote["measure"]) + ", " + " ".join(filter(None, how))
+    return escape(name.replace("_", " "))
+
+
+def _known_name(name):
+    if name in _NAMES:
+        return _NAMES[name]
     for key, text in _SETS.items():
         kind = name[len(key) + 1 :]
         if name.startswith(key + "_") and kind in _KINDS:
             return text + " " + _KINDS[kind]
-    return escape(name.replace("_", " "))
+    return None
 
 
 def _split_model(name):
