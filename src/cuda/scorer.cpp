@@ -216,7 +216,9 @@ void Scorer::logits(int member, std::span<const float> x, std::span<float> out) 
   const auto all = static_cast<std::int64_t>(x.size()) / inputs;
   if (all == 0) return;
   Group group = open_group({&member, 1}, Split::test);
-  group.capacity = static_cast<int>(round_up(std::min<std::int64_t>(all, 4096), law::kLanes));
+  const std::int64_t fit = budget_ / 2 / row_bytes(true) / law::kLanes * law::kLanes;
+  group.capacity = static_cast<int>(
+      std::min(round_up(all, law::kLanes), std::clamp<std::int64_t>(fit, law::kLanes, 4096)));
   Stream& stream = data_.stream();
   float* device_x = ensure(x_, "score rows", group.capacity * stride);
   ensure_activations(static_cast<std::int64_t>(group.capacity) * data_.layout().widest());

@@ -255,6 +255,11 @@ TEST_P(ScoreBody, LittleMemoryForWideRows) {
   ASSERT_EQ(backend->wave_members(e.request(false)), 40);
   const auto wave = open_loaded(*backend, e, false);
   ASSERT_NO_FATAL_FAILURE(expect_scores(e, *wave, Split::test, {}));
+  const ArrayData::Table more = clouds({512, 2, 0, 0, 1500}, 4);  // larger than the device
+  const std::vector<float> expected = twin_of(e, 7).logits(more.x);
+  std::vector<float> logits(expected.size());
+  wave->logits(7, more.x, logits);
+  ASSERT_TRUE(same_bits(logits, expected));
 }
 
 // Slab data are generated where they are used. A linear network whose weights are the identity shows them:
