@@ -19,9 +19,8 @@ std::string without_quotes(const std::string& path, const std::string& line) {
     const std::size_t closed = line.find(line[opened], opened + 1);
     if (closed == std::string::npos) return outside + line.substr(begin);
     require(line.find('#', opened) > closed,
-            "--config: {}: {}: a # within quotes is not read; give this flag "
-            "on the command line",
-            path, line);
+            "--config: {}: {}: a # within quotes is not read; give this flag on the command line", path,
+            line);
     outside += line.substr(begin, opened - begin);
     begin = closed + 1;
   }

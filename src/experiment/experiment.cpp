@@ -249,8 +249,7 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
   if (std::all_of(records.begin(), records.end(), [](const auto& r) { return r.second.diverged(); }))
     fail(ErrorKind::diverged,
          "training diverged for every member: a loss that is no number, or above 1e6 (a smaller --lr, or "
-         "data of a "
-         "smaller scale, may help); the histories are in {}",
+         "data of a smaller scale, may help); the histories are in {}",
          folder.string());
   return 0;
 }

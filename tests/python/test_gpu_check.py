@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import importlib.util
+import io
 import json
 import math
 import os
@@ -303,6 +304,18 @@ class Checks(Folder):
             self.assertEqual(
                 self.statuses(), {"contract tests": "passed", "variants": "not run", "profile": "not run"}, kill
             )
+
+    def test_usage(self):
+        module = load_program()
+        for arguments, said in (
+            (["--budget", "-5"], "--budget: -5 s hold no step"),
+            (["--ptxas", __file__], "--ptxas: with --ledger alone"),
+            (["--ledger", "--ptxas", "/no/such"], "--ptxas: /no/such: no such file"),
+        ):
+            with mock.patch("sys.stderr", io.StringIO()) as err, self.assertRaises(SystemExit) as caught:
+                module.parse_arguments(arguments)
+            self.assertEqual(caught.exception.code, 2)
+            self.assertIn(said, err.getvalue())
 
     def test_a_budget_starts_what_it_can_hold(self):
         module = load_program()

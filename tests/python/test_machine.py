@@ -10,6 +10,7 @@ import pathlib
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -197,6 +198,9 @@ class Refusals(unittest.TestCase):
         adam = ["--optimizer", "adam", "--momentum", "0.9"]
         self.refused(["time", "--net", "9", *adam], 2, "--momentum: of --optimizer sgd")
         self.refused(["time", "--net", "100,x"], 2, "'100,x' is no list of widths such as 100,100")
+        self.refused(["time", "--net", "9", "--momentum", "1"], 2, "--momentum: 1 is not within [0, 1)")
+        self.refused(["time", "--net", "9", "shared=x"], 2, "'shared=x' is not NAME=VALUE with a number")
+        self.refused(["--build-dir", "/no/such", "check"], 2, "--build-dir: /no/such: no such folder")
 
     def test_a_tool_that_is_missing(self):
         path, os.environ["PATH"] = os.environ["PATH"], ""
@@ -207,6 +211,12 @@ class Refusals(unittest.TestCase):
             os.environ["PATH"] = path
         self.assertEqual(caught.exception.exit_code, 3)
         self.assertIn("comes with the CUDA toolkit; name its folder with --tools", str(caught.exception))
+
+    def test_without_the_tools_nothing_is_built(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with mock.patch.object(toolchain.sass, "find_tool", lambda name, folders: None):
+                self.refused(["--build-dir", folder, "check"], 3, "nvdisasm is missing")
+            self.assertEqual(os.listdir(folder), [])
 
 
 if __name__ == "__main__":
