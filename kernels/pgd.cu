@@ -51,7 +51,6 @@ __global__ void __launch_bounds__(kChipThreads, 1) fused_pgd_kernel(FusedPgdArgu
   const std::int64_t place = static_cast<std::int64_t>(slot) * a.rows.slots.capacity + mine;
   for (int s = 0; s < count; ++s)
     for_my_inputs(a.inputs, [&](int k) { x.row(s)[k] = a.x[(place + s) * padded(a.inputs) + k]; });
-  __syncwarp();
 
   const Panel logits = network.logits(), logit_gradient = network.logit_gradient();
   const auto update = a.progress ? static_cast<std::uint32_t>(a.progress[slot].update) : 0u;

@@ -365,7 +365,7 @@ __global__ void __launch_bounds__(T::kThreads, kBlocks)
     __syncthreads();
     step_tile<T, T::kN>(Trainee{a.wave, id}, a.layer, first_m, first_n, stage.delta.value,
                         [&](int n) { return (live >> (n - first_n) / kQuad & 1u) != 0; });
-    __syncthreads();  // the next tile's deltas take the place of gradients
+    static_assert(T::kM == T::kN, "a thread puts the next tile's deltas where it has read gradients itself");
   }
 }
 

@@ -43,7 +43,7 @@ __device__ __forceinline__ void with_units(int units, const F& f) {
 
 // z[s][j] = bias[j] + Σ_k x[s][k] · weight[j][k] of so many rows of the warp. store(sum, first) once a pass, when
 // no lane reads rows any more if one pass is all: sum[i][j] is of row lane_row() + 2 i and unit
-// first + lane_feature() + 16 j.
+// first + lane_feature() + 16 j. Who reads what it stores has the warp meet first.
 template <int rows, class Store>
 __device__ __forceinline__ void multiply_forward(Panel x, Panel weight, const float* bias, int in, int out,
                                                  const Store& store) {
@@ -85,7 +85,6 @@ __device__ __forceinline__ void multiply_forward(Panel x, Panel weight, const fl
       store(sum, first);
     }
   });
-  __syncwarp();
 }
 
 // The same of the few units behind the last hidden layer: one lane a row and unit. store(s, unit, z).
