@@ -160,16 +160,12 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
     result.emplace_back(set.size());
   }
   if (sets.empty()) return result;
-  const auto score_sets = [&](Wave& wave, std::size_t first, std::size_t count) {
-    for (std::size_t s = 0; s < sets.size(); ++s) {
-      heed(models.interrupt());
-      const std::span<const Data> data = std::span(sets[s]).subspan(first, count);
-      if (s > 0) wave.show(data);
-      std::ranges::move(score_all(wave, data, split, {}),
-                        result[s].begin() + static_cast<std::ptrdiff_t>(first));
-    }
+  const auto score_wave = [&](Wave& wave, std::size_t first, std::size_t count) {
+    std::vector<std::vector<Score>> of_wave = score_sets(wave, sets, first, count, split, models.interrupt());
+    for (std::size_t s = 0; s < sets.size(); ++s)
+      std::ranges::move(of_wave[s], result[s].begin() + static_cast<std::ptrdiff_t>(first));
   };
-  for_each_loaded(models, sets.front(), which, split, score_sets, sets.subspan(1));
+  for_each_loaded(models, sets.front(), which, split, score_wave, sets.subspan(1));
   return result;
 }
 

@@ -18,6 +18,19 @@ std::vector<Score> score_all(Wave& wave, std::span<const Data> data, Split split
   return scores;
 }
 
+std::vector<std::vector<Score>> score_sets(Wave& wave, std::span<const std::vector<Data>> sets,
+                                           std::size_t first, std::size_t count, Split split,
+                                           Interrupt interrupt) {
+  std::vector<std::vector<Score>> scores;
+  for (const std::vector<Data>& set : sets) {
+    heed(interrupt);
+    const std::span<const Data> data = std::span(set).subspan(first, count);
+    if (!scores.empty()) wave.show(data);
+    scores.push_back(score_all(wave, data, split, {}));
+  }
+  return scores;
+}
+
 std::vector<std::vector<Score>> score_beside(Backend& device, const MlpSpec& spec,
                                              std::span<const std::span<const float>> parameters,
                                              std::span<const std::vector<Data>> sets,
@@ -33,11 +46,9 @@ std::vector<std::vector<Score>> score_beside(Backend& device, const MlpSpec& spe
       count = static_cast<std::size_t>(device.wave_members(request(s, count)));
     const std::unique_ptr<Wave> wave = device.open(request(0, count));
     for (std::size_t m = 0; m < count; ++m) wave->load(static_cast<int>(m), parameters[first + m]);
-    for (std::size_t s = 0; s < sets.size(); ++s) {
-      const std::span<const Data> data = std::span(sets[s]).subspan(first, count);
-      if (s > 0) wave->show(data);
-      std::ranges::move(score_all(*wave, data, Split::test, {}), std::back_inserter(scores[s]));
-    }
+    std::vector<std::vector<Score>> of_wave = score_sets(*wave, sets, first, count, Split::test);
+    for (std::size_t s = 0; s < sets.size(); ++s)
+      std::ranges::move(of_wave[s], std::back_inserter(scores[s]));
   }
   return scores;
 }
