@@ -16,8 +16,8 @@ struct Body {
   // Bytes of device memory and of a block's shared memory, as CudaBackend understands them; memory 0 is all
   // of the emulated 8 GiB.
   std::unique_ptr<Backend> (*make_backend)(std::int64_t memory_limit, std::size_t shared_limit);
-  void (*set_device_bytes)(
-      std::size_t bytes);                // what the device has from now on; as much as is emulated: SIZE_MAX
+  // What the device has from now on; SIZE_MAX: all that is emulated.
+  void (*set_device_bytes)(std::size_t bytes);
   void (*set_seed)(std::uint64_t seed);  // executor.hpp
   const Statistics& (*statistics)();
   std::vector<std::string> (*launched_kernels)();
