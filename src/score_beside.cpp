@@ -4,6 +4,8 @@
 #include <iterator>
 #include <numeric>
 
+#include "waves.hpp"
+
 namespace occam {
 
 std::vector<Score> score_all(Wave& wave, std::span<const Data> data, Split split,
@@ -37,14 +39,13 @@ std::vector<std::vector<Score>> score_beside(Backend& device, const MlpSpec& spe
                                              std::span<const Seeds> seeds) {
   std::vector<std::vector<Score>> scores(sets.size());
   for (std::size_t first = 0, count = 0; !sets.empty() && first < parameters.size(); first += count) {
-    const auto request = [&](std::size_t set, std::size_t members) {
+    const auto request = [&](std::size_t members) {
       return WaveRequest{
-          &spec, std::span(sets[set]).subspan(first, members), seeds.subspan(first, members), {}};
+          &spec, std::span(sets.front()).subspan(first, members), seeds.subspan(first, members), {}};
     };
-    count = parameters.size() - first;
-    for (std::size_t s = 0; s < sets.size(); ++s)
-      count = static_cast<std::size_t>(device.wave_members(request(s, count)));
-    const std::unique_ptr<Wave> wave = device.open(request(0, count));
+    count = static_cast<std::size_t>(
+        members_of_wave(device, request(parameters.size() - first), sets.subspan(1), first));
+    const std::unique_ptr<Wave> wave = device.open(request(count));
     for (std::size_t m = 0; m < count; ++m) wave->load(static_cast<int>(m), parameters[first + m]);
     std::vector<std::vector<Score>> of_wave = score_sets(*wave, sets, first, count, Split::test);
     for (std::size_t s = 0; s < sets.size(); ++s)

@@ -15,10 +15,15 @@ struct WaveRange {
   int first = 0, count = 0;  // members first … first + count − 1 of the ensemble
 };
 
+// How many of the requested members fit in a wave that is to hold these sets of data, too, one after the other
+// (Wave::show). sets[s][first] is of the first member requested.
+int members_of_wave(const Backend& device, WaveRequest request, std::span<const std::vector<Data>> sets,
+                    std::size_t first);
+
 // Calls body(wave, range) for every wave; bodies of different waves run on different threads. `trainings` is
 // empty when nothing is trained. The first exception of a body ends the loop and is thrown from here, as is
-// Interrupted where a wave opens: heeded is `interrupt`, or else that of the models. `later`: further data of each
-// member, one set after the other, that a wave has room for, too (Wave::show).
+// Interrupted where a wave opens: heeded is `interrupt`, or else that of the models. `later`: further data that a
+// wave is to hold, as in members_of_wave.
 template <class Body>
 void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
                    const Body& body, Interrupt interrupt = nullptr,
@@ -33,9 +38,9 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
   }
   std::vector<Seeds> seeds;
   for (int m = 0; m < models.members(); ++m) seeds.push_back(models.seeds(m));
-  const auto request = [&](std::span<const Data> of, int first, int count) {
+  const auto request = [&](int first, int count) {
     const auto from = static_cast<std::size_t>(first), size = static_cast<std::size_t>(count);
-    return WaveRequest{&models.spec(), of.subspan(from, size),
+    return WaveRequest{&models.spec(), data.subspan(from, size),
                        std::span<const Seeds>(seeds).subspan(from, size),
                        trainings.empty() ? trainings : trainings.subspan(from, size)};
   };
@@ -44,8 +49,8 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
   Backend& device = backend(models.device());
   std::vector<WaveRange> waves;
   for (int first = 0; first < models.members();) {
-    int count = device.wave_members(request(data, first, models.members() - first));
-    for (const std::vector<Data>& set : later) count = device.wave_members(request(set, first, count));
+    const int count = members_of_wave(device, request(first, models.members() - first), later,
+                                      static_cast<std::size_t>(first));
     waves.push_back({first, count});
     first += count;
   }
@@ -54,7 +59,7 @@ void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::s
   const int threads_of_wave = std::max(1, models.device().threads / static_cast<int>(threads));
   side_by_side(static_cast<int>(threads), waves.size(), [&](std::size_t w) {
     heed(interrupt);
-    WaveRequest opened = request(data, waves[w].first, waves[w].count);
+    WaveRequest opened = request(waves[w].first, waves[w].count);
     opened.threads = threads_of_wave;
     opened.interrupt = interrupt;
     const std::unique_ptr<Wave> wave = device.open(opened);

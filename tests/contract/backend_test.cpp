@@ -136,6 +136,32 @@ TEST_P(BackendBody, ScoresBesideATraining) {
   for (int m = 0; m < 5; ++m) EXPECT_TRUE(same_bits(parameters(e, *wave, m), parameters(e, *alone, m)));
 }
 
+// A later set takes more memory than the first one: as many at a time as have room for either.
+TEST_P(BackendBody, ScoresOfALaterSetThatIsLarger) {
+  if (GetParam() == Body::cpu) GTEST_SKIP() << "a CPU wave has one member";
+  constexpr std::int64_t kBytes = std::int64_t{1} << 20;
+  const auto of_own = [](int test) {
+    Ensemble e{.spec = {.inputs = 128, .hidden = {16}}};
+    for (std::uint32_t m = 0; m < 4; ++m)
+      e.add(ArrayData{shared(clouds({128, 2, 4, 0, test}, m)), m}, {.batch = 4}, m);
+    return e;
+  };
+  const Ensemble few = of_own(10), many = of_own(500);
+  const std::vector<std::vector<Data>> sets = {few.data, many.data};
+  const DeviceOfBytes device(GetParam(), kBytes);
+  const auto backend = make(kBytes);
+  ASSERT_EQ(backend->wave_members(few.request(false)), 4);
+  ASSERT_LT(backend->wave_members(many.request(false)), 4);
+  const std::vector<std::span<const float>> start(few.start.begin(), few.start.end());
+  const auto scores = score_beside(*backend, few.spec, start, sets, few.seeds);
+  for (std::size_t s = 0; s < 2; ++s)
+    for (std::size_t m = 0; m < 4; ++m) {
+      const ScalarTwin twin = twin_of(few, static_cast<int>(m));
+      EXPECT_EQ(scores[s][m].loss,
+                static_cast<double>(twin.score(materialize(sets[s][m], Split::test)).loss));
+    }
+}
+
 TEST_P(BackendBody, OneMemberThatDoesNotFitIsADeviceErrorWithSizes) {
   if (GetParam() == Body::cpu) GTEST_SKIP() << "the CPU body asks the operating system";
   const Ensemble e = equal_members(1);
