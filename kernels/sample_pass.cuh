@@ -55,7 +55,7 @@ struct PassShared {
 
 // Samples m + 8 i of odd i keep the two features of a pair in each other's place. Four features that are read at once
 // lie side by side in registers, and so do four sums that are stored at once: of a run of multiply-adds that share a
-// weight, every second one then has its feature and its sum in the other banks (docs/performance.md).
+// weight, every second one then has its feature and its sum in the other banks (docs/gpu_performance.md).
 __device__ __forceinline__ constexpr bool pass_swaps(int i) { return i % 2 != 0; }
 
 // A pair's columns come in runs of 16, the last one of single columns shorter. The column of the layer that is the run's

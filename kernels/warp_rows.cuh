@@ -15,7 +15,7 @@ namespace occam::cuda {
 inline constexpr int kRowGroups = 2, kAcross = law::kLanes / kRowGroups;
 // Of every second 16 units weights keep the two features of a pair in each other's place. Four weights that are read at
 // once lie side by side in registers, the first one in an even one; so of a run of multiply-adds that share a row's
-// feature every second one reads its weight from the other register bank (docs/performance.md).
+// feature every second one reads its weight from the other register bank (docs/gpu_performance.md).
 __device__ __forceinline__ constexpr bool swaps_pairs(int unit) { return unit / kAcross % 2 != 0; }
 
 // Of a thread and pass: 13 x 8 sums, and what they are made of, are in registers; so are quads of features.

@@ -12,7 +12,7 @@ namespace occam::cuda {
 // gradient: of the weights [unit][input] of a tile; `to`: [T::kM][columns], where nobody reads any more.
 //
 // Of two neighbours the second is stored first. What is stored at once lies side by side in registers, so a sum's
-// register is even where its input's is odd: a multiply-add reads them from different banks (docs/performance.md).
+// register is even where its input's is odd: a multiply-add reads them from different banks (docs/gpu_performance.md).
 template <class T, int columns>
 __device__ __forceinline__ void put_gradients(float* to, const float (&gradient)[T::kPerM][T::kPerN]) {
   OCCAM_UNROLL

@@ -35,7 +35,7 @@ struct TilePosition {
 
 // Rows of weights from this unit on keep the two features of a pair in each other's place, in the layers below the
 // last. Four weights that are read at once lie side by side in registers, the first one in an even one, and a sum
-// should be in the other bank than the weight that is read with it (docs/performance.md). So half of a thread's sums
+// should be in the other bank than the weight that is read with it (docs/gpu_performance.md). So half of a thread's sums
 // want an even register where the other half wants an odd one, and there are enough of both.
 template <class S>
 inline constexpr int kFirstSwapped = S::kPerN / 2 * S::kColumns;

@@ -113,7 +113,7 @@ ResidentPlan one_hidden_chip_plan(const DeviceLayout& layout, const MlpSpec& spe
 
 }  // namespace
 
-// Where a batch would be cut into smaller slices than these, plan tiled is faster (docs/performance.md).
+// Where a batch would be cut into smaller slices than these, plan tiled is faster (docs/gpu_performance.md).
 constexpr int kLeastSlice = 64;
 
 PlanAnswer plan_resident(const MlpSpec& spec, int batch, const TrainingNeeds& needs,
