@@ -96,9 +96,11 @@ void Attacker::perturb(std::span<const int> members, Split split, std::span<cons
     for (const Pgd& attack : attacks.subspan(done))
       if (attack.track) tracked = std::max<std::int64_t>(tracked, attack.iterations);
     const std::int64_t bytes = row_bytes(tracked), most = round_up(std::min(pitch, kMaxChunk), law::kLanes);
+    const std::int64_t blocks = blocks_at_once(attacks.subspan(done));
     const std::int64_t count =
-        fitting_members(4 * pitch + std::min<std::int64_t>(most, 256) * bytes, rest.size());
-    const std::int64_t rows = std::min(most, (budget_ / count - 4 * pitch) / bytes);
+        std::min(fitting_members(4 * pitch + std::min<std::int64_t>(most, 256) * bytes, rest.size()), blocks);
+    std::int64_t rows = std::min(most, (budget_ / count - 4 * pitch) / bytes);
+    if (plan_) rows = std::min(rows, blocks / count * plan_->network.slice());
     const int capacity = static_cast<int>(std::max<std::int64_t>(rows / law::kLanes, 1) * law::kLanes);
     const auto n = static_cast<std::size_t>(count);
     const std::span<const Pgd> of_group = attacks.subspan(done, n);
@@ -107,6 +109,17 @@ void Attacker::perturb(std::span<const int> members, Split split, std::span<cons
     perturb_group(open_group(rest.first(n), split, capacity, constants), of_group, out.subspan(done, n));
     done += n;
   }
+}
+
+// Blocks of a launch that does all iterations of all runs: it lasts about a second on an H200, so that a request to stop is
+// heeded and no watchdog of a display's GPU ends it; longer only where one round of blocks does.
+std::int64_t Attacker::blocks_at_once(std::span<const Pgd> attacks) const {
+  constexpr std::int64_t kIterationsAtOnce =
+      1 << 15;  // of a multiprocessor, 27 us each by the machine's prediction
+  std::int64_t most = 1;
+  for (const Pgd& attack : attacks)
+    most = std::max(most, std::int64_t{attack.iterations} * std::int64_t{attack.restarts});
+  return std::max<std::int64_t>(kIterationsAtOnce / most, 1) * multiprocessors_;
 }
 
 void Attacker::perturb_group(const Group& group, std::span<const Pgd> attacks, std::span<Perturbed> out) {

@@ -50,6 +50,7 @@ class Attacker {
   void check(std::span<const int> members, std::size_t attacks, std::size_t room) const;
   std::int64_t row_bytes(std::int64_t tracked) const;
   std::int64_t fitting_members(std::int64_t bytes_of_member, std::size_t members) const;
+  std::int64_t blocks_at_once(std::span<const Pgd> attacks) const;
   Group open_group(std::span<const int> members, Split split, int capacity,
                    std::span<const law::AttackConstants> attacks);
   SplitRows split_rows(const Group& group);

@@ -6,7 +6,7 @@
 
 namespace occam::cuda {
 
-// Of a launch: tens of milliseconds.
+// Of a launch, of members for each of which there is a multiprocessor: tens of milliseconds. Of more members fewer.
 static constexpr std::int64_t kStepsAtOnce = 512;
 
 void Attacker::fit_universal(std::span<const int> members, Split split, std::span<const AsUap> attacks,
@@ -119,9 +119,11 @@ void Attacker::step_on_chip(const Group& group, const UniversalArguments& univer
   const WaveView wave{data_.device_members(), nullptr, data_.parameters(), nullptr, nullptr,
                       data_.layout().stride()};
   FusedUniversalArguments a{wave, universal, data_.spec().outputs(), steps_.data(), 0, 0, plan};
+  const std::int64_t rounds = (group.slots() + multiprocessors_ - 1) / multiprocessors_;
+  const std::int64_t at_once = std::max<std::int64_t>(kStepsAtOnce / rounds, 1);
   for (; a.first_step < steps; a.first_step = a.last_step) {
     heed(interrupt_);
-    a.last_step = std::min(steps, a.first_step + kStepsAtOnce);
+    a.last_step = std::min(steps, a.first_step + at_once);
     launch_fused_universal(stream, a);
     stream.synchronize();  // so that a request to stop is heeded
   }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cuda/devices.hpp"
+#include "cuda/scorer.hpp"
 #include "cuda/wave.hpp"
 
 namespace occam::cuda {
@@ -14,10 +15,23 @@ namespace {
 
 constexpr std::int64_t kMiB = std::int64_t{1} << 20;
 
-// Scratch of the scorer.
+// Scratch of one call of the scorer, or of the attacker. Their buffers grow from call to call, and the largest of each
+// add up to less than twice as much.
 std::int64_t score_budget(std::int64_t available) {
-  return std::clamp(available / 8, std::int64_t{1}, 1024 * kMiB);
+  return std::clamp(available / 16, std::int64_t{1}, 1024 * kMiB);
 }
+
+// What a wave leaves free for it; one member is scored at least, whatever its rows take.
+std::int64_t scratch_room(const WaveRequest& request, std::int64_t available) {
+  std::int64_t most = 1;
+  for (const Data& data : request.data)
+    for (const Split split : {Split::train, Split::validation, Split::test})
+      most = std::max(most, rows(data, split));
+  return 2 * score_budget(available) + Scorer::least_bytes(*request.spec, most);
+}
+
+// An array of more than 1 MiB takes whole pages.
+std::int64_t allocated(std::int64_t bytes) { return bytes > kMiB ? round_up(bytes, 2 * kMiB) : bytes; }
 
 double in_mib(std::int64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(kMiB); }
 
@@ -34,9 +48,12 @@ MemberBytes bytes_of(const WaveRequest& request, const Data& data, std::int64_t 
     bytes.data = request.spec->inputs * (static_cast<std::int64_t>(sizeof(law::SlabColumn)) + 4 * stride);
     if (!request.trainings.empty()) bytes.data += rows(data, Split::train) * 4 * (stride + 1);
   }
-  if (const auto* shapes = std::get_if<ShapeData>(&data))
-    bytes.data += shapes->set->spec().rows() * static_cast<std::int64_t>(sizeof(law::ShapePlace) + 4) +
-                  request.spec->inputs / kQuad + 1;
+  if (const auto* shapes = std::get_if<ShapeData>(&data)) {
+    const std::int64_t all =
+        shapes->set->spec().rows();  // the only data that are arrays of each member's own
+    bytes.data += allocated(all * static_cast<std::int64_t>(sizeof(law::ShapePlace))) + allocated(all * 4) +
+                  allocated(request.spec->inputs / kQuad + 1);
+  }
   bytes.data += static_cast<std::int64_t>(sizeof(Member));
   return bytes;
 }
@@ -75,8 +92,8 @@ std::size_t CudaBackend::shared_limit() const {
 }
 
 int CudaBackend::wave_members(const WaveRequest& request) const {
-  const std::int64_t all = available();
-  std::int64_t left = all - score_budget(all);
+  const std::int64_t all = available(), scratch = scratch_room(request, all);
+  std::int64_t left = all - scratch;
   const std::int64_t parameters = 4 * DeviceLayout(*request.spec).stride();
   const auto of_images = [](const Data& data) { return std::holds_alternative<ShapeData>(data); };
   const bool images = of_images(request.data.front());
@@ -98,7 +115,7 @@ int CudaBackend::wave_members(const WaveRequest& request) const {
              "{:.1f} MiB of scratch, and {:.1f} MiB can be used; use fewer training rows, a smaller batch or "
              "a smaller network",
              device_, in_mib(bytes.total() + shared), in_mib(bytes.data), in_mib(bytes.parameters),
-             in_mib(bytes.training), in_mib(shared), in_mib(score_budget(all)), in_mib(all));
+             in_mib(bytes.training), in_mib(shared), in_mib(scratch), in_mib(all));
       break;
     }
     left -= bytes.total() + shared;

@@ -14,30 +14,40 @@ namespace occam::cuda {
 
 namespace {
 
-constexpr std::int64_t kMaxKeys = INT32_MAX;  // of one sort
+// What lies ready for all rows of a member: labels and targets, losses and predictions where one launch makes
+// them, donors; and of each list keys as they are, sorted, and between the passes of the sort, beside its sums.
+std::int64_t ready_bytes(std::int64_t rows, int lists, bool at_once, bool variant) {
+  return rows * (8 + (at_once ? 8 : 0) + (variant ? 4 : 0) + 24 * lists) +
+         lists * static_cast<std::int64_t>(sizeof(RankSum) + 2 * sizeof(std::int64_t));
+}
+
+// Of a row in hand: itself before and after the rotation, its activations, its loss and class.
+std::int64_t row_bytes_of(const DeviceLayout& layout, int inputs, bool floats) {
+  const std::int64_t stride = floats ? padded(inputs) : 0;
+  return static_cast<std::int64_t>(sizeof(float)) * (2 * stride + 2 * layout.widest() + 2);
+}
 
 }  // namespace
 
+std::int64_t Scorer::least_bytes(const MlpSpec& spec, std::int64_t rows) {
+  return ready_bytes(rows, lists_of(spec.outputs()), true, true) +
+         law::kLanes * row_bytes_of(DeviceLayout(spec), spec.inputs, true);
+}
+
 // ---- groups and their scratch -----------------------------------------------------------------------------
 
-// Of a row in hand: itself before and after the rotation, its activations, its loss and class.
 std::int64_t Scorer::row_bytes(bool floats) const {
-  const std::int64_t stride = floats ? padded(data_.spec().inputs) : 0;
-  return static_cast<std::int64_t>(sizeof(float)) * (2 * stride + 2 * data_.layout().widest() + 2);
+  return row_bytes_of(data_.layout(), data_.spec().inputs, floats);
 }
 
 // How many of the members go together: half of the scratch for what lies ready for all rows, half for the
-// rows in hand, of which a member has 32 at least. A list's keys lie there as they are, sorted, and between the passes
-// of the sort.
+// rows in hand, of which a member has 32 at least.
 int Scorer::group_size(std::span<const int> members, Split split, int lists, bool variant,
                        bool floats) const {
-  const std::int64_t pitch = data_.longest(members, split);
-  const std::int64_t ready = pitch * (8 + (plan_ ? 8 : 0) + (variant ? 4 : 0) + 24 * lists);
+  const std::int64_t ready = ready_bytes(data_.longest(members, split), lists, plan_.has_value(), variant);
   const std::int64_t bytes = std::max(ready, law::kLanes * row_bytes(floats));
-  std::int64_t count =
-      std::clamp<std::int64_t>(budget_ / 2 / bytes, 1, static_cast<std::int64_t>(members.size()));
-  if (lists > 0) count = std::clamp<std::int64_t>(kMaxKeys / (pitch * lists), 1, count);
-  return static_cast<int>(count);
+  return static_cast<int>(
+      std::clamp<std::int64_t>(budget_ / 2 / bytes, 1, static_cast<std::int64_t>(members.size())));
 }
 
 Scorer::Group Scorer::open_group(std::span<const int> members, Split split, bool floats) {

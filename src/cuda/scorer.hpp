@@ -37,6 +37,9 @@ class Scorer {
   void logits(int member, Split split, const Randomization& variant, std::span<float> out);
   void logits(int member, std::span<const float> x, std::span<float> out);
 
+  // Device bytes that a member with so many rows in a split takes whatever the budget is.
+  static std::int64_t least_bytes(const MlpSpec& spec, std::int64_t rows);
+
  private:
   // Members that are worked on together and how many rows of each at a time.
   struct Group {

@@ -171,7 +171,10 @@ std::int64_t training_bytes(const MlpSpec& spec, std::span<const Training> train
     return plan_resident(spec, trainings, shared_limit, images).empty() ? tiled : fixed;
   const std::vector<TensorPlan> plans = plan_tensor(spec, trainings, shared_limit, images);
   if (plans.empty()) return tiled;
-  return are_on_chip(plans) ? fixed : fixed + DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
+  // Plans of sizes not compiled keep gradients on the chip where that fits. Some of these members may have a plan where
+  // it does not, though that of all has.
+  const bool sized = std::ranges::all_of(plans, [](const TensorPlan& plan) { return plan.selects(); });
+  return sized ? fixed : fixed + DeviceLayout(spec).stride() * static_cast<int>(sizeof(float));
 }
 
 }  // namespace occam::cuda

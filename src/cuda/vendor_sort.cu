@@ -1,6 +1,7 @@
 // sort.hpp by CUB's segmented radix sort.
 #include <cub/device/device_segmented_radix_sort.cuh>
 
+#include <algorithm>
 #include <vector>
 
 #include "cuda/sort.hpp"
@@ -10,9 +11,14 @@ namespace occam::cuda {
 void sort_lists(Stream& stream, std::uint64_t* keys, std::uint64_t* sorted, std::int64_t pitch,
                 std::span<const std::int64_t> lengths, int bits) {
   const NvtxRange range{"sort"};
+  // One sort takes less than 2^31 keys.
+  const auto at_once = static_cast<std::size_t>(std::max<std::int64_t>(INT32_MAX / pitch, 1));
+  if (lengths.size() > at_once) {
+    sort_lists(stream, keys, sorted, pitch, lengths.first(at_once), bits);
+    const std::int64_t done = static_cast<std::int64_t>(at_once) * pitch;
+    return sort_lists(stream, keys + done, sorted + done, pitch, lengths.subspan(at_once), bits);
+  }
   const auto lists = static_cast<std::int64_t>(lengths.size());
-  require(lists >= 1 && lists * pitch <= INT32_MAX, "sort: {} lists of {} keys are more than 2^31 - 1", lists,
-          pitch);
   std::vector<std::int64_t> offsets;  // where lists begin, then where they end
   for (std::int64_t i = 0; i < lists; ++i) offsets.push_back(i * pitch);
   for (std::int64_t i = 0; i < lists; ++i)

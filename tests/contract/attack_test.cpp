@@ -263,6 +263,27 @@ TEST_P(AttackBody, MinimalWhereEveryRowIsMisclassified) {
   }
 }
 
+// Of an attack that takes long a launch has few rows.
+TEST_P(AttackBody, MoreIterationsThanALaunchTakes) {
+  if (GetParam() != Body::simt_plain && GetParam() != Body::simt_checked && GetParam() != Body::cuda)
+    GTEST_SKIP() << "launches do one iteration each";
+  Ensemble e{.spec = {.inputs = 5, .hidden = {}}};  // every row is misclassified in the end
+  e.add(slabs(5, 20, 0, 700, false, 3), Training{}, 4);
+  const auto backend = make();
+  const auto wave = open_loaded(*backend, e, false);
+  const int member[] = {0};
+  std::vector<Perturbed> few(1), many(1);
+  Pgd attack{.norm = Norm::l2, .step = 0.5, .iterations = 100, .lower = -1e3, .upper = 1e3};
+  attack.minimal = true;
+  wave->perturb(member, Split::test, {&attack, 1}, few);
+  const HostTable rows = materialize(e.data[0], Split::test);
+  ASSERT_EQ(score_of(e.spec.loss, e.spec.outputs(), few[0].logits, rows.y).accuracy, 0);
+  attack.iterations = 1'000'000;
+  wave->perturb(member, Split::test, {&attack, 1}, many);
+  EXPECT_TRUE(same_bits(few[0].perturbation, many[0].perturbation));
+  EXPECT_TRUE(same_bits(few[0].logits, many[0].logits));
+}
+
 // A request to stop is heeded inside an attack, not behind it.
 TEST_P(AttackBody, StopsWhereItIsAskedTo) {
   Ensemble e{.spec = {.inputs = 5, .hidden = {9}}};

@@ -71,7 +71,7 @@ TEST_P(BackendBody, WaveMembersFollowTheMasks) {
     shared.add(data[m], {.batch = 10}, m);
     own.add(shape_data(shapes, {1}).front(), {.batch = 10}, m);
   }
-  const auto backend = make(std::int64_t{3} << 20);
+  const auto backend = make(std::int64_t{4} << 20);
   const int fit = backend->wave_members(shared.request());
   EXPECT_GE(fit, 5);
   EXPECT_LE(backend->wave_members(own.request()), fit / 2 + 1);
@@ -94,6 +94,55 @@ TEST_P(BackendBody, TheMembersThatFitDoFit) {
   ASSERT_TRUE(same_bits(parameters(e, *wave, 0), twin.parameters()));
 }
 
+// Gradients of all members' plan lie on the chip, which takes dropout into account; those of the first ones' do not.
+TEST_P(BackendBody, TheFirstMembersMayTakeMoreThanAll) {
+  if (GetParam() == Body::cpu) GTEST_SKIP() << "a CPU wave has one member, and no tensor cores";
+  Ensemble e{.spec = {.inputs = 100, .hidden = {96}}};
+  const auto table = shared(clouds({100, 2, 20, 0, 6}, 3));
+  for (std::uint32_t m = 0; m < 60; ++m) {
+    Training training;
+    training.batch = 256, training.precision = Precision::bf16;
+    if (m >= 40) training.hidden_dropout = 0.5;
+    e.add(ArrayData{table, m}, training, m);
+  }
+  constexpr std::int64_t kBytes = std::int64_t{1} << 20;
+  const DeviceOfBytes device(GetParam(), kBytes);
+  const auto backend = make(kBytes);
+  WaveRequest request = e.request();
+  const auto count = static_cast<std::size_t>(backend->wave_members(request));
+  ASSERT_GE(count, 2u);
+  ASSERT_LT(count, 40u);
+  request.data = request.data.first(count), request.seeds = request.seeds.first(count);
+  request.trainings = request.trainings.first(count);
+  EXPECT_NO_THROW(backend->open(request));
+}
+
+// A wave that fills the device has room for the scores of each member, however many rows it has.
+TEST_P(BackendBody, ManyRowsOfOneMemberAreScored) {
+  if (GetParam() == Body::cpu) GTEST_SKIP() << "a CPU wave has one member";
+  for (const int classes : {2, 10}) {
+    Ensemble e{.spec = {.inputs = 8, .hidden = {16}, .classes = classes}};
+    const auto table = shared(clouds({8, classes, 20, 0, 3000}, 3));
+    for (std::uint32_t m = 0; m < 3000; ++m) e.add(ArrayData{table, m}, {.batch = 8}, m);
+    constexpr std::int64_t kBytes = std::int64_t{2} << 20;
+    const DeviceOfBytes device(GetParam(), kBytes);
+    const auto backend = make(kBytes);
+    WaveRequest request = e.request(false);
+    const auto count = static_cast<std::size_t>(backend->wave_members(request));
+    ASSERT_LT(count, 3000u);
+    request.data = request.data.first(count), request.seeds = request.seeds.first(count);
+    const auto wave = backend->open(request);
+    wave->load(1, e.start[1]);
+    const int member[] = {1};
+    std::vector<WaveScore> scores(1);
+    wave->score(member, Split::test, Randomization{}, true, scores);
+    const ScalarTwin twin = twin_of(e, 1);
+    const HostTable rows = materialize(e.data[1], Split::test);
+    EXPECT_EQ(scores[0].loss, twin.score(rows).loss);
+    EXPECT_EQ(scores[0].auc, roc_aucs(twin.logits(rows.x), e.spec.outputs(), rows.y));
+  }
+}
+
 // Of as many at a time as fit, and what trains meanwhile does not notice.
 TEST_P(BackendBody, ScoresBesideATraining) {
   const auto shown = [](std::int64_t test, std::uint32_t seed) {
@@ -103,7 +152,7 @@ TEST_P(BackendBody, ScoresBesideATraining) {
   };
   const Ensemble e = equal_members(5), others = shown(30, 50), third = shown(70, 61);
   const std::vector<std::int64_t> some = {3, 0, 3, 1, 2}, more = {2, 4, 0, 1, 1};
-  const auto backend = make(), small = make(GetParam() == Body::cpu ? 0 : std::int64_t{14} << 10);
+  const auto backend = make(), small = make(GetParam() == Body::cpu ? 0 : std::int64_t{26} << 10);
   const int at_once = small->wave_members(others.request(false));
   ASSERT_GE(at_once, 1);
   ASSERT_LE(at_once, 4);
