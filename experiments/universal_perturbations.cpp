@@ -41,12 +41,12 @@ std::vector<Expectation> expectations(bool lms, std::int64_t test_rows) {
        .test = Test::prediction_logit,
        .seeds_cpu = 50,
        .seeds_cuda = 50,
-       .published_resolution = 1e-4},
+       .published_resolution = 1e-5},
       {.metric = "as_uap_accuracy",
        .test = Test::prediction_logit,
        .seeds_cpu = 50,
        .seeds_cuda = 50,
-       .published_resolution = 1e-4},
+       .published_resolution = 1e-5},
   };
   if (lms) rows.push_back({.metric = "updates", .test = Test::share, .threshold = 0.95, .values = {2001}});
   return rows;

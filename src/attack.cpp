@@ -117,6 +117,12 @@ class WaveAttack {
       const DataRange range = results_[m].range;
       const auto scale = [&](Pgd& attack) {
         attack.epsilon *= double{range.width()}, attack.step *= double{range.width()};
+        require(attack.epsilon <= kMostLength && attack.step <= kMostLength,
+                "attack: epsilon {:g} and step {:g}, in units of the range of the data, which is {:g}, are "
+                "more than "
+                "{:g} (scale the data)",
+                attack.epsilon / double{range.width()}, attack.step / double{range.width()},
+                double{range.width()}, kMostLength);
       };
       const auto bound = [&](auto& attack) {
         if (!suite.keeps_bounds) attack.lower = range.low, attack.upper = range.high;

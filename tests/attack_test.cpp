@@ -206,6 +206,28 @@ TEST(Attack, SingularVectorsOfAnyClassifier) {
   }
 }
 
+// Squares of longer ones are no fp32 numbers.
+TEST(Attack, LengthsInUnitsOfAWideRangeAreRefused) {
+  ArrayData::Table table = clouds({4, 2, 8, 0, 8}, 1);
+  for (float& value : table.x) value *= 1e20f;
+  const MlpEnsemble models(network(4, {5}, Activation::relu), {Seeds{}}, cpu(1));
+  const std::vector<Data> data = {ArrayData{shared(table), 1}};
+  for (const bool svd : {false, true}) {
+    AttackSuite suite{.in_range_units = true};
+    if (svd)
+      suite.svd_uap = SvdUap{};
+    else
+      suite.pgd = Pgd{};
+    try {
+      attack(models, data, {&suite, 1}, [](int, AttackResult&&) {});
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("in units of the range of the data"), std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 TEST(Attack, ThreadsAndCompanyChangeNothing) {
   const MlpSpec spec = network(9, {20}, Activation::relu);
   const SlabSpec slab{.coordinates = slab_coordinates({9, 1, 0, 8, 0}), .train = 50, .test = 333};

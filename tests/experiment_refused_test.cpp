@@ -41,6 +41,8 @@ TEST(Refused, Flags) {
   expect_refused({"--threads", "-1"}, "-1");
   expect_refused({"--keep", "0"}, "--keep: 0");
   expect_refused({"--out", ""}, "--out");
+  expect_refused({"--out", "--quiet"}, "--out: a value is needed, and --quiet is a flag");
+  expect_refused({"--lr", "0.1", "--out", "--seeds=3"}, "--out: a value is needed, and --seeds=3 is a flag");
   expect_refused({"--quick", "--full"}, "--full");
   expect_refused({"--precision", "fp8"}, "fp8");
   expect_refused({"--precision", "tf32,bf16"}, "tf32,bf16");

@@ -94,6 +94,22 @@ TEST(Verdicts, EveryMemberAtMost) {
   EXPECT_THAT(judge_one(row(e, values)).detail, HasSubstr("19/20"));
 }
 
+TEST(Verdicts, NoMemberIsRejected) {
+  const Expectation e{.metric = "m", .test = Kind::none_rejected};
+  std::vector<double> low(20, 0.5), even(20, 0.5);
+  const std::vector<Row> rows = {row(e, low), row(e, even)};
+  const auto judged = [&](double least, std::size_t lost = 0) {
+    std::vector<Row> changed = rows;
+    changed[0].values[3] = least, changed[0].lost = lost;
+    return judge(changed, DeviceKind::cpu);
+  };
+  EXPECT_EQ(judged(0.00126)[0].word, "reproduced") << "alone it would be rejected among 20, not among 40";
+  EXPECT_EQ(judged(0.00124)[0].word, "not reproduced");
+  EXPECT_THAT(judged(0.00124)[0].detail, HasSubstr("1 of 20 rejected at 5%"));
+  EXPECT_EQ(judged(0.00124)[1].word, "reproduced") << "another row's";
+  EXPECT_EQ(judged(0.5, 1)[0].word, "not reproduced") << "a member without a value";
+}
+
 TEST(Verdicts, ShareAboveHasTwoSides) {
   const Expectation learns{.metric = "m", .test = Kind::share_above, .threshold = 0.95, .least_share = 0.95};
   const Expectation fails{.metric = "m", .test = Kind::share_above, .threshold = 0.95, .most_share = 0.05};

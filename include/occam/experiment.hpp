@@ -128,8 +128,9 @@ struct Expectation {
     prediction_logit,            // the same on the logit scale, for values strictly inside (0, 1)
     every,                       // every member's value is >= threshold
     every_at_most,               // every member's value is <= threshold
-    share,                       // at least `threshold` of the members have one of `values`
-    share_above,                 // least_share to most_share of the members have a value > threshold
+    none_rejected,  // no member's value, a p, is rejected at 5% (Holm over the members of all such rows)
+    share,          // at least `threshold` of the members have one of `values`
+    share_above,    // least_share to most_share of the members have a value > threshold
   };
   std::string metric;
   std::string minus = {};  // judge metric − minus, member by member; empty: the metric itself

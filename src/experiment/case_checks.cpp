@@ -79,8 +79,9 @@ void check_swap(std::span<const Data> data) {
 void check_settled(const Field& field, const Case& before, const Case& after) {
   const auto settled = before.settled.find(field.flag);
   if (settled == before.settled.end() || field.get(before) == field.get(after)) return;
-  fail(ErrorKind::usage, "--{}: {} contradicts --{}, by which case '{}' has {} (leave one of the two out)",
-       field.flag, field.get(after), settled->second, before.name, field.get(before));
+  fail(ErrorKind::usage,
+       "--{}: {} contradicts --{}, by which case '{}' has {} (leave the flag out, or that case)", field.flag,
+       field.get(after), settled->second, before.name, field.get(before));
 }
 
 void check_idle(const std::vector<Field>& table, const std::vector<Case>& own,

@@ -155,8 +155,7 @@ std::size_t Checkpoint::members() const {
 
 void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, const Seconds& seconds,
                       const Records& records, const States& states) {
-  std::filesystem::path temporary = path;
-  temporary += ".partial";
+  const std::filesystem::path temporary = path.parent_path() / ".partial-checkpoint";
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
   Out out{file};
   out.bytes(kMagic, sizeof kMagic);

@@ -97,6 +97,7 @@ std::vector<Field> fields_of(const Computation& computation) {
       const double value = c.numbers.at(number.flag);
       return number.whole ? nlohmann::json(static_cast<std::int64_t>(value)) : nlohmann::json(value);
     };
+    field.get = [json = field.json](const Case& c) { return json(c).dump(); };
     table.push_back(std::move(field));
   }
   return table;

@@ -1,7 +1,6 @@
 #include "experiment/config_file.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <set>
 
 #include "experiment/text.hpp"
@@ -31,8 +30,7 @@ std::string without_quotes(const std::string& path, const std::string& line) {
 
 std::string without_no(const std::string& flag) { return flag.starts_with("no-") ? flag.substr(3) : flag; }
 
-void check_config(const std::string& path) {
-  std::ifstream file(path);
+void check_config(const std::string& path, std::istream& file) {
   std::set<std::string> seen;
   int open_lists = 0;
   for (std::string line; std::getline(file, line);) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -123,10 +124,11 @@ std::string status_text(const Run& run, std::size_t c) {
 
 void add_shares(std::string& text, const Run& run, std::size_t c, const std::vector<std::string>& names) {
   if (run.plan.members.factors.size() < 2) return;
-  text += "  shares of the variance:\n";
+  bool headed = false;
   for (const std::string& name : names) {
     const std::vector<double> shares = shares_of(run, c, name);
     if (shares.empty()) continue;
+    if (!std::exchange(headed, true)) text += "  shares of the variance:\n";
     text += "    " + padded(name, 34);
     for (std::size_t f = 0; f < shares.size(); ++f)
       text += fmt::format("  {} {:.1f}%",

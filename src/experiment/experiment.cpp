@@ -5,12 +5,14 @@
 #include <csignal>
 #include <fstream>
 #include <iostream>
+#include <sstream>
 #include <system_error>
 
 #include <unistd.h>
 
 #include "experiment/checkpoint.hpp"
 #include "experiment/computed.hpp"
+#include "experiment/config_file.hpp"
 #include "experiment/flags.hpp"
 #include "experiment/folder.hpp"
 #include "experiment/plan.hpp"
@@ -38,7 +40,8 @@ std::atomic<bool> interrupt_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
 // The first signal asks for an orderly end, a second one of the same kind ends at once. A terminal that is closed sends SIGHUP
-// more than once; nohup wants it ignored.
+// more than once; nohup wants it ignored. A reader that has gone, and a file as long as the system lets it be, are writes that
+// fail.
 extern "C" void request_interrupt(int) { interrupt_requested = true; }
 
 void catch_signals() {
@@ -49,6 +52,8 @@ void catch_signals() {
     sigaction(SIGHUP, &action, nullptr);
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   for (int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
+  action.sa_handler = SIG_IGN, action.sa_flags = 0;
+  for (int signal : {SIGPIPE, SIGXFSZ}) sigaction(signal, &action, nullptr);
 }
 
 int default_seeds(const Sizes& sizes, const Options& options, const Device& device) {
@@ -145,8 +150,11 @@ int Experiment::State::run(int argc, const char* const* argv, const std::functio
   const Plan plan = computation ? make_plan(name, cases, *computation, options, seeds)
                                 : make_plan(name, cases, options, user_data, seeds);
   if (options.print_config) {
-    std::cout << config_text(name, options, own, cases, seeds_text(options, seeds), user_data,
-                             computation ? fields_of(*computation) : fields(kind));
+    const std::string text = config_text(name, options, own, cases, seeds_text(options, seeds), user_data,
+                                         computation ? fields_of(*computation) : fields(kind));
+    std::istringstream again(text);
+    check_config("what --print-config would print", again);
+    std::cout << text;
     return printed();
   }
   if (options.explain_plan) {
@@ -274,6 +282,7 @@ void Experiment::State::record(const Device& device, const Plan& plan, const Rec
                seconds.total + writing.seconds(), seconds.train, seconds.measure, writing.seconds(),
                folder.string(), report ? ", report.html among them" : "")
         << std::flush;
+    if (!std::cout) tell("{}: standard output cannot be written; results are in {}\n", name, folder.string());
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <iostream>
 #include <set>
 #include <string_view>
@@ -180,8 +181,24 @@ void refuse_repeated(int argc, const char* const* argv) {
     const std::string word = argv[i];
     if (!word.starts_with("--") || word == "--") continue;
     const std::string flag = without_no(word.substr(2, word.find('=') - 2));
-    require(seen.insert(flag).second, "--{} is given twice; a list is written --{} A,B", flag, flag);
+    require(seen.insert(flag).second, "--{} is given twice; give it once (where it takes a list: --{} A,B)",
+            flag, flag);
   }
+}
+
+// CLI11 gives an option the next word, whatever it is.
+void refuse_flags_as_values(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_expected_max() == 0) continue;
+    for (const std::string& value : option->results())
+      require(!value.starts_with("--") || !app.get_option_no_throw(value.substr(0, value.find('='))),
+              "{}: a value is needed, and {} is a flag", option->get_name(), value);
+  }
+}
+
+void check_config_file(const std::string& path) {
+  std::ifstream file(path);
+  check_config(path, file);
 }
 
 void check(const Options& o) {
@@ -240,14 +257,15 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
   } catch (const CLI::ConfigError& error) {
     const std::string path = config->as<std::string>(), word = error.what(),
                       key = word.substr(word.find_last_of(' ') + 1);
-    check_config(path);
+    check_config_file(path);
     require(!word.ends_with("not allowed in a configuration file"), "--config: {}: {} cannot stand in a file",
             path, word.substr(0, word.find(':')));
     fail(ErrorKind::usage, "--config: {}: no flag is called '{}' (see --help)", path, key);
   } catch (const CLI::ParseError& error) {
     fail(ErrorKind::usage, "{} (see --help)", one_line(error.what()));
   }
-  if (config->count()) check_config(config->as<std::string>());
+  refuse_flags_as_values(app);
+  if (config->count()) check_config_file(config->as<std::string>());
   for (const Common& c : configured())
     if (raw.lists.contains(c.flag) && app.count("--" + c.flag)) {
       options.*c.text = joined(raw.lists[c.flag]);

@@ -9,18 +9,17 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "occam/error.hpp"
-
 namespace occam::experiment {
 
 namespace fs = std::filesystem;
 
-void make_folder(const fs::path& folder) {
+void make_folder(const fs::path& folder, ErrorKind kind) {
   std::error_code error;
   fs::create_directories(folder, error);
-  require(!error, "--out: {} cannot be made: {}", folder.string(), error.message());
-  require(access(folder.c_str(), W_OK | X_OK) == 0, "--out: {} cannot be written: {}", folder.string(),
-          std::strerror(errno));
+  if (error) fail(kind, "--out: {} cannot be made: {}", folder.string(), error.message());
+  if (access(folder.c_str(), W_OK | X_OK) == 0) return;
+  const int reason = errno;
+  fail(kind, "--out: {} cannot be written: {}", folder.string(), std::strerror(reason));
 }
 
 FolderLock::FolderLock(const fs::path& folder)
@@ -53,8 +52,9 @@ void remove_partial_results(const fs::path& folder) {
 
 Staging::Staging(fs::path folder)
     : folder_(std::move(folder)), partial_(folder_ / fmt::format("{}{}", kPartial, getpid())) {
+  make_folder(folder_, ErrorKind::data);  // somebody may have moved it
   remove_partial_results(folder_);
-  make_folder(partial_);
+  make_folder(partial_, ErrorKind::data);
 }
 
 Staging::~Staging() {

@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <string>
 
+#include "occam/error.hpp"
+
 namespace occam::experiment {
 
-// Makes it, where there is none. A usage error says why it cannot be made or written.
-void make_folder(const std::filesystem::path& folder);
+// Makes it, where there is none. An error says why it cannot be made or written.
+void make_folder(const std::filesystem::path& folder, ErrorKind kind = ErrorKind::usage);
 
 // One run at a time writes into a folder: a usage error for the second. Where the file system has no locks, it is on trust.
 class FolderLock {

@@ -93,8 +93,10 @@ bool make_report(const std::string& experiment, const std::filesystem::path& fol
          build_info::install_data_dir);
     return false;
   }
-  const Ended ended = run_command({python, script.string(), folder.string(), "--quiet"});
-  const bool good = ended.started && WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0;
+  const Ended ended =
+      run_command({python, script.string(), std::filesystem::absolute(folder).string(), "--quiet"});
+  const bool good = ended.started && WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0 &&
+                    std::filesystem::exists(folder / "report.html");
   if (!good)
     tell("{}: no report.html: {} (OCCAM_PYTHON names the Python to use)\n", experiment,
          ended.started ? last_line(ended.output) : python + ": " + ended.output);

@@ -23,8 +23,8 @@ bool tests_prediction(const Expectation& e) {
 
 // Tests that count members, where one that diverged has failed.
 bool counts_members(const Expectation& e) {
-  return e.test == Test::every || e.test == Test::every_at_most || e.test == Test::share ||
-         e.test == Test::share_above;
+  return e.test == Test::every || e.test == Test::every_at_most || e.test == Test::none_rejected ||
+         e.test == Test::share || e.test == Test::share_above;
 }
 
 double logit(double p) { return std::log(p / (1 - p)); }
@@ -129,6 +129,23 @@ void add_counts(Outcome& outcome, const Row& row) {
                           : fmt::format("{} of {} without a value are left out", row.lost, all));
 }
 
+// Of each row with this test, how many of its members are rejected after Holm's correction over those of all of them.
+std::vector<std::int64_t> rejected_members(std::span<const Row> rows) {
+  std::vector<double> p;
+  for (const Row& row : rows)
+    if (row.expectation.test == Test::none_rejected) p.insert(p.end(), row.values.begin(), row.values.end());
+  const std::vector<bool> rejected = holm(p);
+  std::vector<std::int64_t> counts;
+  auto next = rejected.begin();
+  for (const Row& row : rows) {
+    if (row.expectation.test != Test::none_rejected) continue;
+    const auto end = next + static_cast<std::ptrdiff_t>(row.values.size());
+    counts.push_back(std::count(next, end, true));
+    next = end;
+  }
+  return counts;
+}
+
 }  // namespace
 
 std::string frequencies(std::span<const double> values) {
@@ -152,12 +169,18 @@ std::vector<Verdict> judge(std::span<const Row> rows, DeviceKind device) {
                       ? std::numeric_limits<double>::quiet_NaN()
                       : equivalence(row.values, row.expectation.center, row.expectation.margin).p);
   const std::vector<bool> equivalent = holm(p);
+  const std::vector<std::int64_t> rejected = rejected_members(rows);
 
   std::vector<Verdict> verdicts;
-  std::size_t next = 0;
+  std::size_t next = 0, next_rejected = 0;
   for (const Row& row : rows) {
     const Expectation& e = row.expectation;
     Outcome outcome;
+    if (e.test == Test::none_rejected) {
+      const std::int64_t count = rejected[next_rejected++];
+      outcome.add(count == 0 && row.lost == 0,
+                  fmt::format("{} of {} rejected at 5% after Holm's correction", count, row.values.size()));
+    }
     if (tests_equivalence(e)) {
       const bool holds = equivalent[next++];
       const Interval interval = equivalence(row.values, e.center, e.margin).interval;

@@ -70,6 +70,45 @@ TEST(Errors, WhatCannotBePrintedIsADataError) {
   }
 }
 
+// `| head -1`, say.
+TEST(Errors, AReaderThatHasGoneCostsNothing) {
+  const Folder folder;
+  std::string command = std::string(OCCAM_BUILD_DIR) + "/experiments/train_slab";
+  for (const std::string& word : small(folder / "out", {"--no-report"})) command += " " + word;
+  command = "bash -c 'set -o pipefail; " + command + " 2> " + folder / "stderr" + " | head -1 > /dev/null'";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 0);
+  EXPECT_THAT(content(folder / "stderr"), HasSubstr("standard output cannot be written; results are in"));
+  EXPECT_EQ(files_in(folder / "out/train_slab"),
+            (std::set<std::string>{"arrays.npz", "cases.csv", "result.json", "timing.json"}));
+}
+
+TEST(Errors, AFolderThatIsGoneIsMadeAgain) {
+  const Folder folder;
+  const std::filesystem::path out = std::string(folder / "out");
+  experiment::make_folder(out);
+  std::filesystem::remove(out);
+  const experiment::Staging staging(out);
+  EXPECT_TRUE(std::filesystem::is_directory(staging.path()));
+  std::ofstream(folder / "file") << "in its place";
+  try {
+    const experiment::Staging nowhere(std::string(folder / "file"));
+    ADD_FAILURE() << "a file is no folder";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::data) << error.what();
+  }
+}
+
+// What --config would not read.
+TEST(Errors, AConfigurationThatCannotBeReadAgainIsNotPrinted) {
+  const Folder folder;
+  for (const char* out : {"#x", "two\nlines"}) {
+    const Ended ended = run("train_slab", {"--out", out, "--print-config"}, folder);
+    EXPECT_EQ(ended.code, 2) << out;
+    EXPECT_EQ(ended.out, "") << out;
+    EXPECT_THAT(ended.err, HasSubstr("what --print-config would print")) << out;
+  }
+}
+
 TEST(Errors, EveryMemberDiverged) {
   const Folder folder;
   std::filesystem::create_directories(folder / "out/train_slab");

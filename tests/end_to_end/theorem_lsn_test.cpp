@@ -39,7 +39,7 @@ TEST(TheoremLsn, IdentitiesHoldInAQuickRun) {
   EXPECT_EQ(c["config"]["samples"], 1'000'000);
   EXPECT_EQ(c["config"]["neurons"], 100);
   EXPECT_EQ(c["seeds"], nlohmann::json({0, 1}));
-  EXPECT_EQ(c["verdicts"]["max_abs_z"], "reproduced");
+  EXPECT_EQ(c["verdicts"]["least_p"], "reproduced");
   EXPECT_EQ(c["verdicts"]["inactive_hinges"], "reproduced");
   for (std::size_t seed = 0; seed < 2; ++seed) {
     const auto metric = [&](const char* name) { return c["metrics"][name][seed].get<double>(); };
@@ -155,6 +155,8 @@ TEST(TheoremLsn, ErrorsAreOneLineWithTheRightExitCode) {
       {{"--lr", "fast"}, 2, "--lr"},
       {{"--lr", "-1"}, 2, "--lr"},
       {{"--dim", "8,8"}, 2, "--dim: 8 is given twice"},
+      {{"--dim", "8,08"}, 2, "--dim: 8 and 08 are one value"},
+      {{"--lr", "0.1,.1"}, 2, "--lr: 0.1 and .1 are one value"},
       {{"--hidden", "100"}, 2, "--hidden"},
       {{"--measure", "swap"}, 2, "--measure"},
       {{"--precision", "bf16"}, 2, "--precision"},

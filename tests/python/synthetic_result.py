@@ -129,7 +129,7 @@ def make_lsn(seeds=5, neurons=100):
                     "updates": [50 + dim // 10] * seeds,
                 },
                 "config": {"dim": dim, "neurons": neurons, "lr": 0.1},
-                "verdicts": {"max_abs_z": "reproduced"},
+                "verdicts": {"least_p": "reproduced"},
             }
         )
     slopes = {"w2_over_w1_slope": [-1.0] * seeds, "rest_over_w1_slope": (-0.5 + 0.01 * noise[0]).tolist()}

@@ -258,6 +258,15 @@ class Figures(report_case.Small):
         self.assertEqual(list(plates), ["decision-boundary", "scores", "measures", "training", "stops"])
         self.assertEqual([note.split(":")[0] for note in notes], ["data", "coordinates", "alignment"])
 
+    def test_weights_beyond_all_numbers_leave_the_others_norms(self):
+        draw = {key: function for key, function, *_ in figures.FIGURES}["alignment"]
+        case = self.load().cases[0]
+        norm = case.arrays["alignment/norm"].copy()
+        norm.flat[0] = np.inf
+        arrays = {**case.arrays, "alignment/norm": norm}
+        figure, _ = draw(dataclasses.replace(case, arrays=arrays))
+        self.assertAlmostEqual(figure.axes[0].get_ylim()[1], 1.08 * norm[np.isfinite(norm)].max(), places=4)
+
     def test_the_other_model_is_shown_where_it_differs(self):
         document = self.copy()
         metrics = document["cases"][0]["metrics"]

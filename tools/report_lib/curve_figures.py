@@ -260,7 +260,7 @@ def draw_scaling(cases):
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("dimension d")
-    axis.set_ylabel("mean over the neurons")
+    axis.set_ylabel("ratio of means over the neurons")
     axis.set_title("Weights on what the network does not use")
     axis.legend(loc="best")
     said = (

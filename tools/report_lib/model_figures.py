@@ -320,7 +320,7 @@ def draw_alignment(case):
     )
     axis.axvline(0, color=LIGHT["spine"], linewidth=0.9, zorder=0.9)
     axis.set_xlim(-1.04, 1.04)
-    axis.set_ylim(0, float(np.nanmax(norm)) * 1.08 or 1)
+    axis.set_ylim(0, float(norm[np.isfinite(norm)].max()) * 1.08 or 1)
     simple = simple_coordinates(case.config, dim or 1)[0]
     axis.set_xlabel(f"cosine with coordinate {simple}")
     axis.set_ylabel("norm of the weights")
