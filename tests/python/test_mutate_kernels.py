@@ -61,6 +61,39 @@ class Sites(unittest.TestCase):
             self.assertIn("simt/bound.hpp", (folder / "launch.hpp").read_text())
 
 
+STAND_IN = """#!/bin/sh
+case "$1" in
+  --gtest_list_tests) printf 'Running main()\\nS.\\n  slow/x  # GetParam() = x\\n  quick/x\\n'; exit 0 ;;
+esac
+echo "$1 $OCCAM_SIMT_BOUND" >> "$LOG"
+case "$1" in *slow*) sleep 0.2 ;; esac
+[ -z "$OCCAM_SIMT_BOUNDS_SEEN" ] || case "$1" in *slow*) echo "1 2" ;; *) echo 2 ;; esac > "$OCCAM_SIMT_BOUNDS_SEEN"
+[ "$OCCAM_SIMT_BOUND" != "2+1" ] || exit 1
+"""
+
+
+class Cases(unittest.TestCase):
+    def test_a_mutant_runs_under_the_cases_that_reach_it_the_quickest_first(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            binary, log = pathlib.Path(scratch) / "tests", pathlib.Path(scratch) / "log"
+            binary.write_text(STAND_IN)
+            binary.chmod(0o700)
+            os.environ["LOG"] = str(log)
+            self.addCleanup(os.environ.pop, "LOG")
+            suite = tool.Suite(binary, "*")
+            cases = [(name, seen) for name, _, seen in suite.cases]
+            self.assertEqual(cases, [("S.quick/x", {2}), ("S.slow/x", {1, 2})])
+            for bound, shift, complaint, ran in (
+                (2, "+1", "crash", ["quick"]),
+                (2, "-1", None, ["quick", "slow"]),
+                (1, "+1", None, ["slow"]),
+                (None, "-1", None, ["quick", "slow"]),
+            ):
+                log.write_text("")
+                self.assertEqual(suite.complaint({"OCCAM_SIMT_BOUND": f"{bound}{shift}"}, bound), complaint)
+                self.assertEqual(re.findall(r"S\.(\w+)/x", log.read_text()), ran)
+
+
 class Complaints(unittest.TestCase):
     def test_the_reason_is_the_first_violation(self):
         output = ("x\nkernel k <<<(1, 1, 1), (64, 1, 1), 0 B>>>, block (0, 0, 0): race on byte 0 "
