@@ -118,9 +118,8 @@ class WaveAttack {
       const auto scale = [&](Pgd& attack) {
         attack.epsilon *= double{range.width()}, attack.step *= double{range.width()};
         require(attack.epsilon <= kMostLength && attack.step <= kMostLength,
-                "attack: epsilon {:g} and step {:g}, in units of the range of the data, which is {:g}, are "
-                "more than "
-                "{:g} (scale the data)",
+                "attack: epsilon {:g} and step {:g} in units of the range of the data, {:g}, are more than {:g} "
+                "(scale the data)",
                 attack.epsilon / double{range.width()}, attack.step / double{range.width()},
                 double{range.width()}, kMostLength);
       };
