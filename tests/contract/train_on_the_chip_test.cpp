@@ -105,7 +105,7 @@ TEST_P(TrainOnTheChip, WholeBatches) {
   };
   std::vector<Shape> shapes = {{50, {100, 100}, 256, 256 + 160, Loss::cross_entropy},
                                {3, {92, 96}, 129, 129 + 1, Loss::hinge},
-                               {52, {96, 92}, 129, 129, Loss::cross_entropy}};
+                               {51, {96, 92}, 129, 129, Loss::cross_entropy}};
   if (!is_slow())
     shapes.insert(shapes.end(), {{52, {100, 92}, 255, 2 * 255 + 128, Loss::binary_cross_entropy},
                                  {49, {96, 100}, 256, 100, Loss::cross_entropy}});
