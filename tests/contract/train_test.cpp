@@ -146,7 +146,7 @@ TEST_P(Train, EveryStepOfALayer) {
 }
 
 // One hidden layer in two launches: inputs that end anywhere in a quad, before, in and behind the columns that have the
-// bias among them; tiles that samples or units fill or leave; stages of samples that end anywhere; every optimiser.
+// bias among them; tiles that samples or units fill, leave or just begin; stages of samples that end anywhere; every optimiser.
 TEST_P(Train, OneHiddenLayer) {
   struct Shape {
     int inputs, units, batch;
@@ -156,7 +156,7 @@ TEST_P(Train, OneHiddenLayer) {
   const Activation relu = Activation::relu;
   std::vector<Shape> shapes = {{50, 130, 150, Loss::cross_entropy, relu},
                                {51, 128, 128, Loss::cross_entropy, Activation::tanh},
-                               {49, 67, 37, Loss::binary_cross_entropy, relu},
+                               {49, 97, 37, Loss::binary_cross_entropy, relu},
                                {48, 64, 130, Loss::hinge, Activation::leaky_relu},
                                {52, 66, 17, Loss::cross_entropy, relu}};
   for (const int inputs : {1, 2, 3, 4, 5, 6, 7, 47})
