@@ -27,5 +27,5 @@ if(TARGET occam_simt_executor_plain)
   target_include_directories(lab_runner_simt PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests
     ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/kernels ${PROJECT_SOURCE_DIR}/tools/lab_lib)
   target_link_libraries(lab_runner_simt PRIVATE occam Boost::headers Boost::context ${CMAKE_DL_LIBS})
-  target_link_options(lab_runner_simt PRIVATE $<$<BOOL:${OCCAM_HAS_CUDA}>:-Wl,--allow-multiple-definition>)
+  target_link_options(lab_runner_simt PRIVATE -Wl,--allow-multiple-definition)
 endif()
