@@ -165,7 +165,7 @@ int main(int argc, char** argv) {
                   {"lr", "0.1", "learning rate", 0, 1e6, false},
                   {"batch-factor", "1", "c: fresh batches of c d^2 rows", 1e-6, 1e6, false},
                   {"max-updates", "1000", "most updates", 1, 1e9},
-                  {"samples", "1000000", "Monte Carlo samples of the identities", 2, 2147483647},
+                  {"samples", "1000000", "Monte Carlo samples of the identities", 1, 2147483647},
                   {"test", "10000", "test rows", 1, 2147483647}},
       .member = train_member,
       .summary_name = "scaling over d",

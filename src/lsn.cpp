@@ -163,14 +163,6 @@ class Pass {
 
 double normal_distribution(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 
-// Mean and standard error of `count` values of which `positive` are 1, `negative` are −1 and the others 0.
-std::pair<double, double> mean_of_signs(std::int64_t positive, std::int64_t negative, std::int64_t count) {
-  const auto n = static_cast<double>(count);
-  const double mean = static_cast<double>(positive - negative) / n;
-  const double square = static_cast<double>(positive + negative) / n;
-  return {mean, std::sqrt((square - mean * mean) / (n - 1))};
-}
-
 }  // namespace
 
 double Net::output(int neuron) const {
@@ -216,6 +208,13 @@ Step expected_step(const Net::Parts& p) {
   return {(2 + plus + minus - 2 * normal_distribution(p.w1 / p.rest)) / 4, (plus - minus) / 4};
 }
 
+Step deviation_of_step(const Net::Parts& p) {
+  const double plus = normal_distribution((p.w1 + p.w2) / p.rest),
+               minus = normal_distribution((p.w1 - p.w2) / p.rest);
+  const Step mean = expected_step(p);
+  return {std::sqrt(mean.w1 * (1 - mean.w1)), std::sqrt((plus + minus) / 4 - mean.w2 * mean.w2)};
+}
+
 double Identities::max_abs_z() const {
   double largest = 0;
   for (const Step& one : z) {
@@ -228,7 +227,6 @@ double Identities::max_abs_z() const {
 // Per sample the gradient is 1{hinge active} 1{w·x > 0} times y x1 = 1 or y x2 in {−1, 0, 1}: three counts a
 // neuron hold the whole sample.
 Identities measure_identities(const Net& net, const Batch& batch, const Pause& pause) {
-  require(batch.rows >= 2, "samples: {} are too few for a standard error", batch.rows);
   const auto neurons = static_cast<std::size_t>(net.neurons);
   std::vector<std::int64_t> fired(neurons), plus(neurons), minus(neurons);
   Identities result;
@@ -253,12 +251,14 @@ Identities measure_identities(const Net& net, const Batch& batch, const Pause& p
     }
   });
   for (std::size_t j = 0; j < neurons; ++j) {
-    const auto [mean1, error1] = mean_of_signs(fired[j], 0, batch.rows);
-    const auto [mean2, error2] = mean_of_signs(plus[j], minus[j], batch.rows);
-    const Step expected = expected_step(net.parts(static_cast<int>(j)));
-    result.mean.push_back({mean1, mean2});
-    result.error.push_back({error1, error2});
-    result.z.push_back({(mean1 - expected.w1) / error1, (mean2 - expected.w2) / error2});
+    const auto rows = static_cast<double>(batch.rows);
+    const Step mean{static_cast<double>(fired[j]) / rows, static_cast<double>(plus[j] - minus[j]) / rows};
+    const Net::Parts parts = net.parts(static_cast<int>(j));
+    const Step expected = expected_step(parts), deviation = deviation_of_step(parts);
+    const Step error{deviation.w1 / std::sqrt(rows), deviation.w2 / std::sqrt(rows)};
+    result.mean.push_back(mean);
+    result.error.push_back(error);
+    result.z.push_back({(mean.w1 - expected.w1) / error.w1, (mean.w2 - expected.w2) / error.w2});
   }
   return result;
 }

@@ -24,17 +24,20 @@ double probability(double shift, double rest) {
   return sum * h / 3;
 }
 
-// The expectations over y and ε written out, without the formula under test.
-Step by_quadrature(double w1, double w2, double rest) {
-  Step step{};
+// The expectations over y and ε written out, without the formula under test, and those of the squares.
+struct Quadrature {
+  Step step{}, square{};
+};
+Quadrature by_quadrature(double w1, double w2, double rest) {
+  Quadrature of;
   for (const double y : {-1.0, 1.0})
     for (const double sign : {-1.0, 1.0}) {
       const double x1 = y, x2 = (y + 1) / 2 * sign;
       const double fires = probability(w1 * x1 + w2 * x2, rest);
-      step.w1 += y * x1 * fires / 4;
-      step.w2 += y * x2 * fires / 4;
+      of.step.w1 += y * x1 * fires / 4, of.square.w1 += x1 * x1 * fires / 4;
+      of.step.w2 += y * x2 * fires / 4, of.square.w2 += x2 * x2 * fires / 4;
     }
-  return step;
+  return of;
 }
 
 double score_of(const Net& net, const float* x) {
@@ -113,9 +116,12 @@ TEST(LsnIdentities, FormulaAgainstQuadrature) {
   for (const double w1 : {-2.0, -0.3, 0.0, 0.01, 0.7, 3.0})
     for (const double w2 : {-1.5, -0.2, 0.0, 0.05, 0.9})
       for (const double rest : {0.05, 0.4, 2.0}) {
-        const Step got = expected_step({w1, w2, rest}), want = by_quadrature(w1, w2, rest);
+        const Step got = expected_step({w1, w2, rest}), deviation = deviation_of_step({w1, w2, rest});
+        const auto [want, square] = by_quadrature(w1, w2, rest);
         EXPECT_NEAR(got.w1, want.w1, 1e-9) << w1 << ' ' << w2 << ' ' << rest;
         EXPECT_NEAR(got.w2, want.w2, 1e-9) << w1 << ' ' << w2 << ' ' << rest;
+        EXPECT_NEAR(deviation.w1 * deviation.w1, square.w1 - want.w1 * want.w1, 1e-9);
+        EXPECT_NEAR(deviation.w2 * deviation.w2, square.w2 - want.w2 * want.w2, 1e-9);
       }
 }
 
@@ -144,7 +150,7 @@ TEST(LsnIdentities, EstimatorAgainstAPlainLoop) {
   const Batch batch{.seed = 8, .use = Use::identities, .update = 0, .rows = rows};
   const Identities got = measure_identities(net, batch);
   const Rows data = make_rows(batch, dim);
-  std::vector<double> sum1(neurons), sum2(neurons), square1(neurons), square2(neurons);
+  std::vector<double> sum1(neurons), sum2(neurons);
   int inactive = 0;
   for (int r = 0; r < rows; ++r) {
     const float* x = &data.x[static_cast<std::size_t>(r) * dim];
@@ -156,21 +162,21 @@ TEST(LsnIdentities, EstimatorAgainstAPlainLoop) {
       for (int i = 0; i < dim; ++i)
         h += static_cast<double>(net.weight[static_cast<std::size_t>(j * dim + i)]) * x[i];
       const double g1 = active && h > 0 ? y * x[0] : 0, g2 = active && h > 0 ? y * x[1] : 0;
-      sum1[static_cast<std::size_t>(j)] += g1, square1[static_cast<std::size_t>(j)] += g1 * g1;
-      sum2[static_cast<std::size_t>(j)] += g2, square2[static_cast<std::size_t>(j)] += g2 * g2;
+      sum1[static_cast<std::size_t>(j)] += g1;
+      sum2[static_cast<std::size_t>(j)] += g2;
     }
   }
   EXPECT_GT(inactive, 50);
   EXPECT_EQ(got.inactive, inactive);
   for (std::size_t j = 0; j < neurons; ++j) {
     const double mean1 = sum1[j] / rows, mean2 = sum2[j] / rows;
-    const double error1 = std::sqrt((square1[j] / rows - mean1 * mean1) / (rows - 1));
-    const double error2 = std::sqrt((square2[j] / rows - mean2 * mean2) / (rows - 1));
+    const Step want = expected_step(net.parts(static_cast<int>(j))),
+               deviation = deviation_of_step(net.parts(static_cast<int>(j)));
+    const double error1 = deviation.w1 / std::sqrt(rows), error2 = deviation.w2 / std::sqrt(rows);
     EXPECT_NEAR(got.mean[j].w1, mean1, 1e-12);
     EXPECT_NEAR(got.mean[j].w2, mean2, 1e-12);
     EXPECT_NEAR(got.error[j].w1, error1, 1e-12);
     EXPECT_NEAR(got.error[j].w2, error2, 1e-12);
-    const Step want = expected_step(net.parts(static_cast<int>(j)));
     EXPECT_NEAR(got.z[j].w1, (mean1 - want.w1) / error1, 1e-8);
     EXPECT_NEAR(got.z[j].w2, (mean2 - want.w2) / error2, 1e-8);
   }
@@ -194,6 +200,16 @@ TEST(LsnIdentities, HoldForASmallNetAndNotForAWrongOne) {
     largest = std::max(largest, std::abs(right.mean[at].w2 - expected_step(parts).w2) / right.error[at].w2);
   }
   EXPECT_GT(largest, 4.4);
+}
+
+// Two samples: whatever fires, scores are finite, and no more than the deviations allow.
+TEST(LsnIdentities, FewSamplesHaveFiniteScores) {
+  const Net net = initial_net(20, 100, 0);
+  const Identities few = measure_identities(net, {.seed = 0, .use = Use::identities, .update = 0, .rows = 2});
+  int silent = 0;
+  for (const Step& mean : few.mean) silent += mean.w1 == 0.0;
+  EXPECT_GT(silent, 0);
+  EXPECT_LT(few.max_abs_z(), 4.4);
 }
 
 TEST(LsnIdentities, NoScoreHidesANaN) {

@@ -60,13 +60,16 @@ struct Step {
 //   E[y x2 1{w·x > 0}] = ¼ [Φ((w1 + w2)/‖w̄‖) − Φ((w1 − w2)/‖w̄‖)]
 // because y x1 = 1, y x2 is ε for y = 1 and 0 for y = −1, and w̄·x̄ ~ N(0, ‖w̄‖²). ‖w̄‖ > 0.
 Step expected_step(const Net::Parts& parts);
+// Standard deviations of one sample by the same formulas: y x1 1{w·x > 0} is 0 or 1, and the square of the other is 1
+// with probability ¼ [Φ((w1 + w2)/‖w̄‖) + Φ((w1 − w2)/‖w̄‖)].
+Step deviation_of_step(const Net::Parts& parts);
 
 // Called between small portions of work; throw from it to stop.
 using Pause = std::function<void()>;
 
-// Sample mean of the per-sample gradient of every neuron in units of −v_j, against expected_step. At least two rows.
+// Sample mean of the per-sample gradient of every neuron in units of −v_j, against expected_step.
 struct Identities {
-  std::vector<Step> mean, error, z;  // [neurons]; error: standard error of the mean, from the sample
+  std::vector<Step> mean, error, z;  // [neurons]; error: standard error of the mean, by deviation_of_step
   std::int64_t inactive = 0;         // rows whose hinge is not active; the identities speak of none
   double max_abs_z() const;
 };

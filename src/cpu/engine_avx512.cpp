@@ -27,6 +27,7 @@ namespace occam::cpu::avx512 {
 #include "cpu/arena.inl"
 #include "cpu/batches.inl"
 #include "cpu/images.inl"
+#include "cpu/layer_weights.inl"
 #include "cpu/network.inl"
 #include "cpu/engine.inl"
 #include "cpu/attack.inl"

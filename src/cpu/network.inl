@@ -2,23 +2,6 @@
 // inside namespace occam::cpu::<instruction set>, so that nothing compiled for one instruction set is ever
 // linked into another.
 
-// A linear map and what follows it. The optimiser works on the orientation of the weights that wastes fewer
-// lanes ("master"); the other orientation is a copy, made after each step where a product needs it.
-struct Layer {
-  std::int64_t in, out, in_stride, out_stride;
-  bool output;  // the last layer: nothing follows it
-  bool master_is_transposed;
-  // [out][in_stride]: B of the input gradient; null for a first layer with transposed master.
-  float* weight = nullptr;
-  float* transposed;             // [in][out_stride]: B of the forward product
-  Parameter master, bias;        // master: [out][in_stride] or [in][out_stride]; bias: [out_stride]
-  Parameter slope, gamma, beta;  // count 0: none
-  BatchNorm norm;
-  float *z, *h, *dropped,
-      *y;  // [capacity][out_stride]: before and after activation, after dropout, output of the layer.
-           // They alias where a step is absent. In the backward pass y becomes dL/dz.
-};
-
 // What a forward pass is for, and so what it keeps: nothing; what a derivative reads; or that, with dropout,
 // batch norm by the batch's moments and the next batch brought into the cache.
 enum class Pass { score, attack, train };
@@ -102,23 +85,6 @@ class Network : public Engine {
 
   static std::size_t floats(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); }
 
-  // body(unit, feature) for all weights, by squares: both orientations then keep to few cache lines.
-  template <class Body>
-  static void for_each_weight(const Layer& layer, const Body& body) {
-    constexpr std::int64_t kSquare = 32;
-    for (std::int64_t first_k = 0; first_k < layer.in; first_k += kSquare)
-      for (std::int64_t first_j = 0; first_j < layer.out; first_j += kSquare)
-        for (std::int64_t j = first_j; j < layer.out && j < first_j + kSquare; ++j)
-          for (std::int64_t k = first_k; k < layer.in && k < first_k + kSquare; ++k) body(j, k);
-  }
-
-  static std::int64_t master_place(const Layer& layer, std::int64_t j, std::int64_t k) {
-    return layer.master_is_transposed ? k * layer.out_stride + j : j * layer.in_stride + k;
-  }
-  static float* master_weight(const Layer& layer, std::int64_t j, std::int64_t k) {
-    return layer.master.value + master_place(layer, j, k);
-  }
-
   // body(place among the parameters, value) for all values of one of the optimiser's arrays.
   template <class Body>
   void for_each_state(int slot, const Body& body) const {
@@ -143,13 +109,6 @@ class Network : public Engine {
       vector(at.gamma, layer.gamma, layer.out);
       vector(at.beta, layer.beta, layer.out);
     }
-  }
-
-  static void copy_tile(const float* tile, float* out, std::int64_t stride, std::int64_t row,
-                        std::int64_t rows, std::int64_t column, std::int64_t columns) {
-    for (std::int64_t r = 0; r < rows; ++r)
-      for (std::int64_t c = 0; c < columns; c += kWidth)
-        put(out + (row + r) * stride + column + c, fetch(tile + r * columns + c));
   }
 
   Parameter parameter(std::int64_t count) {
@@ -388,15 +347,6 @@ class Network : public Engine {
         }
       });
     });
-  }
-
-  static void copy_weights(Layer& layer) {
-    if (layer.master_is_transposed) {
-      if (layer.weight)
-        transpose(layer.transposed, layer.out_stride, layer.in, layer.out, layer.weight, layer.in_stride);
-    } else {
-      transpose(layer.weight, layer.in_stride, layer.out, layer.in, layer.transposed, layer.out_stride);
-    }
   }
 
   void optimize(Layer& layer, law::AdamScale adam) {

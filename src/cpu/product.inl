@@ -208,3 +208,11 @@ inline std::int64_t multiply_few(const float* a, std::int64_t a_stride, std::int
     default: return 0;
   }
 }
+
+// A tile of results, [rows][columns], to its place in a matrix of rows `stride` apart.
+inline void copy_tile(const float* tile, float* out, std::int64_t stride, std::int64_t row, std::int64_t rows,
+                      std::int64_t column, std::int64_t columns) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < columns; c += kWidth)
+      put(out + (row + r) * stride + column + c, fetch(tile + r * columns + c));
+}
