@@ -22,4 +22,5 @@ add_custom_target(occam_build_info
   BYPRODUCTS ${generated_dir}/occam_build_info.hpp
   COMMENT "Looking up the commit" VERBATIM)
 add_dependencies(occam_experiment occam_build_info)
+add_dependencies(occam occam_build_info)
 target_include_directories(occam PRIVATE ${generated_dir})

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cuda/attacker.hpp"
+#include "cuda/pgd_steps.hpp"
 #include "law/attack.hpp"
 
 namespace occam::cuda {
@@ -98,7 +99,7 @@ void Attacker::step_by_step(const Group& group, const UniversalArguments& of_gro
   });
   const std::int64_t most = *std::ranges::max_element(steps);
   for (std::int64_t step = 0; step < most; ++step) {
-    heed(interrupt_);
+    heed_before(step, interrupt_, stream);
     launch_universal_turn(stream, step, attacks_.data(), all_rows_.data(), steps_.data(), group.slots(),
                           firsts_.data(), rows_now_.data(), rows_in_hand_.data());
     bool fresh = false;

@@ -44,8 +44,9 @@ void lane_to_device(const Move& move, Staging& staging, unsigned char* device, c
                     std::size_t rows) {
   staging.open();
   const std::size_t most = move.rows_at_a_time();
-  for (std::size_t first = 0, turn = 0; first < rows; first += most, turn ^= 1) {
-    const std::size_t part = std::min(most, rows - first);
+  for (std::size_t first = 0; first < rows; first += most) {
+    const std::size_t part = std::min(most, rows - first),
+                      turn = std::exchange(staging.turn, staging.turn ^ 1);
     check(cudaEventSynchronize(staging.done[turn]),
           "cudaEventSynchronize");  // the chunk's last copy has left it
     std::memcpy(staging.chunk[turn], host + first * move.row_bytes, part * move.row_bytes);

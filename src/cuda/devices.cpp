@@ -1,5 +1,6 @@
 #include "cuda/devices.hpp"
 
+#include "cuda/architectures.hpp"
 #include "cuda/runtime.hpp"
 
 namespace occam::cuda {
@@ -20,6 +21,12 @@ DeviceAnswer ask(int index) {
     return {false, properties.name,
             fmt::format("{} has compute capability {}.{}, Occam needs {}.0", properties.name,
                         properties.major, properties.minor, kOldest)};
+  if (!has_code_for(compiled_for(), properties.major, properties.minor))
+    return {false, properties.name,
+            fmt::format("{} has compute capability {}.{}, this build's kernels are compiled for {}; "
+                        "configure with -DOCCAM_CUDA_ARCHITECTURES={}{}",
+                        properties.name, properties.major, properties.minor, compiled_for(), properties.major,
+                        properties.minor)};
   return {true, properties.name, ""};
 }
 

@@ -9,7 +9,7 @@ namespace occam::cuda {
 struct DeviceAnswer {
   bool usable = false;
   std::string name;      // "NVIDIA H200"
-  std::string obstacle;  // why not: no driver, no such device, too old
+  std::string obstacle;  // why not: no driver, no such device, too old, no code for it
 };
 
 DeviceAnswer ask(int index);

@@ -30,7 +30,7 @@ void run_pgd(WaveData& data, InferencePass& pass, const PgdCounters& counters, c
     open_turn(stream, Turn::run, restart, counters, arguments);
     launch_pgd_start(stream, arguments);
     for (int t = 0; t < iterations; ++t) {
-      heed(interrupt);
+      heed_before(std::int64_t{restart} * iterations + t, interrupt, stream);
       if (recorded) {
         recorded.launch(stream);
       } else {

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "cuda/stream_state.hpp"
+#include "occam_build_info.hpp"
 
 namespace occam::cuda {
 namespace {
@@ -52,6 +53,8 @@ DeviceProperties device_properties(int index) {
   check(cudaRuntimeGetVersion(&properties.runtime), "cudaRuntimeGetVersion");
   return properties;
 }
+
+const char* compiled_for() { return build_info::cuda_architectures; }
 
 void set_device(int index) { check(cudaSetDevice(index), "cudaSetDevice"); }
 

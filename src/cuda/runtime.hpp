@@ -35,6 +35,9 @@ struct DeviceProperties {
 };
 DeviceProperties device_properties(int index);
 
+// What this build's kernels were compiled for (architectures.hpp).
+const char* compiled_for();
+
 // The device of this host thread; everything below lives on the device that was set when it was made.
 void set_device(int index);
 

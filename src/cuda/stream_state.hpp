@@ -30,6 +30,7 @@ inline void check(cudaError_t status, const char* call,
 struct Staging {
   std::array<void*, 2> chunk{};
   std::array<cudaEvent_t, 2> done{};
+  std::size_t turn = 0;  // of the chunk whose last copy to the device is the older one
 
   void open() {
     for (std::size_t i = 0; i < 2; ++i) {  // what an earlier try has made stays

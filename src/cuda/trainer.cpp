@@ -137,6 +137,7 @@ std::int64_t Trainer::updates_of_rate(std::size_t member) const {
 }
 
 void Trainer::set_learning_rates() {
+  bool changed = false;
   for (std::size_t i = 0; i < rates_.size(); ++i) {
     const std::int64_t of_rate = updates_of_rate(i);
     if (of_rate == 0 || host_progress_[i].remaining == 0) continue;
@@ -146,7 +147,9 @@ void Trainer::set_learning_rates() {
     Optimizer optimizer = rate.optimizer;
     optimizer.learning_rate = law::learning_rate(optimizer, rate.schedule, epoch);
     data_.set_optimizer(static_cast<int>(i), law::optimizer_constants(optimizer));
+    changed = true;
   }
+  if (changed) data_.upload_members();
 }
 
 std::unique_ptr<Trainer> make_trainer(WaveData& data, std::span<const Training> trainings,

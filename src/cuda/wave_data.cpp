@@ -189,12 +189,6 @@ void WaveData::upload_slabs(int threads, Interrupt interrupt) {
   }
 }
 
-void WaveData::set_optimizer(int member, const law::OptimizerConstants& constants) {
-  Member& changed = members_[static_cast<std::size_t>(member)];
-  changed.optimizer = constants;
-  copy_to_device(stream_, device_members_.data() + member, &changed, 1);
-}
-
 std::int64_t WaveData::longest(std::span<const int> members, Split split) const {
   std::int64_t rows = 1;
   for (const int m : members) rows = std::max(rows, member(m).rows[static_cast<int>(split)]);

@@ -48,8 +48,11 @@ class WaveData {
   float* parameters() { return parameters_.data(); }
   DeviceBuffer<float> take_parameters() { return std::move(parameters_); }
 
-  // In stream order.
-  void set_optimizer(int member, const law::OptimizerConstants& constants);
+  // On the device from the next upload_members on, which keeps to the stream's order.
+  void set_optimizer(int member, const law::OptimizerConstants& constants) {
+    members_[static_cast<std::size_t>(member)].optimizer = constants;
+  }
+  void upload_members() { copy_to_device(stream_, device_members_, members_); }
 
   void load(int member, std::span<const float> parameters) { load(parameters_.data(), member, parameters); }
   void store(int member, std::span<float> parameters) { store(parameters_.data(), member, parameters); }

@@ -88,6 +88,8 @@ DeviceProperties device_properties(int index) {
 
 KernelResources kernel_resources(const void*, const char*, int, std::size_t) { return {}; }
 
+const char* compiled_for() { return ""; }
+
 void set_device(int index) { device_properties(index); }
 
 Memory device_memory() {
