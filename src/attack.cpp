@@ -117,11 +117,12 @@ class WaveAttack {
       const DataRange range = results_[m].range;
       const auto scale = [&](Pgd& attack) {
         attack.epsilon *= double{range.width()}, attack.step *= double{range.width()};
-        require(attack.epsilon <= kMostLength && attack.step <= kMostLength,
-                "attack: epsilon {:g} and step {:g} in units of the range of the data, {:g}, are more than {:g} "
-                "(scale the data)",
-                attack.epsilon / double{range.width()}, attack.step / double{range.width()},
-                double{range.width()}, kMostLength);
+        require(
+            attack.epsilon <= kMostLength && attack.step <= kMostLength,
+            "attack: epsilon {:g} and step {:g} in units of the range of the data, {:g}, are more than {:g} "
+            "(scale the data)",
+            attack.epsilon / double{range.width()}, attack.step / double{range.width()},
+            double{range.width()}, kMostLength);
       };
       const auto bound = [&](auto& attack) {
         if (!suite.keeps_bounds) attack.lower = range.low, attack.upper = range.high;
@@ -302,7 +303,13 @@ void attack_wave(Wave& wave, const MlpSpec& spec, std::span<const Data> data,
 
 double perturbation_share(std::span<const float> perturbations, std::span<const float> rotation, int dim,
                           std::span<const int> coordinates) {
+  require(dim >= 1 && perturbations.size() % static_cast<std::size_t>(dim) == 0,
+          "perturbations: {} values of rows of {}", perturbations.size(), dim);
   const auto width = static_cast<std::size_t>(dim);
+  require(rotation.empty() || rotation.size() == width * width, "rotation: {} values of {} rows and columns",
+          rotation.size(), dim);
+  for (const int coordinate : coordinates)
+    require(coordinate >= 0 && coordinate < dim, "coordinate {} of {}", coordinate, dim);
   double sum = 0;
   std::int64_t counted = 0;
   for (std::size_t row = 0; row < perturbations.size() / width; ++row) {

@@ -76,6 +76,14 @@ void step(const law::AttackConstants& a, bool stays, std::span<const float> x,
   for (std::size_t k = 0; k < p.size(); ++k) p[k] = law::clamp(a, p[k], x[k]);
 }
 
+void require_rows(int classes, std::size_t inputs, std::span<const float> x,
+                  std::span<const std::int32_t> y) {
+  require(x.size() == y.size() * inputs, "attack: {} values and {} labels of rows of {}", x.size(), y.size(),
+          inputs);
+  for (const std::int32_t label : y)
+    require(label >= 0 && label < classes, "attack: label {} of {} classes", label, classes);
+}
+
 }  // namespace
 
 Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
@@ -83,8 +91,7 @@ Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const s
   const law::AttackConstants a = law::attack_constants(attack);
   const auto inputs = static_cast<std::size_t>(model.inputs()),
              outputs = static_cast<std::size_t>(model.outputs());
-  require(x.size() == y.size() * inputs, "attack: {} values and {} labels of rows of {}", x.size(), y.size(),
-          inputs);
+  require_rows(model.classes(), inputs, x, y);
   std::vector<float> perturbation(x.size()), moved(x.size()), logits(y.size() * outputs),
       worst_loss(y.size());
   const auto see = [&] {
@@ -125,6 +132,7 @@ std::vector<float> shifted(std::span<const float> x, std::span<const std::int32_
   law::AttackConstants bounds{};
   bounds.lower = static_cast<float>(lower), bounds.upper = static_cast<float>(upper);
   const std::size_t inputs = universal.size();
+  require_rows(classes, inputs, x, y);
   std::vector<float> result(x.size());
   for (std::size_t i = 0; i < x.size(); ++i)
     result[i] = law::inside(
@@ -136,8 +144,7 @@ std::vector<float> fit_universal(Classifier& model, std::span<const float> x, st
                                  const AsUap& attack) {
   const law::AttackConstants a = law::attack_constants(attack);
   const auto inputs = static_cast<std::size_t>(model.inputs());
-  require(x.size() == y.size() * inputs, "attack: {} values and {} labels of rows of {}", x.size(), y.size(),
-          inputs);
+  require_rows(model.classes(), inputs, x, y);
   std::vector<float> universal(inputs, 0.0f);
   for (int epoch = 0; epoch < attack.epochs; ++epoch)
     for (std::size_t first = 0; first < y.size(); first += static_cast<std::size_t>(a.batch)) {

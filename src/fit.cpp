@@ -129,15 +129,27 @@ class WaveFit {
     require(static_cast<std::int64_t>(from.last.size()) == models_.layout().total &&
                 (from.best.empty() || from.best.size() == from.last.size()),
             "resume: {} parameters, the network has {}", from.last.size(), models_.layout().total);
-    for (const Check& c : from.history.checks) stop(m).check(c.train_accuracy, c.train_loss, worst_loss(c));
+    for (const Check& c : from.history.checks) {
+      stop(m).check(c.train_accuracy, c.train_loss, worst_loss(c));
+      require(c.updates == stop(m).updates(), "resume: a check after {} updates, by this rule it is after {}",
+              c.updates, stop(m).updates());
+    }
+    require(from.history.best_check >= -1 &&
+                from.history.best_check < static_cast<std::int64_t>(from.history.checks.size()),
+            "resume: check {} of {} is said to be the best", from.history.best_check,
+            from.history.checks.size());
     MemberHistory& history = history_[static_cast<std::size_t>(member)];
     history.checks = from.history.checks, history.best_check = from.history.best_check;
     models_.replace_last(member, [&](auto values) { std::ranges::copy(from.last, values.begin()); });
     if (!from.best.empty())
       models_.replace_best(member, [&](auto values) { std::ranges::copy(from.best, values.begin()); });
     if (stop(m).finished()) return;
+    const std::int64_t ahead = from.training.updates - stop(m).updates();
+    require(ahead >= 0 && ahead <= stop(m).until_check(),
+            "resume: {} updates after the last check, by this rule there are at most {}", ahead,
+            stop(m).until_check());
     wave_.resume(m, from.training);
-    ahead_[static_cast<std::size_t>(m)] = from.training.updates - stop(m).updates();
+    ahead_[static_cast<std::size_t>(m)] = ahead;
   }
 
   // Tells where the members are. The wave has no update under way.
@@ -298,7 +310,8 @@ class WaveFit {
     const auto accuracy = [](const Check& at) {
       return at.validation_accuracy >= 0 ? at.validation_accuracy : at.test_accuracy;
     };
-    const bool candidate = c.periodic && c.updates > 1 && stop(m).status() != FitStatus::diverged;
+    const bool candidate =
+        c.periodic && c.updates > 1 && accuracy(c) >= 0 && stop(m).status() != FitStatus::diverged;
     if (candidate &&
         (of.best_check < 0 || accuracy(c) >= accuracy(of.checks[static_cast<std::size_t>(of.best_check)]))) {
       of.best_check = static_cast<int>(of.checks.size()) - 1;

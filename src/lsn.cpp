@@ -78,6 +78,9 @@ class Pass {
   explicit Pass(const Net& net)
       : dim_(net.dim), neurons_(net.neurons), output_(static_cast<float>(net.output(0))), weight_(net.weight),
         before_(static_cast<std::size_t>(rounded_up(neurons_, kBlock)) * kTile), score_(kTile) {
+    require(dim_ >= 3 && neurons_ >= 2 && neurons_ % 2 == 0 &&
+                net.weight.size() == static_cast<std::size_t>(dim_) * static_cast<std::size_t>(neurons_),
+            "lsn: {} weights of {} neurons with {} inputs", net.weight.size(), neurons_, dim_);
     weight_.resize(static_cast<std::size_t>(rounded_up(neurons_, kBlock)) * static_cast<std::size_t>(dim_));
   }
 
@@ -192,6 +195,7 @@ Net initial_net(int dim, int neurons, std::uint32_t seed) {
 }
 
 Rows make_rows(const Batch& batch, int dim) {
+  require(dim >= 3, "dim: {} is below 3", dim);
   Rows rows;
   for_each_tile(batch, dim, {}, [&](const Tile& tile, std::int64_t) {
     for (int r = 0; r < tile.rows; ++r) {

@@ -152,11 +152,15 @@ std::vector<std::vector<Score>> score(const MlpEnsemble& models, std::span<const
   for (const std::vector<Data>& set : sets) {
     require(static_cast<int>(set.size()) == models.members(), "score: {} data sets for {} members",
             set.size(), models.members());
-    for (std::size_t m = 0; m < set.size(); ++m)
+    for (std::size_t m = 0; m < set.size(); ++m) {
+      require(classes(set[m]) <= models.spec().classes,
+              "score: set {} of member {} has {} classes, the network {}", result.size(), m, classes(set[m]),
+              models.spec().classes);
       for (const Split of : {Split::train, Split::validation, Split::test})
         require(rows(set[m], of) == rows(sets.front()[m], of) && dim(set[m]) == dim(sets.front()[m]),
                 "score: set {} of member {} has other sizes than the first; score it in a call of its own",
                 result.size(), m);
+    }
     result.emplace_back(set.size());
   }
   if (sets.empty()) return result;

@@ -160,6 +160,8 @@ MlpEnsemble::MlpEnsemble(MlpSpec spec, std::vector<Seeds> seeds, std::vector<Ini
   require(!seeds_.empty(), "ensemble: no members (at least one seed is needed)");
   require(inits_.size() == seeds_.size(), "ensemble: {} initialisations for {} members", inits_.size(),
           seeds_.size());
+  require(device_.threads >= 1, "ensemble: a device with {} host threads (select_device counts them)",
+          device_.threads);
   for (const Initialization& init : inits_) validate(init);
 }
 
@@ -167,7 +169,13 @@ MlpEnsemble::MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds, std::v
     : spec_(of.spec_), layout_(of.layout_), seeds_(std::move(seeds)), inits_(std::move(inits)),
       device_(of.device_), last_(seeds_.size()), best_(seeds_.size()) {}
 
+void MlpEnsemble::require_member(int member) const {
+  require(member >= 0 && member < members(), "ensemble: member {} of {}; they are counted from 0", member,
+          members());
+}
+
 std::span<float> MlpEnsemble::drawn(int member) const {
+  require_member(member);
   const std::lock_guard lock(*drawing_);
   const auto m = static_cast<std::size_t>(member);
   if (!last_[m]) {
@@ -187,6 +195,7 @@ MlpEnsemble MlpEnsemble::subset(std::span<const int> members) const {
   std::vector<Seeds> chosen;
   std::vector<Initialization> inits;
   for (const int member : members) {
+    require_member(member);
     chosen.push_back(seeds(member));
     inits.push_back(initialization(member));
   }

@@ -104,6 +104,8 @@ ShapeSpec stars_and_moons(const MaskStyle& style) {
 }
 
 Places conflict_places(const ShapeSpec& spec, int k) {
+  require(k >= 0 && k < spec.classes() && spec.biased.size() == spec.uniform.size(), "shapes: class {} of {}",
+          k, spec.classes());
   const auto own = static_cast<std::size_t>(k), next = (own + 1) % spec.biased.size();
   Places places;
   for (const Rectangle& b : spec.biased[next])

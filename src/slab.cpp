@@ -103,8 +103,8 @@ void validate(const SlabCoordinate& c, int index) {
           static_cast<int>(c.kind));
   validate_margin(c, index);
   validate_noise(c, index);
-  require(std::isfinite(c.shift), "slab coordinate {} ({}): shift {} is not finite", index, name_of(c.kind),
-          c.shift);
+  require(std::isfinite(static_cast<float>(c.shift)),
+          "slab coordinate {} ({}): shift {} is not finite in fp32", index, name_of(c.kind), c.shift);
   require(c.shift == 0 || c.kind != BlockKind::unused,
           "slab coordinate {} (unused): shift is {}, but an unused coordinate "
           "is not shifted; set it to 0",
@@ -262,9 +262,11 @@ SlabSpec ms(int p, int q, int dim, double margin) {
 void validate(const SlabSpec& spec) {
   require(!spec.coordinates.empty() && spec.coordinates.size() <= kMostDim,
           "slab data: {} coordinates; give 1 to {}", spec.coordinates.size(), kMostDim);
-  require(std::isfinite(spec.width) && spec.width > 0, "slab data: width {} is not positive and finite",
+  const auto width = static_cast<float>(spec.width);
+  require(std::isnormal(width) && width > 0, "slab data: width {} is not positive and finite in fp32",
           spec.width);
-  require(std::isfinite(spec.unused_limit), "slab data: unused_limit {} is not finite", spec.unused_limit);
+  require(std::isfinite(static_cast<float>(spec.unused_limit)),
+          "slab data: unused_limit {} is not finite in fp32", spec.unused_limit);
   for (const auto& [name, count] :
        {std::pair{"train", spec.train}, {"validation", spec.validation}, {"test", spec.test}})
     require(count >= 0 && count <= kMostRows, "slab data: {} {} rows; give 0 to {}", count, name, kMostRows);

@@ -90,7 +90,7 @@ double standard_deviation(std::span<const double> values) {
 }
 
 double median(std::span<const double> values) {
-  if (values.empty()) return kNan;
+  if (values.empty() || std::ranges::any_of(values, [](double v) { return std::isnan(v); })) return kNan;
   std::vector<double> sorted(values.begin(), values.end());
   std::sort(sorted.begin(), sorted.end());
   const std::size_t half = sorted.size() / 2;
@@ -164,6 +164,9 @@ double welch_test(std::span<const double> a, std::span<const double> b) {
 
 std::vector<double> variance_shares(std::span<const double> values,
                                     std::span<const std::vector<int>> levels) {
+  for (const std::vector<int>& level : levels)
+    require(level.size() == values.size(), "variance shares: {} levels of {} values", level.size(),
+            values.size());
   std::vector<double> present;
   for (double v : values)
     if (!std::isnan(v)) present.push_back(v);

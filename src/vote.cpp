@@ -40,6 +40,20 @@ MlpSpec combiner_spec(Combiner combiner, const Ballot& ballot) {
           .loss = ballot.loss};
 }
 
+void require_labels(const Ballot& ballot) {
+  for (const std::int32_t label : ballot.labels)
+    require(label >= 0 && label < std::max(2, ballot.outputs), "vote: label {} of {} outputs", label,
+            ballot.outputs);
+}
+
+void require_whole(const Ballot& ballot) {
+  require(ballot.members >= 1 && ballot.outputs >= 1 &&
+              ballot.values.size() == ballot.labels.size() * static_cast<std::size_t>(ballot.inputs()),
+          "vote: {} values and {} labels in a ballot of {} members with {} outputs", ballot.values.size(),
+          ballot.labels.size(), ballot.members, ballot.outputs);
+  require_labels(ballot);
+}
+
 void require_alike(const Ballot& train, const Ballot& other, const char* name) {
   require(other.members == train.members && other.outputs == train.outputs,
           "vote: the {} ballot has {} outputs of {} members, the training ballot {} of {}", name,
@@ -117,6 +131,7 @@ std::vector<Ballot> ballots(const MlpEnsemble& models, const Data& data, std::sp
 std::vector<float> combine(Combiner combiner, const Ballot& ballot) {
   require(!is_trained(combiner), "vote: the {} combiner must be trained", name_of(combiner));
   require(combiner != Combiner::softmax || ballot.outputs >= 2, "vote: softmax needs two outputs, not one");
+  require_whole(ballot);
   const auto width = static_cast<std::size_t>(ballot.outputs),
              members = static_cast<std::size_t>(ballot.members);
   std::vector<float> logits(ballot.labels.size() * width);
@@ -151,6 +166,8 @@ TrainedCombiner train_combiner(Combiner combiner, const Ballot& train, const Bal
                                const Ballot& test, std::uint32_t seed, const Training& training,
                                const FitOptions& options) {
   require(is_trained(combiner), "vote: the {} combiner needs no training", name_of(combiner));
+  for (const Ballot* ballot : {&train, &validation, &test})
+    if (ballot->rows() > 0) require_whole(*ballot);
   if (validation.rows() > 0) require_alike(train, validation, "validation");
   require_alike(train, test, "test");
   MlpEnsemble network(combiner_spec(combiner, train), {{.data = seed, .init = seed, .order = seed}},
@@ -169,8 +186,11 @@ TrainedCombiner train_combiner(Combiner combiner, const Ballot& train, const Bal
 }
 
 std::vector<float> combine(const TrainedCombiner& combiner, const Ballot& ballot) {
-  require(ballot.inputs() == combiner.network.spec().inputs, "vote: {} outputs, the combiner takes {}",
-          ballot.inputs(), combiner.network.spec().inputs);
+  require_whole(ballot);
+  const MlpSpec& spec = combiner.network.spec();
+  require(ballot.inputs() == spec.inputs && std::max(2, ballot.outputs) == spec.classes,
+          "vote: {} outputs of {} classes, the combiner takes {} of {}", ballot.inputs(),
+          std::max(2, ballot.outputs), spec.inputs, spec.classes);
   return logits(combiner.network, 0, ballot.values, Which::best);
 }
 
@@ -179,6 +199,7 @@ Score score(std::span<const float> logits, const Ballot& ballot) {
   require(ballot.rows() > 0, "vote: no rows to score");
   require(logits.size() == ballot.labels.size() * static_cast<std::size_t>(outputs),
           "vote: {} logits for {} rows of {} outputs", logits.size(), ballot.rows(), outputs);
+  require_labels(ballot);
   std::int64_t correct = 0;
   double loss = 0;
   for (std::size_t row = 0; row < ballot.labels.size(); ++row) {

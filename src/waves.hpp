@@ -28,6 +28,7 @@ template <class Body>
 void for_each_wave(const MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
                    const Body& body, Interrupt interrupt = nullptr,
                    std::span<const std::vector<Data>> later = {}) {
+  require(models.members() > 0, "ensemble: it was moved from");
   require(static_cast<int>(data.size()) == models.members(), "ensemble: {} data sets for {} members",
           data.size(), models.members());
   for (const Data& one : data) {

@@ -301,6 +301,20 @@ TEST(Attack, ShareOfACoordinate) {
   EXPECT_NEAR(perturbation_share(std::vector<float>{1, 0, 5, 1}, rotation, 2, both), 1, 1e-6);
   EXPECT_NEAR(perturbation_share(std::vector<float>{3, 4}, {}, 2, zero), 0.6, 1e-6);
   EXPECT_TRUE(std::isnan(perturbation_share(std::vector<float>{0, 0}, rotation, 2, zero)));
+  const int two[] = {2};
+  const std::vector<float> three = {1, 2, 3}, pair = {1, 2};
+  EXPECT_THROW(perturbation_share(three, rotation, 2, zero), Error);
+  EXPECT_THROW(perturbation_share(pair, rotation, 0, zero), Error);
+  EXPECT_THROW(perturbation_share(pair, rotation, 2, two), Error);
+  EXPECT_THROW(perturbation_share(pair, three, 2, zero), Error);
+}
+
+TEST(Attack, RowsAndLabelsMustFit) {
+  const std::vector<float> x = {1, 2, 3, 4}, universal = {1, 1};
+  const std::vector<std::int32_t> y = {0, 1}, one = {0}, high = {0, 2}, low = {-1, 0};
+  EXPECT_EQ(occam::shifted(x, y, 2, universal, -9, 9), (std::vector<float>{0, 1, 4, 5}));
+  for (const auto& bad : {one, high, low}) EXPECT_THROW(occam::shifted(x, bad, 2, universal, -9, 9), Error);
+  EXPECT_THROW(occam::shifted(x, y, 2, {}, -9, 9), Error);
 }
 
 TEST(Attack, RefusesWhatIsImpossible) {

@@ -106,6 +106,40 @@ TEST(Fit, GoesOnWhereItWasInterrupted) {
   compare(others, *history);
 }
 
+// A state of 101 of 200 updates, checked every 20, under rules that would have made other checks, and with a best check
+// that is none.
+TEST(Fit, RefusesStatesOfAnotherRule) {
+  const Data data = noisy(3);
+  MemberState state;
+  const auto go = [&](const StopRule& rule, const MemberState* from, const std::atomic<bool>* interrupt) {
+    const Training how = training(rule);
+    MlpEnsemble models(kSpec, {{3, 4, 5}}, cpu());
+    return fit(models, {&data, 1}, {&how, 1},
+               {.resumed = std::span(&from, from == nullptr ? 0u : 1u),
+                .under_way = [&](int, MemberState&& one) { state = std::move(one); },
+                .interrupt = interrupt});
+  };
+  std::atomic<bool> stop{false};
+  {
+    const Training how = training(limit(200, 20));
+    MlpEnsemble models(kSpec, {{3, 4, 5}}, cpu());
+    std::int64_t done = 0;
+    FitOptions options;
+    options.progress = [&](std::int64_t updates) { stop = (done += updates) >= 101; };
+    options.under_way = [&](int, MemberState&& one) { state = std::move(one); };
+    options.interrupt = &stop;
+    EXPECT_THROW(fit(models, {&data, 1}, {&how, 1}, options), Interrupted);
+  }
+  ASSERT_GE(state.training.updates, 101);
+  const MemberState broken_off = state;
+  EXPECT_EQ(go(limit(200, 20), &broken_off, nullptr)[0].updates, 200);
+  for (const StopRule& other : {limit(200, 50), limit(200, 5), limit(50, 20)})
+    EXPECT_THROW(go(other, &broken_off, nullptr), Error) << other.check_every;
+  MemberState no_best = broken_off;
+  no_best.history.best_check = 1000;
+  EXPECT_THROW(go(limit(200, 20), &no_best, nullptr), Error);
+}
+
 TEST(Fit, RefusesStatesOfOthers) {
   const Data data = noisy(3);
   const Training how = training(limit(20, 10));

@@ -242,6 +242,12 @@ TEST(Fit, TestSetMayBeLeftOut) {
   }
   EXPECT_EQ(history.best_check, with_test.best_check);
   EXPECT_TRUE(same_bits(models.last(0), tested.last(0)));
+
+  // Without validation rows, too, nothing can tell which check is the best.
+  const Data unjudged = noisy(3);
+  MlpEnsemble alone(kSpec, {{3, 4, 5}}, cpu());
+  EXPECT_EQ(fit(alone, {&unjudged, 1}, {&how, 1}, {.test_at_checks = false})[0].best_check, -1);
+  EXPECT_TRUE(same_bits(alone.best(0), alone.last(0)));
 }
 
 TEST(Fit, ReportsProgressAndEachMemberOnce) {

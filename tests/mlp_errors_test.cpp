@@ -253,6 +253,22 @@ TEST_F(MeasureErrors, AlignmentOfWhatIsNotThere) {
   expect_error([&] { first_layer_alignment(models_, 0, wide_, 0); }, {"dimension 6"});
 }
 
+TEST_F(MeasureErrors, MembersThatAreNotThere) {
+  for (const int member : {-1, 1, 77}) {
+    const std::string name = "member " + std::to_string(member);
+    expect_error([&] { (void)models_.subset({&member, 1}); }, {name});
+    expect_error([&] { (void)models_.last(member); }, {name});
+  }
+}
+
+TEST(EnsembleErrors, ADeviceWithoutThreads) {
+  expect_error(
+      [] {
+        MlpEnsemble({.inputs = 5, .hidden = {4}}, {{1, 1, 1}}, Device{.threads = 0});
+      },
+      {"0 host threads"});
+}
+
 TEST(CpuErrors, UnknownInstructionSet) {
   const Environment environment("OCCAM_CPU_ISA", "sse9");
   expect_error([] { occam::cpu::instruction_set(); }, {"OCCAM_CPU_ISA", "sse9", "avx2"});

@@ -4,6 +4,7 @@
 #include "occam/error.hpp"
 #include "occam/metrics.hpp"
 #include "occam/slab.hpp"
+#include "support/small_data.hpp"
 
 namespace occam::test {
 namespace {
@@ -34,6 +35,10 @@ TEST(ScoreSets, AreTheSetsOneByOne) {
   EXPECT_TRUE(score(models, std::vector<std::vector<Data>>{}).empty());
   EXPECT_THROW(score(models, std::vector{near, larger}), Error);
   EXPECT_THROW(score(models, std::vector{near, {near[0], near[1]}}), Error);
+  // Labels that the network has no logits for.
+  std::vector<Data> many = near;
+  many[1] = test::clouds_data({.dim = 4, .classes = 5, .train = 30, .test = 50}, 3);
+  EXPECT_THROW(score(models, std::vector{near, many}), Error);
 }
 
 }  // namespace

@@ -135,7 +135,7 @@ TEST(SlabErrors, Probabilities) {
 
 TEST(SlabErrors, Shift) {
   EXPECT_EQ(refusal([](SlabSpec& s) { s.coordinates[0].shift = kNan; }),
-            "slab coordinate 0 (linear): shift nan is not finite");
+            "slab coordinate 0 (linear): shift nan is not finite in fp32");
   EXPECT_EQ(refusal([](SlabSpec& s) { s.coordinates[4].shift = 0.5; }),
             "slab coordinate 4 (unused): shift is 0.5, but an unused coordinate is not shifted; set it to 0");
 }
@@ -146,9 +146,16 @@ TEST(SlabErrors, Kind) {
 }
 
 TEST(SlabErrors, Width) {
-  EXPECT_EQ(refusal([](SlabSpec& s) { s.width = 0; }), "slab data: width 0 is not positive and finite");
-  EXPECT_EQ(refusal([](SlabSpec& s) { s.width = kNan; }), "slab data: width nan is not positive and finite");
-  EXPECT_EQ(refusal([](SlabSpec& s) { s.unused_limit = kNan; }), "slab data: unused_limit nan is not finite");
+  EXPECT_EQ(refusal([](SlabSpec& s) { s.width = 0; }),
+            "slab data: width 0 is not positive and finite in fp32");
+  EXPECT_EQ(refusal([](SlabSpec& s) { s.width = kNan; }),
+            "slab data: width nan is not positive and finite in fp32");
+  EXPECT_EQ(refusal([](SlabSpec& s) { s.width = 1e39; }),
+            "slab data: width 1e+39 is not positive and finite in fp32");
+  EXPECT_EQ(refusal([](SlabSpec& s) { s.width = 1e-50; }),
+            "slab data: width 1e-50 is not positive and finite in fp32");
+  EXPECT_EQ(refusal([](SlabSpec& s) { s.unused_limit = kNan; }),
+            "slab data: unused_limit nan is not finite in fp32");
 }
 
 TEST(SlabErrors, Rows) {

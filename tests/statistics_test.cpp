@@ -72,6 +72,7 @@ TEST(Statistics, MeanAndDeviation) {
   }
   EXPECT_EQ(median(std::vector<double>{3, 1, 2}), 2);
   EXPECT_EQ(median(std::vector<double>{4, 1, 2, 3}), 2.5);
+  EXPECT_TRUE(std::isnan(median(std::vector<double>{4, std::nan(""), 3})));
 }
 
 TEST(Statistics, TInterval) {

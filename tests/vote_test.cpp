@@ -241,6 +241,21 @@ TEST(TrainedCombiner, LearnsWhomToTrust) {
     }
 }
 
+TEST(Combine, BallotsMustBeWhole) {
+  const std::vector<float> logits(6);
+  EXPECT_NO_THROW(combine(Combiner::average, small_ballot()));
+  EXPECT_NO_THROW(score(logits, small_ballot()));
+  Ballot few = small_ballot(), nobody = small_ballot(), label = small_ballot();
+  few.values.pop_back();
+  nobody.members = 0, nobody.values.clear();
+  label.labels[1] = 2;
+  for (const Ballot& bad : {few, nobody, label}) {
+    EXPECT_THROW(combine(Combiner::average, bad), Error);
+    EXPECT_THROW(train_combiner(Combiner::linear, small_ballot(), {}, bad, 0, combiner_training(2)), Error);
+  }
+  EXPECT_THROW(score(logits, label), Error);
+}
+
 TEST(TrainedCombiner, BallotsMustFit) {
   const Ballot ballot = small_ballot(), other = small_ballot().first(1);
   EXPECT_THROW(train_combiner(Combiner::linear, ballot, {}, other, 0, combiner_training(2)), Error);
@@ -251,6 +266,16 @@ TEST(TrainedCombiner, BallotsMustFit) {
     return training;
   }());
   EXPECT_THROW(combine(trained, other), Error);
+
+  // As many values of a row, but of three members with two outputs, where two had three.
+  const Ballot wide{2, 3, Loss::cross_entropy, {1, 5, 2, 1, 0, 0, 0, 0, -1, 2, 3, -2}, {1, 2}};
+  Ballot turned = wide;
+  turned.members = 3, turned.outputs = 2, turned.labels = {1, 0};
+  Training once = combiner_training(2);
+  once.stop.max_updates = 1;
+  const TrainedCombiner of_wide = train_combiner(Combiner::linear, wide, {}, wide, 0, once);
+  EXPECT_NO_THROW(combine(of_wide, wide));
+  EXPECT_THROW(combine(of_wide, turned), Error);
 }
 
 }  // namespace

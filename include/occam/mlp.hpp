@@ -100,7 +100,8 @@ class MlpEnsemble {
   void heed(const std::atomic<bool>* interrupt) { interrupt_ = interrupt; }
   const std::atomic<bool>* interrupt() const { return interrupt_; }
 
-  // The listed members, as they are, in an ensemble of their own. A usage error without members.
+  // The listed members, as they are, in an ensemble of their own. Here and below a member that there is not is a usage
+  // error, and so is a subset without members.
   MlpEnsemble subset(std::span<const int> members) const;
 
   // [layout().total]: the last model of this member, and the best one as `fit` defines it. The best is the
@@ -129,6 +130,7 @@ class MlpEnsemble {
 
   MlpEnsemble(const MlpEnsemble& of, std::vector<Seeds> seeds, std::vector<Initialization> inits);
 
+  void require_member(int member) const;
   std::span<float> drawn(int member) const;
   template <class F>
   void replace(Floats& of, int member, const F& write) {

@@ -106,7 +106,7 @@ struct FitOptions {
   // at a time.
   std::function<void(int member, const MemberHistory&)> finished;
   // Empty, or one entry a member: where it goes on; null: it starts anew. The states outlive fit(). A usage error for that
-  // of another network or optimiser.
+  // of another network or optimiser, or whose checks another stop rule would have made.
   std::span<const MemberState* const> resumed;
   // Called from worker threads, one call at a time, with every member that is under way in a wave: before fit throws
   // Interrupted, and every so many seconds (0: not). Members whose wave is not open yet have no state.
@@ -120,7 +120,8 @@ struct FitOptions {
 struct Interrupted {};
 
 // Trains member i on data[i] with trainings[i] (equal batch sizes) and leaves its last and best parameters in
-// `models`. Only members that are resident hold data. A member whose loss at a check is not finite or above
+// `models`. A member that has parameters begins with these, at update 0 of a new optimiser, unless it is resumed. Only
+// members that are resident hold data. A member whose loss at a check is not finite or above
 // 1e6 ends with status diverged. Throws usage errors for impossible settings, device errors from the backend.
 History fit(MlpEnsemble& models, std::span<const Data> data, std::span<const Training> trainings,
             const FitOptions& options = {});

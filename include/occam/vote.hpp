@@ -49,6 +49,7 @@ struct Poll {
 std::vector<Ballot> ballots(const MlpEnsemble& models, const Data& data, std::span<const Poll> polls,
                             Which which = Which::last);
 
+// Here and below a ballot whose values or labels do not fit its sizes is a usage error.
 // Logits [rows][outputs] of a combiner that needs no training. Means are taken in double precision. Usage errors: a
 // combiner that must be trained; softmax of one output.
 std::vector<float> combine(Combiner combiner, const Ballot& ballot);

@@ -18,9 +18,9 @@ AlignedFloats::AlignedFloats(std::int64_t count) {
   data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
   if (!data_)
     fail(ErrorKind::device,
-         "out of memory: {:.1f} GiB in one piece are not to be had (fewer rows, or fewer --threads, which "
+         "out of memory: {:.0f} MiB in one piece are not to be had (fewer rows, or fewer --threads, which "
          "hold fewer data sets at a time)",
-         static_cast<double>(bytes) / (1 << 30));
+         static_cast<double>(bytes) / (1 << 20));
   if (alignment == kHugePage)
     madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a hint: refusal costs speed alone
   std::memset(data_.get(), 0, bytes);

@@ -211,19 +211,21 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
 
   catch_signals();
   const double before = seconds.total;
-  double written = 0;
+  double written = 0, writing = 0;  // when the checkpoint was, and how long it took
   const auto save = [&] {
     seconds.total = before + clock.seconds();
     write_checkpoint(checkpoint_file, key, seconds, records, states);
   };
   const auto save_by_the_way = [&] {
-    if (!interrupt_requested && clock.seconds() - written < kCheckpointSeconds) return;
-    written = clock.seconds();
+    const double begin = clock.seconds();
+    if (!interrupt_requested && begin - written < std::max(kCheckpointSeconds, 9 * writing)) return;
     try {
       save();
     } catch (const Error& error) {
       tell("{}: {}; training goes on\n", name, error.what());
     }
+    written = clock.seconds();
+    writing = written - begin;
   };
   const auto nobody = [&] { return records.empty() && states.empty(); };
   const auto done = [&] {

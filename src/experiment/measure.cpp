@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::int64_t kSampleRows = 2000;
 constexpr std::int64_t kBoundaryPoints = 100'000;
+constexpr int kPicturedCases =
+    8;  // those that tools/report draws (DETAILED_CASES); a picture takes up to a megabyte
 
 // A test-set variant and the metrics it gives: <name>_auc, <name>_accuracy, <name>_loss; "agreement" variants
 // compare with the model's own predictions and give <name>_agreement.
@@ -292,7 +294,8 @@ void measure(const MlpEnsemble& models, std::span<const Data> data, const Plan& 
       add_kept_scores(record, models, m, data[i], planned, evaluated);
       add_geometry(record, models, m, data[i], planned, evaluated);
     }
-    if (first) add_pictures(record, models, m, data[i], planned, options.boundary_symmetric, evaluated);
+    if (first && places[i].planned_case < kPicturedCases)
+      add_pictures(record, models, m, data[i], planned, options.boundary_symmetric, evaluated);
     if (options.save_weights) {
       add_weights(record, "last", models, models.last(m));
       add_weights(record, "best", models, models.best(m));

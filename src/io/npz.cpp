@@ -11,7 +11,6 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
-#include <ranges>
 #include <utility>
 
 #include <fmt/format.h>
@@ -194,8 +193,11 @@ NpyArray NpzReader::read(std::string_view name, std::span<const NpyType> accepte
 
 bool can_name_array(std::string_view name) {
   if (name.empty() || name.front() == '/') return false;
-  for (const auto part : std::views::split(name, '/'))
-    if (std::ranges::equal(part, std::string_view(".."))) return false;
+  for (std::size_t begin = 0; begin != std::string_view::npos;) {
+    const std::size_t end = name.find('/', begin);
+    if (name.substr(begin, end - begin) == "..") return false;
+    begin = end == std::string_view::npos ? end : end + 1;
+  }
   return true;
 }
 
@@ -227,8 +229,7 @@ void NpzWriter::add_bytes(std::string_view name, NpyType type, std::span<const s
       can_name_array(name),
       "{}: \"{}\" is no name for an array; it must not be empty, begin with / or lead out of a folder by ..",
       path_, name);
-  for (const Entry& entry : entries_)
-    require(entry.name != name, "{}: there are two arrays named {}", path_, name);
+  require(!names_.contains(std::string(name)), "{}: there are two arrays named {}", path_, name);
   std::int64_t elements = 1;
   for (const std::int64_t extent : shape) elements *= extent;
   const auto values = static_cast<std::int64_t>(bytes.size() / size_of(type));
@@ -240,13 +241,21 @@ void NpzWriter::add_bytes(std::string_view name, NpyType type, std::span<const s
   write(header.data(), header.size());
   write(bytes.data(), bytes.size());
   entries_.push_back({std::string(name), begin, offset_ - begin});
+  names_.emplace(name);
 }
 
 void NpzWriter::close() {
   require(spill_ != nullptr, "{}: close() was called before", path_);
-  require(!entries_.empty(), "{}: there is no array to write", path_);
+  constexpr unsigned char kNoEntries[22] = {'P', 'K', 5,
+                                            6};  // the end of an archive; libzip leaves no file then
+  if (entries_.empty()) write(kNoEntries, sizeof kNoEntries);
   const int closed = std::fclose(std::exchange(spill_, nullptr));
   if (closed != 0) fail(ErrorKind::data, "{}: cannot be written: {}", spill_path_, std::strerror(errno));
+  if (entries_.empty()) {
+    if (std::rename(spill_path_.c_str(), path_.c_str()) != 0)
+      fail(ErrorKind::data, "{}: cannot be written: {}", path_, std::strerror(errno));
+    return;
+  }
 
   int code = 0;
   // libzip writes to a temporary name in the same folder and renames it in zip_close.

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <unordered_set>
 #include <vector>
 
 namespace occam {
@@ -135,6 +136,7 @@ class NpzWriter {
   Compression compression_;
   std::FILE* spill_ = nullptr;
   std::vector<Entry> entries_;
+  std::unordered_set<std::string> names_;
   std::uint64_t offset_ = 0;
 };
 

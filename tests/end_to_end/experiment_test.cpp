@@ -18,6 +18,32 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
+// Sample and boundary would be a megabyte a case.
+TEST(TrainSlab, PicturesAreOfTheFirstEightCases) {
+  const Folder folder;
+  const Ended ended = run("train_slab", {"--device",      "cpu",
+                                         "--dim",         "3",
+                                         "--train",       "40",
+                                         "--test",        "20",
+                                         "--hidden",      "4",
+                                         "--batch",       "8",
+                                         "--max-updates", "2",
+                                         "--check-every", "2",
+                                         "--stop",        "none",
+                                         "--seeds",       "1",
+                                         "--lr",          "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
+                                         "--no-report",   "--out",
+                                         folder / "out"},
+                          folder);
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const NpzReader arrays(folder / "out/train_slab/arrays.npz");
+  for (const char* name : {"sample/x", "boundary/label"}) {
+    EXPECT_TRUE(arrays.contains(std::string("lr=0.8/") + name)) << name;
+    EXPECT_FALSE(arrays.contains(std::string("lr=0.9/") + name)) << name;
+  }
+  EXPECT_TRUE(arrays.contains("lr=0.9/history/updates"));
+}
+
 // The claim itself, on smaller data: what is learned is the simplest coordinate and nothing else.
 TEST(ExtremeSlab, ReliesOnTheSimplestCoordinateAlone) {
   const Folder folder;

@@ -317,6 +317,19 @@ class Sweeps(unittest.TestCase):
             [[2] * 8, [4] * 4, [2] * 8],
         )
 
+    def test_of_many_levels_some_are_named(self):
+        case = self.result.cases[0]
+        cases = [
+            dataclasses.replace(case, name=f"case {k}", config={**case.config, "lr": 0.01 * (k + 1)})
+            for k in range(100)
+        ]
+        plates = {plate.key: plate for plate in overview.overview_plates(cases)}
+        axis = plates["settings"].figure.axes[-1]
+        named = [label.get_text() for label in axis.get_xticklabels()]
+        self.assertEqual(named[:3], ["0.01", "0.06", "0.11"])
+        self.assertEqual(len(named), 20)
+        self.assertGreater(axis.get_xlim()[1], np.log10(1.0))  # the last level is not cut off
+
     def test_positions_are_logarithmic_linear_or_by_category(self):
         place, ticks, labels = overview.positions(overview.Setting("lr", [0.1, 0.01, 1.0]))
         np.testing.assert_allclose(place, [-1, -2, 0])

@@ -15,6 +15,7 @@ from .tables import flatten, format_setting, main_metrics
 
 FOREST_CASES = 60
 SETTING_PANELS = 4
+MOST_TICKS = 24  # with labels, of a setting
 _IGNORED = ("seed", "seeds", "name")  # fields that say who ran, not what was varied
 
 
@@ -325,10 +326,12 @@ def _setting_panel(axis, cases, settings, chosen, series):
                 linewidth=2,
                 zorder=4,
             )
+    every = -(-len(ticks) // MOST_TICKS)
+    ticks, labels = ticks[::every], labels[::every]
     crowded = sum(len(label) for label in labels) > 44
     axis.set_xticks(ticks)
     axis.set_xticklabels(labels, rotation=35 if crowded else 0, ha="right" if crowded else "center")
-    axis.set_xlim(min(ticks) - 0.12 * span, max(ticks) + 0.12 * span)
+    axis.set_xlim(min(place) - 0.12 * span, max(place) + 0.12 * span)
     axis.grid(False, axis="x")
     axis.tick_params(
         labelleft=axis.get_subplotspec().is_first_col(), labelbottom=axis.get_subplotspec().is_last_row()
