@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::int64_t kSampleRows = 2000;
 constexpr std::int64_t kBoundaryPoints = 100'000;
-constexpr int kPicturedCases =
-    8;  // those that tools/report draws (DETAILED_CASES); a picture takes up to a megabyte
+// Cases with pictures, which take up to a megabyte: those that tools/report draws (DETAILED_CASES).
+constexpr int kPicturedCases = 8;
 
 // A test-set variant and the metrics it gives: <name>_auc, <name>_accuracy, <name>_loss; "agreement" variants
 // compare with the model's own predictions and give <name>_agreement.
