@@ -166,6 +166,11 @@ class Pass {
 
 double normal_distribution(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 
+// How many standard errors; 0 where nothing differs, though nothing could.
+double score(double mean, double expected, double error) {
+  return mean == expected ? 0.0 : (mean - expected) / error;
+}
+
 }  // namespace
 
 double Net::output(int neuron) const {
@@ -262,7 +267,7 @@ Identities measure_identities(const Net& net, const Batch& batch, const Pause& p
     const Step error{deviation.w1 / std::sqrt(rows), deviation.w2 / std::sqrt(rows)};
     result.mean.push_back(mean);
     result.error.push_back(error);
-    result.z.push_back({(mean.w1 - expected.w1) / error.w1, (mean.w2 - expected.w2) / error.w2});
+    result.z.push_back({score(mean.w1, expected.w1, error.w1), score(mean.w2, expected.w2, error.w2)});
   }
   return result;
 }

@@ -212,6 +212,17 @@ TEST(LsnIdentities, FewSamplesHaveFiniteScores) {
   EXPECT_LT(few.max_abs_z(), 4.4);
 }
 
+// A neuron that can never fire for class 1, and does not.
+TEST(LsnIdentities, WhatCannotHappenAndDoesNotHasTheScoreZero) {
+  Net net = initial_net(3, 2, 0);
+  net.weight[0] = -1.0f, net.weight[1] = 0.0f, net.weight[2] = 1e-4f;
+  ASSERT_EQ(deviation_of_step(net.parts(0)).w2, 0.0);
+  const Identities rare =
+      measure_identities(net, {.seed = 0, .use = Use::identities, .update = 0, .rows = 1000});
+  EXPECT_EQ(rare.z[0].w2, 0.0);
+  EXPECT_LT(rare.max_abs_z(), 4.4);
+}
+
 TEST(LsnIdentities, NoScoreHidesANaN) {
   Identities identities;
   identities.z = {{1, 2}, {std::nan(""), 0}, {-3, 1}};

@@ -57,9 +57,9 @@ std::vector<Data> array_data(ArrayData::Table table, const std::vector<std::uint
 // Reads x_train, y_train, x_test, y_test (and optionally x_validation, y_validation) from an .npz, or x and
 // y, which are then split at random (keyed by `split_seed`) with `test_rows` for the test set;
 // `validation_rows` are set aside from the training rows unless the file has them. x: [rows, dim] float32 or
-// float64; y: [rows] int32, int64, uint8 or bool, from 0 to 255. 0 rows mean "as the file says". Throws a data error that names
-// file, array and the offending value (shape, NaN, label out of range), and a usage error for numbers of rows
-// that the file does not allow.
+// float64; y: [rows] int32, int64, uint8 or bool, from 0 to 255. 0 rows mean "as the file says". Throws a data
+// error that names file, array and the offending value (shape, NaN, label out of range), and a usage error for
+// numbers of rows that the file does not allow.
 ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_rows,
                                  std::int64_t validation_rows, std::uint32_t split_seed);
 

@@ -246,8 +246,8 @@ void NpzWriter::add_bytes(std::string_view name, NpyType type, std::span<const s
 
 void NpzWriter::close() {
   require(spill_ != nullptr, "{}: close() was called before", path_);
-  constexpr unsigned char kNoEntries[22] = {'P', 'K', 5,
-                                            6};  // the end of an archive; libzip leaves no file then
+  // The end of an archive; of one without entries libzip leaves no file.
+  constexpr unsigned char kNoEntries[22] = {'P', 'K', 5, 6};
   if (entries_.empty()) write(kNoEntries, sizeof kNoEntries);
   const int closed = std::fclose(std::exchange(spill_, nullptr));
   if (closed != 0) fail(ErrorKind::data, "{}: cannot be written: {}", spill_path_, std::strerror(errno));
