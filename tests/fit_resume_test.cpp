@@ -106,38 +106,38 @@ TEST(Fit, GoesOnWhereItWasInterrupted) {
   compare(others, *history);
 }
 
-// A state of 101 of 200 updates, checked every 20, under rules that would have made other checks, and with a best check
-// that is none.
+// A state of some 101 of 200 updates, checked every 20: under rules that would have made other checks, ahead of the next
+// check, and with a best check that is none.
 TEST(Fit, RefusesStatesOfAnotherRule) {
   const Data data = noisy(3);
-  MemberState state;
-  const auto go = [&](const StopRule& rule, const MemberState* from, const std::atomic<bool>* interrupt) {
+  const auto go = [&](const StopRule& rule, const FitOptions& options) {
     const Training how = training(rule);
     MlpEnsemble models(kSpec, {{3, 4, 5}}, cpu());
-    return fit(models, {&data, 1}, {&how, 1},
-               {.resumed = std::span(&from, from == nullptr ? 0u : 1u),
-                .under_way = [&](int, MemberState&& one) { state = std::move(one); },
-                .interrupt = interrupt});
+    return fit(models, {&data, 1}, {&how, 1}, options)[0].updates;
   };
+  MemberState state;
   std::atomic<bool> stop{false};
-  {
-    const Training how = training(limit(200, 20));
-    MlpEnsemble models(kSpec, {{3, 4, 5}}, cpu());
-    std::int64_t done = 0;
-    FitOptions options;
-    options.progress = [&](std::int64_t updates) { stop = (done += updates) >= 101; };
-    options.under_way = [&](int, MemberState&& one) { state = std::move(one); };
-    options.interrupt = &stop;
-    EXPECT_THROW(fit(models, {&data, 1}, {&how, 1}, options), Interrupted);
-  }
+  std::int64_t done = 0;
+  FitOptions broken_off;
+  broken_off.progress = [&](std::int64_t updates) { stop = (done += updates) >= 101; };
+  broken_off.under_way = [&](int, MemberState&& one) { state = std::move(one); };
+  broken_off.interrupt = &stop;
+  EXPECT_THROW(go(limit(200, 20), broken_off), Interrupted);
   ASSERT_GE(state.training.updates, 101);
-  const MemberState broken_off = state;
-  EXPECT_EQ(go(limit(200, 20), &broken_off, nullptr)[0].updates, 200);
+
+  const MemberState* const resumed[] = {&state};
+  FitOptions options;
+  options.resumed = resumed;
+  EXPECT_EQ(go(limit(200, 20), options), 200);
   for (const StopRule& other : {limit(200, 50), limit(200, 5), limit(50, 20)})
-    EXPECT_THROW(go(other, &broken_off, nullptr), Error) << other.check_every;
-  MemberState no_best = broken_off;
-  no_best.history.best_check = 1000;
-  EXPECT_THROW(go(limit(200, 20), &no_best, nullptr), Error);
+    EXPECT_THROW(go(other, options), Error) << other.check_every;
+  const MemberState good = state;
+  state.training.updates += 20;
+  EXPECT_THROW(go(limit(200, 20), options), Error);
+  state = good, state.training.updates = 1;
+  EXPECT_THROW(go(limit(200, 20), options), Error);
+  state = good, state.history.best_check = 1000;
+  EXPECT_THROW(go(limit(200, 20), options), Error);
 }
 
 TEST(Fit, RefusesStatesOfOthers) {
