@@ -134,10 +134,8 @@ class WaveFit {
       require(c.updates == stop(m).updates(), "resume: a check after {} updates, by this rule it is after {}",
               c.updates, stop(m).updates());
     }
-    require(from.history.best_check >= -1 &&
-                from.history.best_check < static_cast<std::int64_t>(from.history.checks.size()),
-            "resume: check {} of {} is said to be the best", from.history.best_check,
-            from.history.checks.size());
+    const auto checks = static_cast<int>(from.history.checks.size()), best = from.history.best_check;
+    require(best >= -1 && best < checks, "resume: check {} of {} is said to be the best", best, checks);
     MemberHistory& history = history_[static_cast<std::size_t>(member)];
     history.checks = from.history.checks, history.best_check = from.history.best_check;
     models_.replace_last(member, [&](auto values) { std::ranges::copy(from.last, values.begin()); });

@@ -211,15 +211,25 @@ Rows make_rows(const Batch& batch, int dim) {
   return rows;
 }
 
+namespace {
+
+// With which probability a neuron fires where x1 = 1, by the sign of x2.
+struct Firing {
+  double plus, minus;
+  explicit Firing(const Net::Parts& p)
+      : plus(normal_distribution((p.w1 + p.w2) / p.rest)),
+        minus(normal_distribution((p.w1 - p.w2) / p.rest)) {}
+};
+
+}  // namespace
+
 Step expected_step(const Net::Parts& p) {
-  const double plus = normal_distribution((p.w1 + p.w2) / p.rest),
-               minus = normal_distribution((p.w1 - p.w2) / p.rest);
+  const auto [plus, minus] = Firing(p);
   return {(2 + plus + minus - 2 * normal_distribution(p.w1 / p.rest)) / 4, (plus - minus) / 4};
 }
 
 Step deviation_of_step(const Net::Parts& p) {
-  const double plus = normal_distribution((p.w1 + p.w2) / p.rest),
-               minus = normal_distribution((p.w1 - p.w2) / p.rest);
+  const auto [plus, minus] = Firing(p);
   const Step mean = expected_step(p);
   return {std::sqrt(mean.w1 * (1 - mean.w1)), std::sqrt((plus + minus) / 4 - mean.w2 * mean.w2)};
 }

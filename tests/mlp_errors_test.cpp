@@ -258,6 +258,8 @@ TEST_F(MeasureErrors, MembersThatAreNotThere) {
     const std::string name = "member " + std::to_string(member);
     expect_error([&] { (void)models_.subset({&member, 1}); }, {name});
     expect_error([&] { (void)models_.last(member); }, {name});
+    expect_error([&] { (void)models_.best(member); }, {name});
+    expect_error([&] { (void)models_.is_drawn(member); }, {name});
   }
 }
 

@@ -99,7 +99,7 @@ std::vector<float> shifted(std::span<const float> x, std::span<const std::int32_
 
 // How much of a perturbation lies on some coordinates (before the rotation): ‖(p Wᵀ)_S‖ / ‖p‖; for rows of
 // perturbations [rows][dim] the mean over those that are not zero, NaN when all are. rotation: [dim][dim] or
-// empty.
+// empty. Usage errors: sizes that do not fit together, a coordinate that is not there.
 double perturbation_share(std::span<const float> perturbations, std::span<const float> rotation, int dim,
                           std::span<const int> coordinates);
 

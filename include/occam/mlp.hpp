@@ -123,7 +123,10 @@ class MlpEnsemble {
   }
   // Whether the last model has memory. Without it is what initialize() gives of the member's seed.
   bool is_drawn(int member) const { return exists(last_, member); }
-  void best_is_last(int member) { best_[static_cast<std::size_t>(member)].reset(); }
+  void best_is_last(int member) {
+    require_member(member);
+    best_[static_cast<std::size_t>(member)].reset();
+  }
 
  private:
   using Floats = std::vector<std::unique_ptr<float[]>>;  // [members], each [layout().total]
@@ -141,6 +144,7 @@ class MlpEnsemble {
     if (made) of[static_cast<std::size_t>(member)] = std::move(made);
   }
   bool exists(const Floats& of, int member) const {
+    require_member(member);
     const std::lock_guard lock(*drawing_);
     return of[static_cast<std::size_t>(member)] != nullptr;
   }

@@ -29,7 +29,7 @@ double t_cdf(double t, double degrees_of_freedom);
 double t_quantile(double p, double degrees_of_freedom);
 
 // ---- samples ----------------------------------------------------------------------------------------------
-// Mean and median of no value are NaN.
+// Mean and median of no value, or with a NaN among them, are NaN.
 double mean(std::span<const double> values);
 // Unbiased (n − 1); NaN for fewer than two values.
 double standard_deviation(std::span<const double> values);
@@ -64,7 +64,8 @@ double welch_test(std::span<const double> a, std::span<const double> b);
 // ---- variance ---------------------------------------------------------------------------------------------
 // Main-effects analysis of variance. levels[f][i] is the level of factor f that value i has. Share of factor
 // f: Σ_level n_level (mean_level − mean)² / Σ_i (x_i − mean)²; what is left over (interactions, and noise)
-// comes last; the shares are η² (eta squared). Values that are NaN are left out. Empty when nothing varies.
+// comes last; the shares are η² (eta squared). Values that are NaN are left out. Empty when nothing varies. A usage
+// error for levels of another number than values.
 std::vector<double> variance_shares(std::span<const double> values, std::span<const std::vector<int>> levels);
 
 }  // namespace occam

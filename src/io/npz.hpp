@@ -95,7 +95,7 @@ bool can_name_array(std::string_view name);
 
 // Arrays go to a spill file beside the archive as they come, so the writer's memory does not grow; close()
 // makes the archive under a temporary name and renames it. Without close(), or after an error, there is no
-// archive and no spill file.
+// archive and no spill file. Without arrays close() makes an archive of none.
 class NpzWriter {
  public:
   enum class Compression { store, deflate };
