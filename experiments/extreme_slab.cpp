@@ -135,13 +135,14 @@ std::vector<Case> optimizer_cells() {
       {"Adam", {.kind = OptimizerKind::adam, .learning_rate = 0.001, .weight_decay = 5e-5}},
       {"RMSProp", {.kind = OptimizerKind::rmsprop, .learning_rate = 0.001, .weight_decay = 5e-5}}};
   std::vector<Case> cells;
-  for (const auto& [activation_name, activation] : activations)
-    for (const auto& [optimizer_name, optimizer] : optimizers)
-      add_cells(cells, std::string(activation_name) + " " + optimizer_name, {"activation", "optimizer"},
+  for (const auto& activation : activations)
+    for (const auto& optimizer : optimizers)
+      add_cells(cells, std::string(activation.first) + " " + optimizer.first, {"activation", "optimizer"},
                 [&](Case& c) {
-                  c.network.activation = activation;
-                  c.training.optimizer = optimizer;
-                  if (activation == Activation::tanh && c.name.starts_with("MS")) c.initialization.scale = 3;
+                  const bool tanh = activation.second == Activation::tanh;
+                  c.network.activation = activation.second;
+                  c.training.optimizer = optimizer.second;
+                  if (tanh && c.name.starts_with("MS")) c.initialization.scale = 3;
                 });
   return cells;
 }

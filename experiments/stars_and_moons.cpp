@@ -2,9 +2,9 @@
 // images from the training distribution, at chance where places say nothing, and wrong wherever places say
 // the opposite (Geirhos et al. 2020, "Shortcut Learning in Deep Neural Networks", figure 2; the two test
 // sets that the figure shows and its script lacks are `swapped` and, with the script's own, `uniform`).
-// Protocol, the script's: 2,000 training images a class, half in each of its two places; 40000-1024-1024-2,
-// ReLU, Adam with learning rate 1e-4 (the script's later 0.001 never reaches the optimiser), batches of 100,
-// 5 epochs; test sets of 2,000 images a class; the last model.
+// Protocol, the script's on shapes of our own (shapes.hpp says how near they are): 2,000 training images a class,
+// half in each of its two places; 40000-1024-1024-2, ReLU, Adam with learning rate 1e-4 (the script's later 0.001
+// never reaches the optimiser), batches of 100, 5 epochs; test sets of 2,000 images a class; the last model.
 // --sweep asks when shape wins: with less bias, larger shapes, more images, deeper or wider networks. All
 // networks of a sweep train for the same 200 updates. With less bias `conflict` answers, not `swapped`: about two in
 // five of the swapped places are places in which no training image of the class stands, whatever the bias.
@@ -28,7 +28,7 @@ std::vector<Expectation> expectations() {
           {.metric = "swapped_accuracy", .test = Test::every_at_most, .threshold = 0.05}};
 }
 
-// The network that the script trains. Its two convolutional ones are cases of their own.
+// The network that the script trains. The two convolutional ones are not here.
 Case fully_connected() {
   return {.name = "FCN",
           .shapes = ShapeRecipe{},

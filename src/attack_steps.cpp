@@ -88,6 +88,7 @@ void require_rows(int classes, std::size_t inputs, std::span<const float> x,
 
 Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                   const Pgd& attack, std::uint32_t update) {
+  validate(attack, model.classes());
   const law::AttackConstants a = law::attack_constants(attack);
   const auto inputs = static_cast<std::size_t>(model.inputs()),
              outputs = static_cast<std::size_t>(model.outputs());
@@ -142,6 +143,7 @@ std::vector<float> shifted(std::span<const float> x, std::span<const std::int32_
 
 std::vector<float> fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                                  const AsUap& attack) {
+  validate(attack, model.classes());
   const law::AttackConstants a = law::attack_constants(attack);
   const auto inputs = static_cast<std::size_t>(model.inputs());
   require_rows(model.classes(), inputs, x, y);
@@ -171,6 +173,7 @@ std::vector<float> fit_universal(Classifier& model, std::span<const float> x, st
 
 Universal fit_universal(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,
                         const SvdUap& attack) {
+  validate(attack, model.classes());
   const Singular decomposed = singular(perturb(model, x, y, attack.attack).perturbation, model.inputs());
   const double epsilon = has_direction(decomposed.values) ? attack.epsilon : 0.0;
   const auto of_length = [&](double length) {

@@ -22,14 +22,20 @@ namespace occam {
 
 namespace {
 
-// Calls the one that takes what `data` is.
+bool made(const SlabData& data) { return data.spec != nullptr; }
+bool made(const ArrayData& data) { return data.table != nullptr; }
+bool made(const ShapeData& data) { return data.set != nullptr; }
+
 template <class... Each>
 struct Visitor : Each... {
   using Each::operator()...;
 };
 
+// Calls the one that takes what `data` is.
 template <class... Each>
 auto visit(const Data& data, const Each&... each) {
+  require(std::visit([](const auto& of) { return made(of); }, data),
+          "data: nothing is in it; make it with slab_data(), array_data() or shape_data()");
   return std::visit(Visitor<Each...>{each...}, data);
 }
 
@@ -349,8 +355,9 @@ std::vector<float> rotation(const Data& data) { return rotation(data, nullptr); 
 
 std::vector<float> rotation(const Data& data, Interrupt interrupt) {
   static LastRotations last;
-  const auto* slab = std::get_if<SlabData>(&data);
-  return slab != nullptr && slab->spec->rotate ? last.get(*slab, interrupt) : std::vector<float>{};
+  return visit(
+      data, [&](const SlabData& d) { return d.spec->rotate ? last.get(d, interrupt) : std::vector<float>{}; },
+      [](const auto&) { return std::vector<float>{}; });
 }
 
 HostTable materialize(const Data& data, Split split) {

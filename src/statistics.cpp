@@ -167,20 +167,16 @@ std::vector<double> variance_shares(std::span<const double> values,
   for (const std::vector<int>& level : levels)
     require(level.size() == values.size(), "variance shares: {} levels of {} values", level.size(),
             values.size());
-  std::vector<double> present;
-  for (double v : values)
-    if (!std::isnan(v)) present.push_back(v);
-  if (present.size() < 2) return {};
-  const double center = mean(present);
+  if (values.empty()) return {};
+  const double center = mean(values);
   double total = 0;
-  for (double v : present) total += (v - center) * (v - center);
-  if (!(total > 0)) return {};
+  for (double v : values) total += (v - center) * (v - center);
+  if (!(total > 0)) return {};  // NaN, too
   std::vector<double> shares;
   double explained = 0;
   for (const std::vector<int>& level : levels) {
     std::map<int, std::vector<double>> groups;
-    for (std::size_t i = 0; i < values.size(); ++i)
-      if (!std::isnan(values[i])) groups[level[i]].push_back(values[i]);
+    for (std::size_t i = 0; i < values.size(); ++i) groups[level[i]].push_back(values[i]);
     double between = 0;
     for (const auto& [name, group] : groups) {
       const double shift = mean(group) - center;
@@ -189,8 +185,7 @@ std::vector<double> variance_shares(std::span<const double> values,
     shares.push_back(between / total);
     explained += shares.back();
   }
-  // Rounding, or groups that lost members, can explain a hair more than everything.
-  shares.push_back(std::max(0.0, 1 - explained));
+  shares.push_back(std::max(0.0, 1 - explained));  // rounding can explain a hair more than everything
   return shares;
 }
 

@@ -12,6 +12,7 @@
 #include "support/attack_twin.hpp"
 #include "support/attacked.hpp"
 #include "support/compare.hpp"
+#include "support/message_of.hpp"
 
 namespace occam::test {
 namespace {
@@ -204,6 +205,18 @@ TEST(Attack, SingularVectorsOfAnyClassifier) {
     EXPECT_EQ(own.score.loss, made.score.loss);
     EXPECT_EQ(own.score.auc, made.score.auc);
   }
+}
+
+TEST(Attack, SettingsForAnyClassifierAreChecked) {
+  Attacked model(network(6, {8}, Activation::relu, 2), clouds_data({6, 2, 20, 0, 30}, 8));
+  const ScalarTwin twin(model.spec, {}, 1, model.models.last(0));
+  const auto refused = [&](const auto& attack) {
+    EXPECT_EQ(message_of(ErrorKind::usage, [&] { attack(); }), "attack batch: 0 is outside 1 … 1048576");
+  };
+  const Pgd pgd{.epsilon = 0.5, .step = 0.2, .lower = -9, .upper = 9, .batch = 0};
+  refused([&] { perturb(twin, model.rows(), pgd); });
+  refused([&] { fit_universal(twin, model.rows(), SvdUap{pgd, 0.9}); });
+  refused([&] { fit_universal(twin, model.rows(), AsUap{.lower = -9, .upper = 9, .batch = 0}); });
 }
 
 // Squares of longer ones are no fp32 numbers.

@@ -101,6 +101,20 @@ std::string refusal(void (*spoil)(ArrayData::Table&)) {
   return message_of(ErrorKind::usage, [&] { array_data(table, {0}); });
 }
 
+TEST(DataErrors, MadeByNobody) {
+  for (const Data& data : {Data{}, Data{ArrayData{}}, Data{ShapeData{}}}) {
+    const auto refused = [&](const auto& call) {
+      EXPECT_NE(message_of(ErrorKind::usage, [&] { call(); }).find("nothing is in it"), std::string::npos);
+    };
+    refused([&] { dim(data); });
+    refused([&] { classes(data); });
+    refused([&] { rows(data, Split::train); });
+    refused([&] { labels(data, Split::test); });
+    refused([&] { rotation(data); });
+    refused([&] { materialize(data, Split::test); });
+  }
+}
+
 TEST(DataErrors, Tables) {
   using Table = ArrayData::Table;
   EXPECT_EQ(refusal([](Table& t) { t.dim = 0; }), "array data: dim is 0; give 1 to 16384");

@@ -163,7 +163,12 @@ TEST(Statistics, VarianceSharesOfAPureInteraction) {
   const std::vector<std::vector<int>> levels{{0, 0, 1, 1}, {0, 1, 0, 1}};
   EXPECT_EQ(variance_shares(values, levels), (std::vector<double>{0, 0, 1}));
   EXPECT_TRUE(variance_shares(std::vector<double>{1, 1, 1, 1}, levels).empty());
+}
+
+TEST(Statistics, NoVarianceSharesWhereAValueIsMissing) {
+  const std::vector<std::vector<int>> levels{{0, 0, 1, 1}, {0, 1, 0, 1}};
   EXPECT_TRUE(variance_shares(std::vector<double>{1, kNan, kNan, kNan}, levels).empty());
+  EXPECT_TRUE(variance_shares(std::vector<double>{1, 2, 3, kNan}, levels).empty());
 }
 
 }  // namespace

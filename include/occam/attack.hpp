@@ -78,8 +78,8 @@ void attack(const MlpEnsemble& models, std::span<const Data> data, std::span<con
 
 // The attacks on any classifier, step by step on the host. For MLP ensembles `attack` runs whole attacks on
 // the device, with the same bits. x: [rows][inputs] as the model sees them, y: [rows] labels below
-// model.classes(); rows are numbered from 0. Settings are taken as they are (validate() checks them), and
-// bounds may exclude rows, which are then moved inside. They throw a usage error when x and y do not fit.
+// model.classes(); rows are numbered from 0. Bounds may exclude rows, which are then moved inside. They throw usage
+// errors: validate()'s, and when x and y do not fit.
 
 // Perturbations, and the logits they lead to. update: of a training under way, which keys the draws.
 Perturbed perturb(Classifier& model, std::span<const float> x, std::span<const std::int32_t> y,

@@ -62,10 +62,12 @@ std::vector<bool> holm(std::span<const double> p, double alpha = 0.05);
 double welch_test(std::span<const double> a, std::span<const double> b);
 
 // ---- variance ---------------------------------------------------------------------------------------------
-// Main-effects analysis of variance. levels[f][i] is the level of factor f that value i has. Share of factor
-// f: Σ_level n_level (mean_level − mean)² / Σ_i (x_i − mean)²; what is left over (interactions, and noise)
-// comes last; the shares are η² (eta squared). Values that are NaN are left out. Empty when nothing varies. A usage
-// error for levels of another number than values.
+// Main-effects analysis of variance of a balanced design (a product of levels). levels[f][i] is the level of factor f
+// that value i has. Share of factor f: Σ_level n_level (mean_level − mean)² / Σ_i (x_i − mean)²; what is left over
+// (interactions, and noise) comes last. The shares are η² (eta squared): of n values that are noise alone a factor of
+// L levels has (L − 1) / (n − 1) on average. Empty when nothing varies, or when a value is NaN: without it the factors
+// are not orthogonal, and their shares may be more than everything. A usage error for levels of another number than
+// values.
 std::vector<double> variance_shares(std::span<const double> values, std::span<const std::vector<int>> levels);
 
 }  // namespace occam

@@ -12,9 +12,9 @@ AttackSuite Attacks::suite(std::uint32_t seed) const {
   AttackSuite suite;
   suite.in_range_units = units == AttackUnits::range;
   suite.keeps_bounds = bounds.has_value();
-  const auto [lower, upper] = bounds.value_or(AttackBounds{-experiment::kUnbounded, experiment::kUnbounded});
-  const auto bounded = [lower, upper](auto attack) {
-    attack.lower = lower, attack.upper = upper;
+  const AttackBounds range = bounds.value_or(AttackBounds{-experiment::kUnbounded, experiment::kUnbounded});
+  const auto bounded = [&](auto attack) {
+    attack.lower = range.lower, attack.upper = range.upper;
     if (attack.step == 0) attack.step = experiment::usual_step(attack.epsilon, attack.iterations);
     return attack;
   };

@@ -7,7 +7,6 @@
 #include <mutex>
 #include <numeric>
 #include <optional>
-#include <ranges>
 #include <thread>
 
 #include "data_clock.hpp"
@@ -219,8 +218,8 @@ void record_stopped(const MlpEnsemble& models, const Call& call, const Stopped& 
       finished[i].history = stopped.histories(members[i]).front();
       data.push_back(call.data[members[i] * call.each]);
     }
-    const bool as_they_are = std::ranges::equal(
-        members, std::views::iota(std::size_t{0}, static_cast<std::size_t>(models.members())));
+    bool as_they_are = count == static_cast<std::size_t>(models.members());
+    for (std::size_t i = 0; i < count; ++i) as_they_are = as_they_are && members[i] == i;
     if (votes)
       measure_vote(networks_of(models, members, call.each), stopped.histories(members[0]), data[0],
                    case_of(plan, where[0]), where[0].member < options.keep, finished[0]);

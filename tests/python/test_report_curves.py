@@ -50,6 +50,18 @@ class Attacks(report_case.Small):
         self.assertEqual(figure.axes[0].get_ylabel(), "test row")
         self.assertEqual(len(figure.axes[0].lines), 0)
 
+    def test_rows_that_stay_have_no_share(self):
+        case = self.load().cases[0]
+        delta = np.array([[[3.0, 4.0, 0.0], [0.0, 0.0, 0.0]]])
+        for factor, said in ((1, "On S lies 0.6000 of it, on average over 1 moved row."), (0, "No row was moved.")):
+            arrays = {"pgd/perturbation": factor * delta}
+            _, caption = attack_figures.draw_perturbations(dataclasses.replace(case, arrays=arrays))
+            self.assertTrue(caption.endswith(said), caption)
+        universal = {"as_uap/perturbation": np.concatenate([delta[0], delta[0]])}
+        figure, caption = attack_figures.draw_universal(dataclasses.replace(case, arrays=universal))
+        np.testing.assert_allclose([bar.get_height() for bar in figure.axes[0].patches], [0.6, 0.8, 0])
+        self.assertIn("mean over 2 members", caption)
+
     def test_bars_are_the_shares_of_the_kept_members(self):
         case = self.load().cases[0]
         figure, caption = attack_figures.draw_universal(case)

@@ -9,7 +9,7 @@ import numpy as np
 
 import report_case  # first: it puts the tools on the path
 import synthetic_result
-from report_lib import figures, overview, page, statistics, style, tables
+from report_lib import figures, model_figures, overview, page, statistics, style, tables
 from report_lib.coordinates import coordinate_kinds, shown_coordinates
 from report_lib.loading import load_result
 from report_lib.seed_figures import strip_columns, strip_limits
@@ -188,7 +188,7 @@ class Figures(report_case.Small):
             ("stops", "5 seeds"),
             ("coordinates", "6 coord"),
             ("alignment", "100 units, 3 members"),
-            ("perturbations", "300 rows"),
+            ("perturbations", "300 moved rows"),
             ("universal", "3 members"),
         ):
             self.assertIn(text, plates[key].caption)
@@ -257,6 +257,13 @@ class Figures(report_case.Small):
         plates, notes = self.drawn(dataclasses.replace(case, arrays=few))
         self.assertEqual(list(plates), ["decision-boundary", "scores", "measures", "training", "stops"])
         self.assertEqual([note.split(":")[0] for note in notes], ["data", "coordinates", "alignment"])
+
+    def test_the_band_holds_19_in_20_random_directions(self):
+        self.assertAlmostEqual(model_figures.cosine_band(2), np.sin(0.95 * np.pi / 2), places=5)
+        self.assertAlmostEqual(model_figures.cosine_band(3), 0.95, places=5)
+        five = model_figures.cosine_band(5)
+        self.assertAlmostEqual((3 * five - five**3) / 2, 0.95, places=5)
+        self.assertAlmostEqual(model_figures.cosine_band(40_000) * 200, 1.96, places=3)
 
     def test_weights_beyond_all_numbers_leave_the_others_norms(self):
         draw = {key: function for key, function, *_ in figures.FIGURES}["alignment"]

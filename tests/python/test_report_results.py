@@ -1,5 +1,7 @@
 """tools/report: which measures the table of results lists, and what stands beside their means."""
 
+import os
+import re
 import unittest
 import warnings
 
@@ -8,7 +10,7 @@ import numpy as np
 import report_case  # first: it puts the tools on the path
 import synthetic_result
 from report_lib import curve_figures, figures, model_figures, page, shape_figures, tables
-from report_lib.loading import ReportError, load_result
+from report_lib.loading import DETAILED_CASES, ReportError, load_result
 from test_report_shapes import make_case as make_shapes
 
 MEASURED = ["standard_auc", "standard_loss", "s_randomized_auc", "train_loss", "updates", "best_standard_loss"]
@@ -27,6 +29,14 @@ def make(name="LMS-5", seeds=3, metrics=MEASURED, **fields):
         "verdicts": {},
     }
     return {**case, **fields}
+
+
+class Pictures(unittest.TestCase):
+    def test_the_cases_with_figures_are_those_that_programs_picture(self):
+        source = os.path.join(os.path.dirname(report_case.TOOLS), "src", "experiment", "measure.cpp")
+        with open(source, encoding="utf-8") as file:
+            pictured = re.findall(r"kPicturedCases = (\d+);", file.read())
+        self.assertEqual(pictured, [str(DETAILED_CASES)])
 
 
 class Made(report_case.Small):

@@ -21,7 +21,7 @@ def unrotated(perturbations, rotation):
 
 
 def row_shares(perturbations):
-    """|x_i| / |x| of every row of [rows, d]; rows of zeros have no share."""
+    """|x_i| / |x| of every row of [rows, d]; a row of zeros keeps them, and is no part of a mean."""
     size = np.abs(perturbations)
     norm = np.linalg.norm(perturbations, axis=1, keepdims=True)
     return np.divide(size, norm, out=np.zeros_like(size), where=norm > 0)
@@ -54,12 +54,15 @@ def draw_perturbations(case):
     bar.outline.set_visible(False)
     bar.set_label("share of the row's norm")
     simple = simple_coordinates(case.config, shares.shape[1])
-    of_simple = np.linalg.norm(all_shares[:, simple], axis=1).mean()
-    return figure, (
+    caption = (
         f"Perturbations of {count(len(shares), 'test row')} of the first member: how much of each row's norm "
-        f"lies on each coordinate. On S lies {of_simple:.4f} of it, on average over "
-        f"{count(len(all_shares), 'row')}."
+        "lies on each coordinate. "
     )
+    moved = all_shares[all_shares.any(axis=1)]
+    if not len(moved):
+        return figure, caption + "No row was moved."
+    of_simple = np.linalg.norm(moved[:, simple], axis=1).mean()
+    return figure, caption + f"On S lies {of_simple:.4f} of it, on average over {count(len(moved), 'moved row')}."
 
 
 def _shades(role):
@@ -83,7 +86,7 @@ def _mark_classes(axis, labels):
 def universal_shares(case):
     """{name: [members, d]}: the share of each universal perturbation's norm, before the rotation.
 
-    Where data are rotated, of the members whose rotation was kept.
+    Where data are rotated, of the members whose rotation was kept. Zero perturbations count where all are.
     """
     rotation, found = case.arrays.get("rotation"), {}
     for name in UNIVERSAL:
@@ -91,15 +94,17 @@ def universal_shares(case):
         if perturbation is None:
             continue
         if rotation is None:
-            found[name] = row_shares(perturbation)
+            rows = row_shares(perturbation)
         else:
             members = min(len(rotation), len(perturbation))
-            found[name] = np.array(
+            rows = np.array(
                 [
                     row_shares(unrotated(perturbation[m : m + 1], rotation[m]))[0]
                     for m in range(members)
                 ]
             )
+        made = rows[rows.any(axis=1)]
+        found[name] = made if len(made) else rows
     return found
 
 

@@ -295,6 +295,14 @@ def draw_coordinates(case):
     )
 
 
+def cosine_band(dim):
+    """c with |cosine| <= c for 95% of random directions: the angle to the equator has density ~ cos^(dim - 2)."""
+    angle = np.linspace(0, math.pi / 2, 20001)
+    density = np.cos(angle) ** (dim - 2)
+    below = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
+    return math.sin(np.interp(0.95, below / below[-1], angle))
+
+
 def draw_alignment(case):
     cosine, norm = case.arrays.get("alignment/cosine"), case.arrays.get("alignment/norm")
     if cosine is None or norm is None or not np.isfinite(norm).any():
@@ -304,10 +312,9 @@ def draw_alignment(case):
     rotation, x = case.arrays.get("rotation"), case.arrays.get("sample/x")
     dim = rotation.shape[1] if rotation is not None else x.shape[1] if x is not None else None
     random = ""
-    if dim:
-        axis.axvspan(
-            -1.96 / math.sqrt(dim), 1.96 / math.sqrt(dim), color=LIGHT["band"], linewidth=0, zorder=0
-        )
+    if dim and dim > 1:
+        band = cosine_band(dim)
+        axis.axvspan(-band, band, color=LIGHT["band"], linewidth=0, zorder=0)
         random = f"; a random direction in {dim} dimensions falls into the band 95% of the time"
     axis.scatter(
         cosine.ravel(),
