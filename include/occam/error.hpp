@@ -15,11 +15,19 @@ enum class ErrorKind : int { usage = 2, data = 3, device = 4, diverged = 5 };
 
 class Error : public std::runtime_error {
  public:
-  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  // Of control characters, which names of files and values may bring along, '?' is left.
+  Error(ErrorKind kind, std::string message)
+      : std::runtime_error(one_line(std::move(message))), kind_(kind) {}
   ErrorKind kind() const { return kind_; }
   int exit_code() const { return static_cast<int>(kind_); }
 
  private:
+  static std::string one_line(std::string text) {
+    for (char& c : text)
+      if ((c >= 0 && c < ' ') || c == '\x7f') c = '?';
+    return text;
+  }
+
   ErrorKind kind_;
 };
 

@@ -189,10 +189,15 @@ void write_checkpoint(const std::filesystem::path& path, std::uint64_t key, cons
 }
 
 std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path))
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found) return std::nullopt;
+  if (std::filesystem::is_directory(status))
     fail(ErrorKind::data, "{}: is a folder, where the checkpoint belongs (remove it)", path.string());
   std::ifstream file(path, std::ios::binary);
-  if (!file) return std::nullopt;
+  if (!file)
+    fail(ErrorKind::data, "{}: the checkpoint cannot be read (make it readable, or remove it to start anew)",
+         path.string());
   const std::vector<char> content{std::istreambuf_iterator<char>(file), {}};
   const auto damaged = [&] {
     fail(ErrorKind::data, "{}: the checkpoint is damaged (remove it to start anew)", path.string());

@@ -255,7 +255,10 @@ int Experiment::State::train_and_record(const Device& device, const Plan& plan) 
     if (!nobody()) saves(save);
     throw;
   }
-  fs::remove(checkpoint_file);
+  std::error_code left;
+  if (fs::remove(checkpoint_file, left); left)
+    tell("{}: {} is no longer needed and cannot be removed: {}\n", name, checkpoint_file.string(),
+         left.message());
   if (std::all_of(records.begin(), records.end(), [](const auto& r) { return r.second.diverged(); }))
     fail(ErrorKind::diverged,
          "training diverged for every member: a loss that is no number, or above 1e6 (a smaller --lr, or "
@@ -347,6 +350,10 @@ int Experiment::run(int argc, const char* const* argv, const std::function<void(
          state_->name);
     return static_cast<int>(ErrorKind::device);
   } catch (const std::exception& error) {
+    if (const auto* file = dynamic_cast<const fs::filesystem_error*>(&error)) {
+      tell("{}: {}: {}\n", state_->name, file->path1().string(), file->code().message());
+      return static_cast<int>(ErrorKind::data);
+    }
     const auto* system = dynamic_cast<const std::system_error*>(&error);
     if (system && system->code() == std::errc::resource_unavailable_try_again) {
       tell("{}: a thread cannot be started: {} (fewer --threads)\n", state_->name, system->code().message());

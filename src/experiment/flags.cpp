@@ -167,9 +167,9 @@ void add_fields(CLI::App& app, Raw& raw, const std::vector<Field>& table) {
   }
 }
 
+// CLI11's words, which may take several lines.
 std::string one_line(std::string text) {
-  for (char& c : text)
-    if (c == '\n' || c == '\r') c = ' ';
+  std::ranges::replace(text, '\n', ' ');
   while (!text.empty() && text.back() == ' ') text.pop_back();
   return text;
 }
@@ -186,13 +186,15 @@ void refuse_repeated(int argc, const char* const* argv) {
   }
 }
 
-// CLI11 gives an option the next word, whatever it is.
-void refuse_flags_as_values(const CLI::App& app) {
+// CLI11 gives an option the next word, whatever it is; and takes no word for no value.
+void refuse_other_words(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_expected_max() == 0) continue;
-    for (const std::string& value : option->results())
+    for (const std::string& value : option->results()) {
+      require(!value.empty(), "{}: a value is needed", option->get_name());
       require(!value.starts_with("--") || !app.get_option_no_throw(value.substr(0, value.find('='))),
               "{}: a value is needed, and {} is a flag", option->get_name(), value);
+    }
   }
 }
 
@@ -261,10 +263,13 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
     require(!word.ends_with("not allowed in a configuration file"), "--config: {}: {} cannot stand in a file",
             path, word.substr(0, word.find(':')));
     fail(ErrorKind::usage, "--config: {}: no flag is called '{}' (see --help)", path, key);
+  } catch (const CLI::FileError&) {
+    fail(ErrorKind::usage, "--config: {} cannot be read (the name of a file is needed)",
+         config->as<std::string>());
   } catch (const CLI::ParseError& error) {
     fail(ErrorKind::usage, "{} (see --help)", one_line(error.what()));
   }
-  refuse_flags_as_values(app);
+  refuse_other_words(app);
   if (config->count()) check_config_file(config->as<std::string>());
   for (const Common& c : configured())
     if (raw.lists.contains(c.flag) && app.count("--" + c.flag)) {
@@ -282,7 +287,7 @@ CommandLine read_command_line(const std::string& name, const std::string& claim,
   for (const OwnOption& o : own)
     if (app.count("--" + o.flag)) options.own.push_back("--" + o.flag + (o.truth ? "" : " " + *o.value));
   for (const OwnOption& o : own)
-    if (o.value && !o.words.empty() && !o.value->empty()) parse_word(o.flag, *o.value, o.words);
+    if (o.value && !o.words.empty() && app.count("--" + o.flag)) parse_word(o.flag, *o.value, o.words);
   if (!options.save.empty())
     for (const std::string& item : split_list("save", options.save))
       (parse_word("save", item, {"weights", "data"}) == 0 ? options.save_weights : options.save_data) = true;

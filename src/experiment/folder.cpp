@@ -14,12 +14,20 @@ namespace occam::experiment {
 namespace fs = std::filesystem;
 
 void make_folder(const fs::path& folder, ErrorKind kind) {
+  std::vector<fs::path> missing;  // from the deepest up
   std::error_code error;
+  for (fs::path at = folder; !at.empty() && !fs::exists(at, error); at = at.parent_path())
+    missing.push_back(at);
   fs::create_directories(folder, error);
-  if (error) fail(kind, "--out: {} cannot be made: {}", folder.string(), error.message());
-  if (access(folder.c_str(), W_OK | X_OK) == 0) return;
+  if (error) {
+    std::error_code ignored;
+    for (const fs::path& made : missing) fs::remove(made, ignored);
+    fail(kind, "--out: {} cannot be made: {}", folder.string(), error.message());
+  }
+  if (access(folder.c_str(), R_OK | W_OK | X_OK) == 0) return;
   const int reason = errno;
-  fail(kind, "--out: {} cannot be written: {}", folder.string(), std::strerror(reason));
+  fail(kind, "--out: {} cannot be {}: {}", folder.string(),
+       access(folder.c_str(), W_OK | X_OK) == 0 ? "read" : "written", std::strerror(reason));
 }
 
 FolderLock::FolderLock(const fs::path& folder)
@@ -40,7 +48,8 @@ constexpr const char* kPartial = ".partial-";
 
 void remove_partial_results(const fs::path& folder) {
   std::vector<fs::path> left;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
     if (entry.path().filename().string().starts_with(kPartial)) left.push_back(entry.path());
   for (const fs::path& path : left) {
     std::error_code ignored;

@@ -277,11 +277,15 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     for (const Field& field : fields())
       require(!field.recipe || !options.given(field.flag),
               "--{} describes slab data and does not go with --data", field.flag);
-    if (!std::filesystem::is_regular_file(options.data))
+    std::error_code error;
+    const std::filesystem::file_status status = std::filesystem::status(options.data, error);
+    const bool exists = std::filesystem::exists(status);
+    if (!std::filesystem::is_regular_file(status))
       fail(ErrorKind::data, "--data: {}: {} (an .npz with x_train, y_train, x_test and y_test, or x and y)",
-           options.data, std::filesystem::exists(options.data) ? "not a file" : "no such file");
+           options.data, exists ? "not a file" : error.message());
     plan.data_checksums[std::filesystem::path(options.data).filename().string()] = checksum(options.data);
-  } else if (!options.data.empty() && !std::filesystem::is_directory(options.data)) {
+  } else if (std::error_code none;
+             !options.data.empty() && !std::filesystem::is_directory(options.data, none)) {
     fail(ErrorKind::data, "--data: {}: no such folder (slab data are generated; leave the flag out)",
          options.data);
   }
@@ -297,7 +301,7 @@ Plan make_plan(const std::string& experiment, const std::vector<Case>& own, cons
     c.simple.clear();
     resolve(*c.shapes, std::get<ShapeData>(planned.data.front()).set->spec());
     for (const std::string* mask : {&c.shapes->mask0, &c.shapes->mask1})
-      if (std::filesystem::is_regular_file(*mask)) {
+      if (std::error_code none; std::filesystem::is_regular_file(*mask, none)) {
         const std::string sum = checksum(*mask);
         const auto [entry, is_new] =
             plan.data_checksums.emplace(std::filesystem::path(*mask).filename().string(), sum);

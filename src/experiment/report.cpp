@@ -19,13 +19,13 @@ namespace occam::experiment {
 namespace {
 
 std::filesystem::path report_script() {
-  std::error_code none;  // then the path is empty
+  std::error_code none;  // what cannot be looked at is not there
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", none);
   for (const std::filesystem::path& base : {std::filesystem::path(build_info::source_dir),
                                             program.parent_path().parent_path() / "share" / "occam",
                                             std::filesystem::path(build_info::install_data_dir)}) {
     for (const auto& script : {base / "tools" / "report", base / "report"})
-      if (std::filesystem::is_regular_file(script)) return script;
+      if (std::filesystem::is_regular_file(script, none)) return script;
   }
   return {};
 }

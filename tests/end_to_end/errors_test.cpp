@@ -49,13 +49,45 @@ TEST(Errors, OneLineAndTheRightExitCode) {
   expect_error("train_slab", {"--data", folder / "broken.npz"}, 3, "broken.npz", folder);
 }
 
+// A variable of the shell that is not set.
+TEST(Errors, AnEmptyWordIsNoValue) {
+  const Folder folder;
+  for (const char* flag : {"--data", "--config", "--threads", "--keep", "--seeds", "--lr", "--groups"})
+    expect_error("train_slab", {flag, ""}, 2, std::string(flag) + ": a value is needed", folder);
+  expect_error("extreme_slab", {"--case", ""}, 2, "--case: a value is needed", folder);
+  expect_error("adversarial_training", {"--epochs", ""}, 2, "--epochs: a value is needed", folder);
+  std::ofstream(folder / "empty.toml") << "threads = \"\"\n";
+  expect_error("train_slab", {"--config", folder / "empty.toml"}, 2, "--threads: a value is needed", folder);
+}
+
+TEST(Errors, LineBreaksAndEscapesStayOutOfMessages) {
+  const Folder folder;
+  expect_error("train_slab", {"--lr", "a\nb"}, 2, "--lr: 'a?b' is not a finite number", folder);
+  expect_error("train_slab", {"--init-seeds", "\x1b[31m"}, 2, "'?[31m'", folder);
+  expect_error("train_slab", {"--data", "a\nb"}, 3, "--data: a?b: No such file", folder);
+}
+
+TEST(Errors, FilesThatCannotBeLookedAt) {
+  const Folder folder;
+  const std::string endless = folder / "endless";
+  std::filesystem::create_symlink("endless", endless);
+  for (const char* name : {"train_slab", "extreme_slab"}) {
+    expect_error(name, {"--data", std::string(300, 'a')}, 3, "--data: aaa", folder);
+    expect_error(name, {"--data", endless}, 3, "--data: " + endless, folder);
+  }
+  expect_error("train_slab", {"--config", std::string(folder / ".")}, 2, "--config: ", folder);
+}
+
 TEST(Errors, OutputFolderThatCannotBeMade) {
   const Folder folder;
   std::ofstream(folder / "file") << "in the way";
-  const Ended ended = run("train_slab", small(folder / "file"), folder);
-  EXPECT_EQ(ended.code, 2);
-  EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
-  EXPECT_THAT(ended.err, HasSubstr("--out"));
+  for (const std::string& out : {folder / "file", folder / "new/" + std::string(300, 'a')}) {
+    const Ended ended = run("train_slab", small(out), folder);
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr("--out"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "new"));
 }
 
 // What was asked for has not arrived: an empty file would be a configuration, of the defaults.
@@ -201,6 +233,18 @@ TEST(Errors, DamagedCheckpointIsRefused) {
   const Ended other = run("train_slab", small(folder / "other"), folder);
   EXPECT_EQ(other.code, 3);
   EXPECT_THAT(other.err, HasSubstr("is a folder, where the checkpoint belongs"));
+}
+
+// It may hold hours of training, and would be replaced.
+TEST(Errors, ACheckpointThatCannotBeReadIsKept) {
+  const Folder folder;
+  std::filesystem::create_directories(folder / "out/train_slab");
+  std::filesystem::create_symlink("checkpoint", folder / "out/train_slab/checkpoint");
+  const Ended ended = run("train_slab", small(folder / "out"), folder);
+  EXPECT_EQ(ended.code, 3);
+  EXPECT_EQ(ended.error_lines(), 1u) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("checkpoint cannot be read"));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "out/train_slab/checkpoint"));
 }
 
 // Nobody's hours of training make way for another run.
