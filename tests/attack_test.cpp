@@ -207,6 +207,30 @@ TEST(Attack, SingularVectorsOfAnyClassifier) {
   }
 }
 
+// Three runs, and batches of 64, 64 and 22 rows.
+TEST(Attack, PlainLoopsOfAnyClassifierAreTheEngines) {
+  Attacked model(network(6, {8}, Activation::relu), clouds_data({6, 2, 20, 0, 150}, 8));
+  const Pgd pgd{.epsilon = 0.5,
+                .step = 0.2,
+                .iterations = 3,
+                .lower = -9,
+                .upper = 9,
+                .start = 0.5,
+                .restarts = 3,
+                .batch = 64};
+  const AsUap uap{.epsilon = 0.7, .lower = -9, .upper = 9, .batch = 64};
+  for (const bool tied : {false, true}) {  // where all runs have one loss, the last one counts
+    if (tied) std::ranges::fill(model.models.last(0), 0.0f);
+    const ScalarTwin twin(model.spec, {}, 1, model.models.last(0));
+    const Perturbed own = perturb(twin, model.rows(), pgd), made = model.pgd(pgd);
+    EXPECT_TRUE(same_bits(own.perturbation, made.perturbation)) << tied;
+    EXPECT_TRUE(same_bits(own.logits, made.logits)) << tied;
+    EXPECT_TRUE(
+        same_bits(fit_universal(twin, model.rows(), uap), model.run({.as_uap = uap}).as_uap->perturbation))
+        << tied;
+  }
+}
+
 TEST(Attack, SettingsForAnyClassifierAreChecked) {
   Attacked model(network(6, {8}, Activation::relu, 2), clouds_data({6, 2, 20, 0, 30}, 8));
   const ScalarTwin twin(model.spec, {}, 1, model.models.last(0));

@@ -129,5 +129,12 @@ TEST_F(CheckpointFile, CannotBeWrittenIntoNowhere) {
   EXPECT_THROW(write_checkpoint("/nonexistent/folder/checkpoint", 7, {}, records()), Error);
 }
 
+TEST_F(CheckpointFile, WhatCannotTakeItsPlaceIsNotLeft) {
+  std::filesystem::create_directories(path_ / "in the way");
+  EXPECT_THROW(write_checkpoint(path_, 7, {}, records()), Error);
+  for (const auto& entry : std::filesystem::directory_iterator(path_.parent_path()))
+    EXPECT_EQ(entry.path(), path_);
+}
+
 }  // namespace
 }  // namespace occam::experiment

@@ -1,6 +1,7 @@
 // Groups, calls and interruptions of the training of a plan.
 #include "experiment/train.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -227,6 +228,65 @@ TEST(Measure, SubsetsInOrder) {
   EXPECT_EQ(subsets(4, 2), (std::vector<std::vector<int>>{{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}}));
   EXPECT_EQ(subsets(3, 3), (std::vector<std::vector<int>>{{0, 1, 2}}));
   EXPECT_EQ(subsets(50, 2).size(), 1225u);
+}
+
+// Of a training of one seed.
+MemberRecord record_of(const Case& c, const std::string& measure = "") {
+  Options options;
+  options.seeds = "1";
+  options.measure = measure;
+  Records records;
+  Seconds seconds;
+  EXPECT_TRUE(train(make_plan("tool", {c}, options, false, 1), options, kCpu, {}, records, seconds));
+  return records.at({0, 0});
+}
+
+TEST(Measure, LastAndBestAreTheirChecks) {
+  Case c = small_case("A");
+  c.slab.validation = 150;
+  for (const bool last : {true, false}) {
+    c.evaluate = last ? Which::last : Which::best;
+    const MemberRecord record = record_of(c);
+    const Check &at_last = record.history.checks.back(),
+                &at_best = record.history.checks[static_cast<std::size_t>(record.history.best_check)];
+    ASSERT_NE(at_last.train_loss, at_best.train_loss);
+    ASSERT_LT(at_last.validation_accuracy, 1);
+    const Check &plain = last ? at_last : at_best, &other = last ? at_best : at_last;
+    const std::string name = last ? "best_" : "last_";
+    EXPECT_EQ(metric(record, "train_loss"), plain.train_loss);
+    EXPECT_EQ(metric(record, "validation_accuracy"), plain.validation_accuracy);
+    EXPECT_EQ(metric(record, name + "train_loss"), other.train_loss);
+    EXPECT_EQ(metric(record, name + "validation_loss"), other.validation_loss);
+  }
+}
+
+TEST(Measure, SubsetsAreTheirOwnBesideOtherMeasures) {
+  const MemberRecord all = record_of(small_case("A"), "per-coordinate,subset:2,subset:1");
+  for (const char* size : {"2", "1"}) {
+    const MemberRecord one = record_of(small_case("A"), std::string("subset:") + size);
+    for (const char* what : {"_mean_accuracy", "_least_accuracy"}) {
+      const std::string name = std::string("subset") + size + what;
+      EXPECT_EQ(metric(all, name), metric(one, name)) << name;
+    }
+  }
+}
+
+// The best model of 30 updates, taken after the check at 21, is the last one of 21.
+TEST(Measure, SaliencyIsOfTheEvaluatedModel) {
+  const auto saliency_of = [](Which which, std::int64_t updates) {
+    Case c{.name = "FCN",
+           .shapes = ShapeRecipe{.height = 40, .width = 40, .train = 40, .test = 40},
+           .network = {.hidden = {4}}};
+    c.training.batch = 10;
+    c.training.stop = {.criterion = StopCriterion::none, .check_every = 20, .max_updates = updates};
+    c.evaluate = which;
+    const MemberRecord record = record_of(c);
+    const auto saliency = std::ranges::find(record.arrays, "saliency/iid", &MemberArray::name);
+    EXPECT_NE(saliency, record.arrays.end());
+    return saliency->bytes;
+  };
+  EXPECT_EQ(saliency_of(Which::best, 30), saliency_of(Which::last, 21));
+  EXPECT_NE(saliency_of(Which::last, 30), saliency_of(Which::last, 21));
 }
 
 TEST(Measure, AttacksAreMadeAsTheirFlagsSay) {

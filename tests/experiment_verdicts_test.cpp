@@ -62,6 +62,8 @@ TEST(Verdicts, Prediction) {
   EXPECT_EQ(judge_one(row(e, std::vector<double>(20, 0.5), 0.507)).word, "not reproduced");
   e.published_resolution = 0.0141;
   EXPECT_EQ(judge_one(row(e, std::vector<double>(20, 0.5), 0.507)).word, "reproduced");
+  EXPECT_EQ(judge_one(row(e, std::vector<double>(20, 0.5), 0.493)).word, "reproduced");
+  EXPECT_EQ(judge_one(row(e, std::vector<double>(20, 0.5), 0.4929)).word, "not reproduced");
   e.published_resolution = 0;
   e.analytic_deviation = 0.00577;
   EXPECT_EQ(judge_one(row(e, std::vector<double>(20, 0.5), 0.507)).word, "reproduced");
@@ -78,6 +80,8 @@ TEST(Verdicts, EquivalenceAndPredictionNeedsBoth) {
 TEST(Verdicts, EveryMember) {
   const Expectation e{.metric = "m", .test = Kind::every, .threshold = 0.9995};
   std::vector<double> values(20, 1.0);
+  values[3] = 0.9995;  // the threshold itself is good
+  EXPECT_EQ(judge_one(row(e, values)).word, "reproduced");
   EXPECT_THAT(judge_one(row(e, values)).detail, HasSubstr("20/20 [0.832, 1.000]"));
   values[7] = 0.9994;
   EXPECT_EQ(judge_one(row(e, values)).word, "not reproduced");

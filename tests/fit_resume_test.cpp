@@ -153,5 +153,22 @@ TEST(Fit, RefusesStatesOfOthers) {
   EXPECT_THROW(fit(models, {&data, 1}, {&how, 1}, options), Error);
 }
 
+TEST(Fit, GoesOnFromAStateBeforeTheFirstUpdate) {
+  const Data data = noisy(3);
+  const Training how = training(limit(200, 20));
+  MlpEnsemble first(kSpec, {{3, 4, 5}}, cpu()), later(kSpec, {{3, 4, 5}}, cpu());
+  std::vector<MemberState> states;
+  FitOptions telling, on;
+  telling.under_way_every = 1e-9;
+  telling.under_way = [&](int, MemberState&& state) { states.push_back(std::move(state)); };
+  fit(first, {&data, 1}, {&how, 1}, telling);
+  ASSERT_FALSE(states.empty());
+  ASSERT_EQ(states.front().training.updates, 0);
+  const MemberState* const resumed[] = {&states.front()};
+  on.resumed = resumed;
+  fit(later, {&data, 1}, {&how, 1}, on);
+  EXPECT_TRUE(same_bits(later.last(0), first.last(0)));
+}
+
 }  // namespace
 }  // namespace occam::test

@@ -89,6 +89,11 @@ TEST(RocAuc, CountsHundredsOfThousandsExactly) {
   EXPECT_EQ(roc_auc(scores, positive), 1.0);
 }
 
+TEST(RocAuc, MeanOverTheClasses) {
+  EXPECT_EQ((Score{0, 0, {0.25, 0.75}}).mean_auc(), 0.5);
+  EXPECT_TRUE(std::isnan(Score{}.mean_auc()));
+}
+
 TEST(RocAuc, RejectsUnequalLengths) {
   EXPECT_THROW(roc_auc(std::vector<float>{1, 2}, std::vector<std::int32_t>{1}), Error);
 }

@@ -108,6 +108,9 @@ TEST(TrainingErrors, WeightDecay) {
 TEST(TrainingErrors, Betas) {
   expect_training_error([](Training& t) { t.optimizer.beta1 = 1.0; }, {"beta1"});
   expect_training_error([](Training& t) { t.optimizer.beta2 = -0.1; }, {"beta2", "-0.1"});
+  Training none;
+  none.optimizer.kind = OptimizerKind::adam, none.optimizer.beta1 = none.optimizer.beta2 = 0;
+  EXPECT_NO_THROW(validate(none, 1000, MlpSpec{}));
 }
 TEST(TrainingErrors, Alpha) {
   expect_training_error([](Training& t) { t.optimizer.alpha = 1.5; }, {"alpha", "1.5"});

@@ -368,6 +368,14 @@ TEST(Shapes, BadSpecificationsAreRefused) {
   refused("rows; give", [](ShapeSpec& s) { s.train = s.test_rows = 0; });
 }
 
+TEST(Shapes, AsManyClassesAsThereMayBe) {
+  ShapeSpec spec;
+  spec.masks.assign(256, {1, 1, {1.0f}});
+  spec.biased.assign(256, {{0, 1, 0, 1}}), spec.uniform = spec.biased;
+  spec.train = spec.test_rows = 256;
+  EXPECT_NO_THROW(validate(spec));
+}
+
 TEST(Shapes, SwappedPlacesAreCheckedWhereTheyAreUsed) {
   ShapeSpec spec = test::small_shapes();
   spec.masks[1].coverage[4 * 17 + 0] = 1;  // reaches the left edge: class 0's places push it off

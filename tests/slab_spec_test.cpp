@@ -8,6 +8,7 @@
 
 #include "occam/data.hpp"
 #include "occam/error.hpp"
+#include "occam/limits.hpp"
 #include "occam/slab.hpp"
 #include "occam/statistics.hpp"
 #include "support/slab_rows.hpp"
@@ -180,6 +181,14 @@ TEST(SlabErrors, Coordinates) {
   EXPECT_EQ(message_of([] { lms(4); }), "slab data: there is no 4-slab block; give 3, 5 or 7");
   EXPECT_EQ(message_of([] { ms(9, 7); }), "slab data: there is no 9-slab block; give 3, 5 or 7");
   EXPECT_EQ(message_of([] { ms(5, 7, 0); }), "slab data: dim is 0; give 1 to 16384");
+}
+
+TEST(SlabErrors, AsManyRowsAsThereMayBe) {
+  SlabSpec spec = lms(5);
+  spec.train = spec.validation = 0, spec.test = kMostRows;
+  EXPECT_NO_THROW(validate(spec));
+  spec.test = kMostRows + 1;
+  EXPECT_THROW(validate(spec), Error);
 }
 
 TEST(SlabErrors, TheMakerValidates) {

@@ -124,6 +124,11 @@ TEST(Combine, UsageErrors) {
   EXPECT_THROW(combine(Combiner::softmax, one), Error);
   EXPECT_THROW(combine(Combiner::linear, one), Error);
   EXPECT_THROW(train_combiner(Combiner::average, one, {}, one, 0, combiner_training(1)), Error);
+  // As many logits a row, but of other networks.
+  const Ballot two{2, 2, Loss::cross_entropy, {1, 5, 2, 1, 0, 0, 0, 0}, {1, 0}},
+      four{4, 1, Loss::cross_entropy, {1, 5, 2, 1, 0, 0, 0, 0}, {1, 0}};
+  EXPECT_THROW(train_combiner(Combiner::linear, two, {}, four, 0, combiner_training(1)), Error);
+  EXPECT_THROW(score(std::vector<float>(3), two), Error);
 }
 
 TEST(VoteScore, AgreesWithNaiveSums) {

@@ -86,7 +86,7 @@ void add_prediction(Outcome& outcome, const Row& row) {
                                   : prediction_interval(row.values, e.analytic_deviation);
   interval.low -= e.published_resolution / 2;
   interval.high += e.published_resolution / 2;
-  if (logarithmic) interval.low = std::max(0.0, interval.low);
+  if (logarithmic) interval.low = std::max(0.0, interval.low), interval.high = std::min(1.0, interval.high);
   outcome.add(interval.contains(*row.published),
               fmt::format("95% prediction [{:.4f}, {:.4f}]{}", interval.low, interval.high,
                           logarithmic ? " by logits" : ""));

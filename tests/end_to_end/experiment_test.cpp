@@ -326,7 +326,9 @@ TEST(TrainSlab, UserData) {
   EXPECT_GT(metrics["standard_accuracy"][0].get<double>(), 0.99);
   EXPECT_LT(metrics["s_randomized_accuracy"][0].get<double>(), 0.5);
   EXPECT_GT(metrics["T_randomized_accuracy"][0].get<double>(), 0.99);
-  EXPECT_TRUE(metrics.contains("standard_auc_class2"));
+  for (const char* auc : {"standard_auc_class0", "standard_auc_class1", "standard_auc_class2"})
+    EXPECT_TRUE(metrics.contains(auc)) << auc;
+  EXPECT_FALSE(metrics.contains("standard_auc_class3"));
 }
 
 }  // namespace

@@ -38,6 +38,8 @@ TEST(TheoremLsn, IdentitiesHoldInAQuickRun) {
   const nlohmann::json& c = result["cases"][0];
   EXPECT_EQ(c["config"]["samples"], 1'000'000);
   EXPECT_EQ(c["config"]["neurons"], 100);
+  EXPECT_EQ(c["config"]["batch_factor"], 1);
+  EXPECT_EQ(c["config"]["max_updates"], 1000);
   EXPECT_EQ(c["seeds"], nlohmann::json({0, 1}));
   EXPECT_EQ(c["verdicts"]["least_p"], "reproduced");
   EXPECT_EQ(c["verdicts"]["inactive_hinges"], "reproduced");
@@ -55,6 +57,13 @@ TEST(TheoremLsn, IdentitiesHoldInAQuickRun) {
     EXPECT_LT(metric("w2_over_w1"), 0.05);
     EXPECT_LT(metric("rest_over_w1"), 0.2);
   }
+}
+
+TEST(TheoremLsn, TakesItsLargestNumbers) {
+  const Folder folder;
+  const Ended ended = run("theorem_lsn", {"--lr", "1000000", "--print-config"}, folder);
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(run("theorem_lsn", {"--lr", "1000001", "--print-config"}, folder).code, 2);
 }
 
 TEST(TheoremLsn, LeavesEverythingBehindAndSummarizesTheCases) {
