@@ -144,8 +144,9 @@ void require_utf8(const std::string& what, const std::string& text) {
   try {
     static_cast<void>(json.dump());
   } catch (const nlohmann::json::exception&) {
-    fail(ErrorKind::usage, "{}: {} is not UTF-8, and could not be recorded (rename the file)", what,
-         json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    fail(ErrorKind::usage,
+         "{}: {} is not UTF-8, and could not be recorded (names of files and configurations have to be)",
+         what, json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   }
 }
 
