@@ -44,7 +44,7 @@ TEST_P(AdversaryBody, TrainingOnMovedBatches) {
       Pgd attack{.norm = draw % 2 == 0 ? Norm::l2 : Norm::linf, .loss = kLosses[draw % 3], .epsilon = 0.4};
       attack.step = 0.15, attack.iterations = 1 + static_cast<int>(draw % 3), attack.start = 1e-2;
       attack.lower = -2, attack.upper = draw % 5 == 0 ? 0.5 : 2, attack.minimal = draw % 5 == 2;
-      attack.restarts = 1 + static_cast<int>(draw % 2);
+      attack.restarts = attack.minimal ? 1 : 1 + static_cast<int>(draw % 2);
       if (draw % 7 == 6) attack.epsilon = 0;
       e.trainings[m].adversary = attack;
     }
@@ -122,7 +122,7 @@ TEST_P(AdversaryBody, AttacksByChunks) {
   Pgd pgd{.epsilon = 0.7, .step = 0.2, .iterations = 3, .lower = -2, .upper = 2, .restarts = 2, .batch = 24};
   std::vector<Pgd> attacks(3, pgd);
   attacks[1].restarts = 1, attacks[1].track = true, attacks[1].iterations = 2;
-  attacks[2].minimal = true, attacks[2].norm = Norm::linf;
+  attacks[2].restarts = 1, attacks[2].minimal = true, attacks[2].norm = Norm::linf;
   const AsUap uap{
       .epsilon = 0.6, .step = 0.2, .iterations = 2, .epochs = 2, .lower = -1, .upper = 1, .batch = 9};
   const std::vector<int> members = {2, 0, 1};

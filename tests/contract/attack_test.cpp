@@ -83,7 +83,7 @@ class AttackBody : public OnBody {
     attack.start = number % 5 == 4 ? 0.0 : 1e-2;
     attack.minimal = number % 4 == 1;
     attack.track = number % 6 == 2;
-    attack.restarts = attack.track ? 1 : 1 + static_cast<int>(number % 3);
+    attack.restarts = attack.track || attack.minimal ? 1 : 1 + static_cast<int>(number % 3);
     attack.target = static_cast<int>(number) % spec.classes;
     attack.batch = number % 2 == 0 ? 16 : 7;
     attack.seed = number;
