@@ -103,13 +103,6 @@ class MaskFiles : public testing::Test {
 
 using Values = std::vector<float>;
 
-TEST_F(MaskFiles, BesideThePictureNothingIsCovered) {
-  const Mask mask = read("full.npy", npy(std::vector<std::uint8_t>(12 * 12, 1), {12, 12}), {.scale = 0.25});
-  for (int y = 0; y < 12; ++y)
-    for (int x = 0; x < 12; ++x)
-      EXPECT_EQ(mask.coverage[static_cast<std::size_t>(12 * y + x)], y >= 4 && y < 7 && x >= 4 && x < 7);
-}
-
 TEST_F(MaskFiles, GreyPng) {
   const Mask mask = read("8.png", png(3, kGrey, 8, {bytes({0, 255, 51}), bytes({0, 1, 0})}));
   EXPECT_EQ(mask, (Mask{2, 3, {0, 1, .2f, 0, 1 / 255.f, 0}}));

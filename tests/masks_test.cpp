@@ -3,16 +3,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <numbers>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "io/npy_header.hpp"
 #include "mask_geometry.hpp"
 #include "occam/error.hpp"
 #include "occam/shapes.hpp"
 #include "occam/statistics.hpp"
+#include "support/folder.hpp"
 #include "support/mask_tools.hpp"
 #include "support/message_of.hpp"
 
@@ -252,6 +255,17 @@ TEST(MaskStyles, ImpossibleStylesAreRefused) {
       "crescent: at scale 3.3 and a rotation of 0 degrees the shape leaves the canvas of 200 x 200; scale it "
       "down or widen the canvas");
   EXPECT_EQ(refusal({.blur = 60}), "no error");  // a blur may leave the canvas
+}
+
+// A picture that is lit everywhere, drawn at a quarter of its size.
+TEST(Masks, BesideThePictureNothingIsCovered) {
+  const test::Folder folder;
+  const std::string path = folder / "full.npy";
+  std::ofstream(path, std::ios::binary)
+      << npy_header(NpyType::uint8, std::vector<std::int64_t>{12, 12}) << std::string(12 * 12, '\1');
+  const Mask mask = read_mask(path, {.scale = 0.25});
+  for (int y = 0; y < 12; ++y)
+    for (int x = 0; x < 12; ++x) EXPECT_EQ(at(mask, y, x), y >= 4 && y < 7 && x >= 4 && x < 7);
 }
 
 }  // namespace

@@ -63,6 +63,7 @@ std::vector<Data> array_data(ArrayData::Table table, const std::vector<std::uint
 ArrayData::Table read_array_data(const std::string& npz_path, std::int64_t test_rows,
                                  std::int64_t validation_rows, std::uint32_t split_seed);
 
+// Of data that none of the makers above made, what follows (but seed) throws a usage error.
 int dim(const Data& data);             // values of a row
 int classes(const Data& data);         // labels are 0 … classes − 1
 std::uint32_t seed(const Data& data);  // keys the rows that are generated and the randomised measures
